@@ -1,0 +1,67 @@
+import { Command, CommanderError } from 'commander';
+import { readVersion } from '../config/version.ts';
+import { hasCode, systemCode, WindlassError } from '../errors.ts';
+
+const EXIT_OK = 0;
+const EXIT_FAILURE = 1;
+/** A command line or settings that cannot be used. */
+const EXIT_USAGE = 2;
+
+const MORE = 'windlass --help says more';
+
+interface CommandEntry {
+  readonly summary: string;
+  /** Loads the command's code; the others' is left alone, so that each starts fast. */
+  readonly load: () => Promise<Command>;
+}
+
+const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
+  ['agent', { summary: 'run the mirror of this node', load: async () => (await import('./agent.ts')).agentCommand() }],
+  [
+    'demo',
+    {
+      summary: 'watch one image travel: registry, agent, eight clients, all on this machine',
+      load: async () => (await import('./demo.ts')).demoCommand(),
+    },
+  ],
+]);
+
+/**
+ * Runs one command line to its end.
+ * @param args without node and script.
+ * @returns the exit code. What went wrong is on stderr already.
+ */
+export async function runProgram(args: readonly string[]): Promise<number> {
+  try {
+    const program = await createProgram(args[0] === 'help' ? args[1] : args[0]);
+    await program.parseAsync([...args], { from: 'user' });
+    return Number(process.exitCode ?? EXIT_OK);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      const asked = error.exitCode === 0;
+      return asked ? EXIT_OK : EXIT_USAGE;
+    }
+    process.stderr.write(`windlass: ${messageOf(error)}\n`);
+    return hasCode(error, 'INVALID_SETTINGS') ? EXIT_USAGE : EXIT_FAILURE;
+  }
+}
+
+async function createProgram(wanted: string | undefined): Promise<Command> {
+  const program = new Command('windlass')
+    .description('A registry mirror on every Kubernetes node: haul every image into the cluster once.')
+    .version(readVersion())
+    .enablePositionalOptions()
+    .showHelpAfterError(MORE)
+    .exitOverride();
+  for (const [name, { summary, load }] of COMMANDS) {
+    const command = name === wanted ? await load() : new Command(name).description(summary);
+    program.addCommand(command.showHelpAfterError(MORE).exitOverride());
+  }
+  return program;
+}
+
+/** One line where the cause is known; a stack is for the faults of our own. */
+function messageOf(error: unknown): string {
+  if (error instanceof WindlassError || systemCode(error) !== undefined) return (error as Error).message;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,22 @@
+/** What a Kubernetes user pulls from without having said so: public registries, each run for the public at large. */
+export const DEFAULT_REGISTRIES: readonly string[] = [
+  'docker.io',
+  'ghcr.io',
+  'quay.io',
+  'registry.k8s.io',
+  'gcr.io',
+  '*.gcr.io',
+  '*.pkg.dev',
+  'mcr.microsoft.com',
+  'public.ecr.aws',
+  'registry.gitlab.com',
+  'nvcr.io',
+  'registry.access.redhat.com',
+  'registry.redhat.io',
+  'registry.suse.com',
+  'container-registry.oracle.com',
+  'docker.elastic.co',
+  'cgr.dev',
+  'lscr.io',
+  'xpkg.upbound.io',
+];

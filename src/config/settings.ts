@@ -1,0 +1,148 @@
+import { hostname } from 'node:os';
+import { z } from 'zod';
+import { DEFAULT_REGISTRIES } from './default-registries.ts';
+import { registryEntry } from './registry-entry.ts';
+import { documented } from './setting-docs.ts';
+import {
+  choice,
+  count,
+  duration,
+  httpUrl,
+  list,
+  listenAddress,
+  path,
+  registryHost,
+  share,
+  size,
+  text,
+  toggle,
+} from './setting-types.ts';
+
+/**
+ * The one table of settings. What stands here decides type, default, flag (`--store.max-size`), variable
+ * (`WINDLASS_STORE_MAX_SIZE`), YAML key (`store.maxSize`), help, and the README's table.
+ *
+ * The names are a public contract: charts, manifests and people's files depend on them. Add; never rename.
+ *
+ * Once loaded, a size is a number of bytes, a time a number of milliseconds, a share a number from 0 up to 1, an
+ * address `{ host, port }`.
+ */
+export const settingsSchema = z.strictObject({
+  node: z.strictObject({
+    name: setting(text(), hostname(), 'The name of this node in logs and among agents.', "the machine's host name"),
+    zone: setting(text({ mayBeEmpty: true }), '', 'The zone of this node; agents prefer peers of their own zone.'),
+  }),
+  mirror: z.strictObject({
+    listen: setting(
+      list(listenAddress(), { min: 1 }),
+      ['127.0.0.1:5050', '[::1]:5050'],
+      'Where containerd and other runtimes ask. Whoever reaches it can pull all that the agent can.',
+    ),
+    defaultRegistry: setting(
+      registryHost({ wildcards: false }),
+      'docker.io',
+      'The registry of requests that name none, neither by `?ns=` nor in their path.',
+    ),
+    headersTimeout: setting(
+      duration(),
+      '20s',
+      'How long a client waits for headers while upstream is slow, before it gets 503. Keep it under the 30s after which containerd leaves.',
+    ),
+    writeTimeout: setting(duration(), '2m', 'A client that takes no byte for so long is let go.'),
+    maxConnections: setting(
+      count({ min: 1, max: 1_000_000 }),
+      8192,
+      'Most connections of clients; above it, idle ones are closed.',
+    ),
+  }),
+  peer: z.strictObject({
+    listen: setting(
+      listenAddress(),
+      '0.0.0.0:5051',
+      'Where other agents will ask. Accepted and checked, but nothing listens there yet: it takes effect when agents learn to share.',
+    ),
+  }),
+  status: z.strictObject({
+    listen: setting(listenAddress(), '127.0.0.1:5053', '`/metrics`, `/healthz` and `/readyz`.'),
+  }),
+  store: z.strictObject({
+    path: setting(
+      path(),
+      '/var/lib/windlass',
+      'The folder of blobs and tags. Left out, and not writable: `./.windlass`, and the log says so.',
+    ),
+    maxSize: setting(size(), '20GiB', 'Most bytes kept; the least recently used blobs make room.'),
+    minFree: setting(
+      share(),
+      '20%',
+      "Share of the disk that stays free, for others' sake: above the thresholds at which kubelet evicts (15%).",
+    ),
+    scrubRate: setting(
+      size({ mayBeZero: true }),
+      '8MiB',
+      'Bytes a second that are hashed again in the background, to drop what rotted; `0` turns it off.',
+    ),
+  }),
+  log: z.strictObject({
+    level: setting(choice('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'), 'info', 'What is logged.'),
+    format: setting(choice('json', 'text'), 'json', 'One JSON object a line, or text for people.'),
+  }),
+  tags: z.strictObject({
+    maxAge: setting(
+      duration({ mayBeZero: true }),
+      '30s',
+      'A tag is checked upstream (by HEAD) at most once in this time; `0` checks at every pull.',
+    ),
+    staleWhenDown: setting(
+      toggle(),
+      true,
+      'With upstream down, a tag is answered with its last known digest; `false`: with 503.',
+    ),
+  }),
+  ingest: z.strictObject({
+    finishLimit: setting(
+      size({ mayBeZero: true }),
+      '20GiB',
+      'With no reader left, a blob that still lacks more than this is not fetched to its end.',
+    ),
+    partialMaxAge: setting(duration(), '24h', 'Unfinished files older than this are deleted instead of resumed.'),
+  }),
+  upstream: z.strictObject({
+    proxy: setting(
+      httpUrl({ mayBeEmpty: true, credentials: true }),
+      '',
+      'An HTTP proxy for all registries. Empty: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` count.',
+    ),
+    ca: setting(list(path()), [], 'Files of further CA certificates (PEM); read again when they change.'),
+    maxRequests: setting(count({ min: 1, max: 10_000 }), 32, 'Most requests at once to one registry; others queue.'),
+    connectTimeout: setting(duration(), '5s', 'How long a connection may take, TLS included.'),
+    headersTimeout: setting(duration(), '60s', "How long a registry's headers may take."),
+    stallTimeout: setting(duration(), '15s', 'A body of which no byte comes for so long is asked for again.'),
+  }),
+  stop: z.strictObject({
+    gracePeriod: setting(duration(), '20s', 'How long running pulls have to end after SIGTERM or SIGINT.'),
+  }),
+  registries: setting(
+    list(registryEntry, { min: 1 }),
+    [...DEFAULT_REGISTRIES],
+    'The allow-list: no other registry is ever contacted. A plain string is a `host`; `*`, any host, must be written to be had.',
+  ),
+});
+
+export type Settings = Immutable<z.output<typeof settingsSchema>>;
+
+type Immutable<T> = T extends readonly (infer E)[]
+  ? readonly Immutable<E>[]
+  : T extends object
+    ? { readonly [K in keyof T]: Immutable<T[K]> }
+    : T;
+
+/** `standard` is written as in a file, and read by the same rules. */
+function setting<O>(
+  type: z.ZodType<O, unknown>,
+  standard: string | number | boolean | string[],
+  help: string,
+  shownDefault?: string,
+) {
+  return documented(z.prefault(type, standard), help, shownDefault);
+}

@@ -1,0 +1,71 @@
+/**
+ * The one family of errors. Callers match on `code`, never on the message.
+ *
+ * Each code says what an OCI client is told (`status`, `ociCode`; null where the error never reaches one).
+ * 401, 403 and 429 are never passed on: containerd goes to its next host at once on 404 and 503, and the
+ * registry itself, which is always the last host, then sees the client's own credentials.
+ */
+export const ERROR_TABLE = {
+  /** Settings that cannot be used; the message lists every fault. */
+  INVALID_SETTINGS: { status: 500, ociCode: 'UNKNOWN' },
+  /** A digest, reference, range or path that does not parse. */
+  INVALID_DIGEST: { status: 400, ociCode: 'DIGEST_INVALID' },
+  INVALID_NAME: { status: 400, ociCode: 'NAME_INVALID' },
+  INVALID_RANGE: { status: 416, ociCode: 'RANGE_INVALID' },
+  /** A registry that is not on the allow-list, or an address that it may not resolve to. */
+  REGISTRY_DENIED: { status: 403, ociCode: 'DENIED' },
+  METHOD_NOT_ALLOWED: { status: 405, ociCode: 'UNSUPPORTED' },
+  /** Upstream says that it does not exist (404, or 410). */
+  NOT_FOUND: { status: 404, ociCode: 'NOT_FOUND' },
+  /** Upstream refused with 401 or 403. Never remembered as absence. */
+  UPSTREAM_UNAUTHORIZED: { status: 404, ociCode: 'NOT_FOUND' },
+  /** Refused, reset, no route, DNS, TLS, a 5xx: upstream cannot be used now. */
+  UPSTREAM_UNAVAILABLE: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** 429, or a Retry-After that has not passed. */
+  UPSTREAM_RATE_LIMITED: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** No byte for as long as the bound allows. */
+  UPSTREAM_STALLED: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** An answer that is no registry's: HTML with 200, a redirect loop, a manifest over the limit. */
+  UPSTREAM_NONSENSE: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** The bytes do not have their digest, or not their length. Never kept. */
+  DIGEST_MISMATCH: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** While bytes pass without being kept, a reader that takes none for too long is left behind. */
+  READER_TOO_SLOW: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** A store of a newer format, or a path that cannot be written. */
+  STORE_UNUSABLE: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** This process is going down. */
+  STOPPING: { status: 503, ociCode: 'UNAVAILABLE' },
+} as const satisfies Record<string, { status: number; ociCode: string }>;
+
+export type ErrorCode = keyof typeof ERROR_TABLE;
+
+export interface WindlassErrorOptions {
+  cause?: unknown;
+  /** Upstream's status, where it answered. */
+  upstreamStatus?: number;
+  /** How long upstream asks to be left alone, in milliseconds. */
+  retryAfterMs?: number;
+}
+
+export class WindlassError extends Error {
+  override readonly name = 'WindlassError';
+  readonly code: ErrorCode;
+  readonly upstreamStatus: number | undefined;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(code: ErrorCode, message: string, options: WindlassErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.upstreamStatus = options.upstreamStatus;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+export function hasCode(error: unknown, ...codes: readonly ErrorCode[]): error is WindlassError {
+  return error instanceof WindlassError && codes.includes(error.code);
+}
+
+/** The `code` of a system error (ENOENT, ECONNREFUSED, …), else undefined. */
+export function systemCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}

@@ -1,0 +1,158 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** Where the bytes of an answer came from. */
+export type SourceLabel = 'store' | 'content' | 'ingest' | 'peer' | 'upstream' | 'none';
+
+const FIRST_BYTE_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20];
+const DURATION_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
+
+/** Names and meanings of everything that is counted. One instance an agent; nothing is global. */
+export class Metrics {
+  readonly registry = new Registry();
+
+  // The mirror: what clients asked, and what they got.
+  readonly mirrorRequests = this.#counter(
+    'windlass_mirror_requests_total',
+    'Requests of container runtimes, by kind (manifest, tag, blob, other), method, status code and source.',
+    ['kind', 'method', 'code', 'source'],
+  );
+  readonly mirrorBytes = this.#counter(
+    'windlass_mirror_response_bytes_total',
+    'Body bytes sent to container runtimes, by source. Byte hit rate is 1 - upstream received / these.',
+    ['source'],
+  );
+  readonly mirrorFirstByte = this.#histogram(
+    'windlass_mirror_first_byte_seconds',
+    'From the request to the first body byte sent, by source.',
+    ['source'],
+    FIRST_BYTE_BUCKETS,
+  );
+  readonly mirrorDuration = this.#histogram(
+    'windlass_mirror_request_duration_seconds',
+    'From the request to the end of the answer, by kind and source.',
+    ['kind', 'source'],
+    DURATION_BUCKETS,
+  );
+  readonly mirrorBroken = this.#counter(
+    'windlass_mirror_broken_responses_total',
+    'Bodies that were ended early because the blob could not be finished, by error code.',
+    ['code'],
+  );
+  readonly mirrorConnections = this.#gauge('windlass_mirror_connections', 'Open connections of container runtimes.');
+  readonly mirrorConnectionsDropped = this.#counter(
+    'windlass_mirror_connections_dropped_total',
+    'Idle connections closed because the ceiling was reached.',
+  );
+
+  // Ingests.
+  readonly ingests = this.#counter('windlass_ingests_total', 'Ended ingests, by result: committed, passed, failed.', [
+    'result',
+  ]);
+  readonly ingestsRunning = this.#gauge('windlass_ingests_running', 'Blobs being written now.');
+  readonly ingestResumes = this.#counter(
+    'windlass_ingest_resumes_total',
+    'Times an ingest went on from where it was, by reason: cut, stall, restart.',
+    ['reason'],
+  );
+  readonly verificationFailures = this.#counter(
+    'windlass_verification_failures_total',
+    'Blobs and manifests whose bytes did not have their digest or length, by source.',
+    ['source'],
+  );
+  readonly rangedRequests = this.#counter(
+    'windlass_ingest_ranged_requests_total',
+    'Upstream requests for a small range far ahead of the writer (lazy-pulling snapshotters).',
+  );
+
+  // Tags.
+  readonly tagLookups = this.#counter(
+    'windlass_tag_lookups_total',
+    'Tags resolved, by result: fresh, checked, stale, missing, failed.',
+    ['result'],
+  );
+  readonly tagStale = this.#counter(
+    'windlass_tag_stale_served_total',
+    'Tags answered with the last known digest because upstream could not be asked, by registry.',
+    ['registry'],
+  );
+
+  // The store.
+  readonly storeBytes = this.#gauge('windlass_store_bytes', 'Bytes of committed blobs.');
+  readonly storeIngestBytes = this.#gauge('windlass_store_ingest_bytes', 'Bytes of unfinished files and reservations.');
+  readonly storeMaxBytes = this.#gauge('windlass_store_max_bytes', 'The quota, store.maxSize.');
+  readonly storeBlobs = this.#gauge('windlass_store_blobs', 'Committed blobs.');
+  readonly storeEvictions = this.#counter('windlass_store_evictions_total', 'Blobs evicted to make room.');
+  readonly storeEvictedBytes = this.#counter('windlass_store_evicted_bytes_total', 'Bytes evicted to make room.');
+  readonly storePassed = this.#counter(
+    'windlass_store_pass_through_total',
+    'Blobs passed to clients without being kept, for want of room.',
+  );
+  readonly storeScrubbedBytes = this.#counter(
+    'windlass_store_scrubbed_bytes_total',
+    'Bytes hashed again by the scrub.',
+  );
+  readonly storeCorrupt = this.#counter(
+    'windlass_store_corrupt_blobs_total',
+    'Blobs dropped because their bytes on the disk had changed, found by the scrub or a reader.',
+  );
+
+  // Upstream.
+  readonly upstreamRequests = this.#counter(
+    'windlass_upstream_requests_total',
+    'Requests to registries, by registry, kind (manifest, blob, token, other), method, and status (a code, or error).',
+    ['registry', 'kind', 'method', 'status'],
+  );
+  readonly upstreamBytes = this.#counter(
+    'windlass_upstream_received_bytes_total',
+    'Body bytes received from registries.',
+    ['registry'],
+  );
+  readonly upstreamFirstByte = this.#histogram(
+    'windlass_upstream_first_byte_seconds',
+    'From sending a request to the headers of its answer.',
+    ['registry'],
+    FIRST_BYTE_BUCKETS,
+  );
+  readonly upstreamQueued = this.#gauge('windlass_upstream_queued_requests', 'Requests that wait for their turn.', [
+    'registry',
+  ]);
+  readonly upstreamPaused = this.#counter(
+    'windlass_upstream_pauses_total',
+    'Times a registry asked to be left alone (429 or 503 with Retry-After).',
+    ['registry'],
+  );
+
+  constructor() {
+    collectDefaultMetrics({ register: this.registry });
+    // From 0 on: what is born at 1 has never increased, and an alert on it would miss the first.
+    for (const source of ['content', 'peer', 'upstream']) this.verificationFailures.inc({ source }, 0);
+    for (const result of ['committed', 'passed', 'failed']) this.ingests.inc({ result }, 0);
+    for (const reason of ['cut', 'stall', 'restart']) this.ingestResumes.inc({ reason }, 0);
+    for (const result of ['fresh', 'checked', 'stale', 'missing', 'failed']) this.tagLookups.inc({ result }, 0);
+    // Node's own gauges that end in _total break Prometheus' conventions (promtool check metrics).
+    for (const name of [
+      'nodejs_active_handles_total',
+      'nodejs_active_requests_total',
+      'nodejs_active_resources_total',
+    ]) {
+      this.registry.removeSingleMetric(name);
+    }
+  }
+
+  #counter<const L extends string = never>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> {
+    return new Counter({ name, help, labelNames: [...labelNames], registers: [this.registry] });
+  }
+
+  #gauge<const L extends string = never>(name: string, help: string, labelNames: readonly L[] = []): Gauge<L> {
+    return new Gauge({ name, help, labelNames: [...labelNames], registers: [this.registry] });
+  }
+
+  #histogram<const L extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly L[],
+    buckets: number[],
+  ): Histogram<L> {
+    return new Histogram({ name, help, labelNames: [...labelNames], buckets, registers: [this.registry] });
+  }
+}

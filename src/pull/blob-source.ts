@@ -1,0 +1,36 @@
+import type { SourceLabel } from '../metrics/metrics.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import type { BlobBody, Registries } from '../upstream/registry-client.ts';
+
+/** Anything that the bytes of a blob can come from. Rooms beside `pull` implement it (peers, containerd's content). */
+export interface BlobSource {
+  readonly label: SourceLabel;
+  /**
+   * Opens the blob from `offset` on; what may come back instead is said at BlobBody. Rejects with NOT_FOUND where
+   * this source does not have it: the next source is asked.
+   */
+  open(
+    origin: RepositoryName,
+    digest: Digest,
+    options: { readonly offset: number; readonly end?: number; readonly signal: AbortSignal },
+  ): Promise<BlobBody>;
+}
+
+/** The registry itself: the last source. */
+export class UpstreamSource implements BlobSource {
+  readonly label = 'upstream';
+  readonly #registries: Registries;
+
+  constructor(registries: Registries) {
+    this.#registries = registries;
+  }
+
+  async open(
+    origin: RepositoryName,
+    digest: Digest,
+    options: { readonly offset: number; readonly end?: number; readonly signal: AbortSignal },
+  ): Promise<BlobBody> {
+    return this.#registries.get(origin.registry).getBlob(origin.repository, digest, options);
+  }
+}

@@ -1,0 +1,267 @@
+import { randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { Logger } from 'pino';
+import { hasCode, WindlassError } from '../errors.ts';
+import type { Metrics, SourceLabel } from '../metrics/metrics.ts';
+import { type Digest, isDigestOfNothing } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import type { Registries } from '../upstream/registry-client.ts';
+import type { BlobReader } from './blob-reader.ts';
+import { type BlobSource, UpstreamSource } from './blob-source.ts';
+import { clock } from './clock.ts';
+import type { Descriptors } from './descriptors.ts';
+import { DirectReaders, tooManyDirect } from './direct-readers.ts';
+import { Flights, untilAborted } from './flights.ts';
+import { Ingest, type IngestEnd, type IngestState } from './ingest.ts';
+import { Origins } from './origins.ts';
+import { StoredReader } from './stored-reader.ts';
+
+/** A closed range up to this size that begins so far past the writer may be fetched by itself. */
+const FAR_RANGE_BYTES = 8 * 1024 * 1024;
+const FAR_AHEAD_BYTES = 64 * 1024 * 1024;
+/** After a failure clients are promised nothing for so long, and wait for what upstream really answers. */
+const RECENT_FAILURE_MS = 30_000;
+/** Wrong bytes twice within this time: nobody asks upstream again before it has passed. */
+const WRONG_BYTES_MS = 30_000;
+const WRONG_BYTES_TRIES = 2;
+
+export interface BlobsOptions {
+  readonly store: BlobStore;
+  readonly registries: Registries;
+  readonly descriptors: Descriptors;
+  /** Asked before upstream, in this order. */
+  readonly sources?: readonly BlobSource[];
+  readonly finishLimitBytes: number;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+export interface RangeHint {
+  /** The first byte that the reader wants. */
+  readonly start: number;
+  /** The last, inclusive, if the reader said. */
+  readonly end: number | undefined;
+}
+
+export interface IngestStatus {
+  readonly id: string;
+  readonly digest: Digest;
+  readonly state: IngestState;
+  readonly sizeBytes: number | undefined;
+  readonly written: number;
+  readonly readers: number;
+  readonly startedAtMs: number;
+}
+
+interface Running {
+  readonly ingest: Ingest;
+  /** Resolves when it is out of the map, and what it taught is remembered. */
+  readonly ended: Promise<void>;
+}
+
+/**
+ * Blobs by digest: held, on their way in, or to be fetched. However many ask, by whatever repository, there is one
+ * ingest of a digest at a time; between its commit and its end a request finds either the ingest or the blob.
+ */
+export class Blobs {
+  readonly #options: BlobsOptions;
+  readonly #sources: readonly BlobSource[];
+  /** An entry is there from the request that starts an ingest until its blob is visible in the store. */
+  readonly #ingests = new Map<Digest, Running>();
+  readonly #direct: DirectReaders;
+  readonly #heads = new Flights<number | undefined>();
+  readonly #recentFailures = new LRUCache<Digest, true>({ max: 10_000, ttl: RECENT_FAILURE_MS, perf: clock });
+  /** By repository: one's wrong answers, or its manifests' wrong sizes, must not close another's way. */
+  readonly #wrongBytes = new LRUCache<string, number>({ max: 10_000, ttl: WRONG_BYTES_MS, perf: clock });
+  #stopped = false;
+
+  constructor(options: BlobsOptions) {
+    this.#options = options;
+    const upstream = new UpstreamSource(options.registries);
+    this.#sources = [...(options.sources ?? []), upstream];
+    this.#direct = new DirectReaders(upstream);
+  }
+
+  /**
+   * A reader of the blob. Resolves at once, before any byte is there, but where the bytes must be asked for by
+   * themselves (DirectReaders). Failures to get the blob reject the reader's calls.
+   * @throws REGISTRY_DENIED, STOPPING; DIGEST_MISMATCH while upstream is known to send wrong bytes; what this
+   *   repository answered to a running ingest.
+   */
+  async open(origin: RepositoryName, digest: Digest, range: RangeHint, signal: AbortSignal): Promise<BlobReader> {
+    const { store } = this.#options;
+    for (;;) {
+      // No await between the look into the map, the look into the store, and the entry into the map.
+      const running = this.#ingests.get(digest);
+      if (running?.ingest.failing) {
+        // Its readers know already, and one may be back; what it leaves must be put away first.
+        await untilAborted(running.ended, signal);
+        continue;
+      }
+      if (running !== undefined) return this.#join(running.ingest, origin, range, signal, false);
+      if (store.stat(digest) === undefined) {
+        return this.#join(this.#start(origin, digest), origin, range, signal, true);
+      }
+      const held = await store.open(digest);
+      if (held !== undefined) return new StoredReader(held, () => void this.#dropCorrupt(digest));
+    }
+  }
+
+  /** The blob's size, without its bytes. Says what `open` would say at this moment; rejects as that and its reader. */
+  async head(
+    origin: RepositoryName,
+    digest: Digest,
+    signal: AbortSignal,
+  ): Promise<{ readonly sizeBytes: number; readonly source: SourceLabel }> {
+    const held = this.#options.store.stat(digest);
+    if (held !== undefined) return { sizeBytes: held.sizeBytes, source: 'store' };
+    if (!this.#ingests.has(digest)) {
+      this.#refuseIfPoisoned(origin, digest);
+      const sizeBytes = this.#promisedSize(origin, digest) ?? (await this.#askSize(origin, digest, signal));
+      if (sizeBytes !== undefined) return { sizeBytes, source: 'upstream' };
+    }
+    // On its way in; or upstream does not say, and only the bytes will tell. Such a reader holds nobody up.
+    const reader = await this.open(origin, digest, { start: Number.MAX_SAFE_INTEGER, end: undefined }, signal);
+    try {
+      let sizeBytes = reader.promised ? reader.sizeBytes : await reader.opened(signal);
+      while (sizeBytes === undefined && (await reader.wait(reader.available, signal))) sizeBytes = reader.sizeBytes;
+      return { sizeBytes: sizeBytes ?? reader.available, source: reader.source };
+    } finally {
+      reader.close();
+    }
+  }
+
+  running(): IngestStatus[] {
+    return [...this.#ingests.values()].map(({ ingest }) => ({
+      id: ingest.id,
+      digest: ingest.digest,
+      state: ingest.state,
+      sizeBytes: ingest.sizeBytes,
+      written: ingest.written,
+      readers: ingest.readerCount,
+      startedAtMs: ingest.startedAtMs,
+    }));
+  }
+
+  /** Ends all ingests; what they wrote stays for resuming. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    const running = [...this.#ingests.values()];
+    for (const { ingest } of running) ingest.stop(new WindlassError('STOPPING', 'the agent is stopping'));
+    await Promise.all(running.map(({ ended }) => ended));
+  }
+
+  /** Asked once however many ask. */
+  async #askSize(origin: RepositoryName, digest: Digest, signal: AbortSignal): Promise<number | undefined> {
+    const { registries, descriptors } = this.#options;
+    return this.#heads.join(keyOf(origin, digest), signal, async (flightSignal) => {
+      const client = registries.get(origin.registry);
+      const { sizeBytes } = await client.headBlob(origin.repository, digest, { signal: flightSignal });
+      // Said for want of knowing: the bytes will tell.
+      if (sizeBytes === 0 && !isDigestOfNothing(digest)) return undefined;
+      if (sizeBytes !== undefined) descriptors.setSize(origin, digest, sizeBytes);
+      return sizeBytes;
+    });
+  }
+
+  #promisedSize(origin: RepositoryName, digest: Digest): number | undefined {
+    return this.#recentFailures.has(digest) ? undefined : this.#options.descriptors.sizeOf(origin, digest);
+  }
+
+  #refuseIfPoisoned(origin: RepositoryName, digest: Digest): void {
+    if ((this.#wrongBytes.get(keyOf(origin, digest)) ?? 0) < WRONG_BYTES_TRIES) return;
+    throw new WindlassError(
+      'DIGEST_MISMATCH',
+      `upstream sent wrong bytes for ${digest} twice; asking again in a while`,
+    );
+  }
+
+  async #dropCorrupt(digest: Digest): Promise<void> {
+    const { store, logger } = this.#options;
+    try {
+      await store.delete(digest, 'corrupt');
+    } catch (error) {
+      logger.error({ digest, err: error }, 'corrupt blob could not be deleted');
+    }
+  }
+
+  #start(origin: RepositoryName, digest: Digest): Ingest {
+    if (this.#stopped) throw new WindlassError('STOPPING', 'the agent is stopping');
+    this.#options.registries.get(origin.registry); // throws where it is not on the list
+    this.#refuseIfPoisoned(origin, digest);
+    const { store, descriptors, finishLimitBytes, logger, metrics } = this.#options;
+    const ingest = new Ingest({
+      id: randomBytes(6).toString('hex'),
+      digest,
+      origin,
+      sizeBytes: descriptors.sizeOf(origin, digest),
+      store,
+      sources: this.#sources,
+      finishLimitBytes,
+      logger: logger.child({ pull: descriptors.pullIdOf(origin, digest) }),
+      metrics,
+    });
+    this.#ingests.set(digest, { ingest, ended: this.#run(ingest, origin) });
+    return ingest;
+  }
+
+  async #run(ingest: Ingest, origin: RepositoryName): Promise<void> {
+    const { digest } = ingest;
+    const ended = await ingest.run();
+    this.#remember(ended, origin, digest);
+    this.#ingests.delete(digest);
+    ingest.release();
+  }
+
+  #remember(ended: IngestEnd, origin: RepositoryName, digest: Digest): void {
+    if (ended.state !== 'failed') {
+      this.#recentFailures.delete(digest);
+      this.#wrongBytes.delete(keyOf(origin, digest));
+      return;
+    }
+    if (hasCode(ended.error, 'STOPPING')) return;
+    this.#recentFailures.set(digest, true);
+    if (!hasCode(ended.error, 'DIGEST_MISMATCH')) return;
+    this.#options.descriptors.forget(origin, digest);
+    const key = keyOf(ended.blamed, digest);
+    this.#wrongBytes.set(key, (this.#wrongBytes.get(key) ?? 0) + 1);
+  }
+
+  async #join(
+    ingest: Ingest,
+    origin: RepositoryName,
+    range: RangeHint,
+    signal: AbortSignal,
+    first: boolean,
+  ): Promise<BlobReader> {
+    const { digest } = ingest;
+    const promisedBytes = this.#promisedSize(origin, digest);
+    const reader = ingest.join(origin, range.start, { first, promisedBytes });
+    if (reader === undefined) {
+      const direct = await this.#direct.open(origin, digest, range, ingest.sizeBytes, signal);
+      if (direct === undefined) throw tooManyDirect(digest);
+      return direct;
+    }
+    if (!isFarRange(range, ingest)) return reader;
+    try {
+      const far = await this.#direct.openFar(origin, digest, range, ingest.sizeBytes, signal);
+      if (far === undefined) return reader;
+      this.#options.metrics.rangedRequests.inc();
+      reader.close();
+      return far;
+    } catch (error) {
+      reader.close();
+      throw error;
+    }
+  }
+}
+
+function keyOf(origin: RepositoryName, digest: Digest): string {
+  return `${Origins.keyOf(origin)}@${digest}`;
+}
+
+function isFarRange({ start, end }: RangeHint, { written, sizeBytes }: Ingest): boolean {
+  if (end === undefined || end < start || start >= (sizeBytes ?? Number.POSITIVE_INFINITY)) return false;
+  return end - start < FAR_RANGE_BYTES && start - written > FAR_AHEAD_BYTES;
+}

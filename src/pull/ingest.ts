@@ -1,0 +1,295 @@
+import type { Logger } from 'pino';
+import { hasCode, WindlassError } from '../errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import type { BlobStore, BlobWriter, Extent } from '../store/blob-store.ts';
+import { BlobFetch, type BlobFetchOptions } from './blob-fetch.ts';
+import type { BlobReader } from './blob-reader.ts';
+import { IngestReader, type IngestView } from './ingest-reader.ts';
+import { IngestReaders } from './ingest-readers.ts';
+import { Origins } from './origins.ts';
+import { Wakeup } from './wakeup.ts';
+
+/** Held back until the digest is verified: without its end nobody can take a blob for complete. */
+const TAIL_BYTES = 64 * 1024;
+/** How long bytes are kept coming for nobody: a client that was cut off comes back at its offset. */
+const GRACE_MS = 3_000;
+
+export interface IngestOptions extends Omit<BlobFetchOptions, 'unfinishedBytes'> {
+  readonly id: string;
+  readonly store: BlobStore;
+  /** With no reader left, what still lacks more than this is given up (its bytes stay for resuming). */
+  readonly finishLimitBytes: number;
+}
+
+export type IngestEnd =
+  | { readonly state: 'committed' | 'passed' }
+  /** `blamed`: whose answer, or whose manifest's size, it failed by. */
+  | { readonly state: 'failed'; readonly error: WindlassError; readonly blamed: RepositoryName };
+
+export type IngestState = 'opening' | 'writing' | 'verifying' | 'committed' | 'passed' | 'failed';
+
+/**
+ * One blob on its way in: one writer, any number of readers.
+ *
+ * ```
+ *  source ──copyBody──▶ [ 0 ─────────── available │ tail · · · size ]   the store's writer (a temp file)
+ *                            ▲        ▲
+ *                        reader A   reader B      each at its own pace, from any offset
+ *
+ *  opening ──▶ writing ──▶ verifying ──▶ committed      kept by the store
+ *                │ ▲            │   └──▶ passed         verified, but there was no room
+ *                │ └ resume     │
+ *                └──────────────┴──────▶ failed         readers get what is there, then the error
+ * ```
+ * Readers hold nothing that the writer waits for; only while passing (no room on the disk) it waits for the slowest
+ * of them, within a bound (see IngestReaders).
+ */
+export class Ingest implements IngestView {
+  readonly id: string;
+  readonly digest: Digest;
+  readonly changed = new Wakeup();
+  readonly startedAtMs = Date.now();
+  readonly #options: IngestOptions;
+  readonly #fetch: BlobFetch;
+  readonly #readers = new IngestReaders();
+  readonly #abort = new AbortController();
+  #state: IngestState = 'opening';
+  #writer: BlobWriter | undefined;
+  #digestHolds = false;
+  #released = false;
+  #graceTimer: NodeJS.Timeout | undefined;
+  #failure: WindlassError | undefined;
+  readonly #logger: Logger;
+
+  constructor(options: IngestOptions) {
+    this.#options = options;
+    this.id = options.id;
+    this.digest = options.digest;
+    this.#logger = options.logger.child({ ingest: options.id, digest: options.digest });
+    this.#fetch = new BlobFetch(
+      { ...options, unfinishedBytes: options.store.unfinishedBytes(options.digest), logger: this.#logger },
+      {
+        onChange: () => this.changed.wake(),
+        openWriter: (sizeBytes) => this.#openWriter(sizeBytes),
+        onWritten: (writer) => this.#wrote(writer),
+      },
+    );
+  }
+
+  get state(): IngestState {
+    return this.#state;
+  }
+
+  /** It has failed, or was told to stop: a new reader is better off with the ingest that comes after it. */
+  get failing(): boolean {
+    return this.#state === 'failed' || (this.#abort.signal.aborted && this.#isFetching());
+  }
+
+  get sizeBytes(): number | undefined {
+    return this.#fetch.sizeBytes;
+  }
+
+  get written(): number {
+    return this.#writer?.written ?? 0;
+  }
+
+  get readerCount(): number {
+    return this.#readers.size;
+  }
+
+  get verified(): boolean {
+    return this.#digestHolds;
+  }
+
+  get answered(): boolean {
+    return this.#fetch.answered || this.#digestHolds;
+  }
+
+  get extent(): Extent | undefined {
+    return this.#writer;
+  }
+
+  /** Readers may have everything once the digest holds; before that all but the tail. */
+  get available(): number {
+    const written = this.written;
+    if (this.#digestHolds) return written;
+    return Math.max(0, Math.min(written, (this.sizeBytes ?? written) - TAIL_BYTES));
+  }
+
+  /**
+   * A reader from `position` on, which also offers its own repository as a place to fetch from. Undefined if the
+   * bytes from there on are gone (see BlobWriter: passing).
+   * @param options.promisedBytes the size that the client may be promised, if any.
+   * @throws what this repository answered, if that was final.
+   */
+  join(
+    origin: RepositoryName,
+    position: number,
+    options: { readonly first: boolean; readonly promisedBytes: number | undefined },
+  ): BlobReader | undefined {
+    const originKey = Origins.keyOf(origin);
+    const refused = this.#digestHolds ? undefined : this.#fetch.origins.failureOf(originKey, 'final');
+    if (refused !== undefined) throw refused;
+    if (!this.#canServe(position)) return undefined;
+    this.#fetch.origins.add(origin);
+    const reader = new IngestReader(this, {
+      originKey,
+      position,
+      source: options.first ? 'upstream' : 'ingest',
+      // Another repository's manifest may have told this ingest another size: then nothing is promised.
+      promised: options.promisedBytes !== undefined && options.promisedBytes === this.sizeBytes,
+    });
+    this.#readers.add(reader);
+    clearTimeout(this.#graceTimer);
+    this.#graceTimer = undefined;
+    return reader;
+  }
+
+  failureOf(reader: IngestReader): WindlassError | undefined {
+    const own = this.#fetch.origins.failureOf(reader.originKey, 'final');
+    if (own !== undefined || this.#failure === undefined) return own;
+    // What this reader's own repository answered tells it more than the last one's answer.
+    return hasCode(this.#failure, 'DIGEST_MISMATCH', 'STOPPING')
+      ? this.#failure
+      : (this.#fetch.origins.failureOf(reader.originKey) ?? this.#failure);
+  }
+
+  moved(): void {
+    this.#readers.moved();
+  }
+
+  left(reader: IngestReader): void {
+    this.#readers.delete(reader);
+    this.#closeIfUnread();
+    this.#stopIfNotWorthwhile();
+  }
+
+  /** Nobody can join any more: its bytes are given up when the last reader leaves. */
+  release(): void {
+    this.#released = true;
+    this.#closeIfUnread();
+  }
+
+  /** Ends it; what was written stays for a later ingest to resume. */
+  stop(reason: WindlassError): void {
+    this.#abort.abort(reason);
+  }
+
+  /**
+   * Runs it to its end. Never rejects: readers learn of failures, and the caller from what is returned. To be
+   * followed by `release`.
+   */
+  async run(): Promise<IngestEnd> {
+    const { metrics } = this.#options;
+    metrics.ingestsRunning.inc();
+    try {
+      return { state: await this.#finish(await this.#fetch.run(this.#abort.signal)) };
+    } catch (cause) {
+      const error =
+        cause instanceof WindlassError
+          ? cause
+          : new WindlassError('STORE_UNUSABLE', `ingest failed: ${String(cause)}`, { cause });
+      await this.#fail(error);
+      return { state: 'failed', error, blamed: this.#fetch.blamed };
+    } finally {
+      clearTimeout(this.#graceTimer);
+      metrics.ingestsRunning.dec();
+      metrics.ingests.inc({ result: this.#state });
+      this.changed.wake();
+    }
+  }
+
+  async #openWriter(sizeBytes: number | undefined): Promise<BlobWriter> {
+    const { store, digest, metrics } = this.#options;
+    const writer = await store.create(digest, { sizeBytes });
+    this.#writer = writer;
+    this.#state = 'writing';
+    if (writer.written > 0) {
+      metrics.ingestResumes.inc({ reason: 'restart' });
+      this.#logger.info({ offset: writer.written }, 'ingest resumes an unfinished file');
+    }
+    this.changed.wake();
+    return writer;
+  }
+
+  async #wrote(writer: BlobWriter): Promise<void> {
+    this.changed.wake();
+    this.#stopIfNotWorthwhile();
+    await this.#readers.makeRoom(writer, this.#abort.signal, () => this.changed.wake());
+  }
+
+  async #finish(writer: BlobWriter): Promise<'committed' | 'passed'> {
+    this.#state = 'verifying';
+    await writer.verify();
+    // Readers need not wait for the disk.
+    this.#digestHolds = true;
+    this.changed.wake();
+    let state: 'committed' | 'passed' = 'passed';
+    try {
+      await writer.commit();
+      if (writer.kept) state = 'committed';
+    } catch (error) {
+      this.#logger.error({ err: error }, 'blob is right, but could not be kept');
+      await this.#cancel(writer, false);
+    }
+    this.#state = state;
+    this.#logger.info({ sizeBytes: writer.written, ms: Date.now() - this.startedAtMs, state }, 'ingest ended');
+    return state;
+  }
+
+  async #fail(error: WindlassError): Promise<void> {
+    this.#failure = error;
+    this.#state = 'failed';
+    const mismatch = hasCode(error, 'DIGEST_MISMATCH');
+    if (mismatch) this.#options.metrics.verificationFailures.inc({ source: this.#fetch.source });
+    this.#logger[mismatch ? 'error' : 'warn'](
+      { err: error, origin: Origins.keyOf(this.#fetch.blamed), written: this.written },
+      'ingest failed',
+    );
+    this.changed.wake();
+    if (this.#writer !== undefined) await this.#cancel(this.#writer, !mismatch);
+  }
+
+  async #cancel(writer: BlobWriter, keep: boolean): Promise<void> {
+    try {
+      await writer.cancel({ keep });
+    } catch (error) {
+      this.#logger.error({ err: error }, 'unfinished file could not be put away');
+    }
+  }
+
+  #closeIfUnread(): void {
+    if (!this.#released || this.#readers.size > 0) return;
+    this.#writer?.close().catch((error) => this.#logger.error({ err: error }, 'file could not be closed'));
+  }
+
+  #canServe(position: number): boolean {
+    const writer = this.#writer;
+    if (writer === undefined || writer.kept || position >= writer.floor) return true;
+    // What lies in the file leads on to what is in memory only as long as nothing of that was discarded.
+    return writer.floor <= writer.fileBytes;
+  }
+
+  #isFetching(): boolean {
+    return this.#state === 'opening' || this.#state === 'writing';
+  }
+
+  /** With no reader, for a while: goes on, unless too much is lacking, or nothing of it would be kept. */
+  #stopIfNotWorthwhile(): void {
+    if (this.#readers.size > 0 || this.#graceTimer !== undefined || !this.#isFetching() || this.#isWorthwhile()) return;
+    this.#graceTimer = setTimeout(() => {
+      this.#graceTimer = undefined;
+      if (this.#readers.size > 0 || !this.#isFetching() || this.#isWorthwhile()) return;
+      const why = this.#writer?.kept === false ? 'no room' : 'too much is lacking';
+      this.stop(new WindlassError('STOPPING', `no reader left, and ${why}`));
+    }, GRACE_MS).unref();
+  }
+
+  #isWorthwhile(): boolean {
+    if (this.#writer?.kept === false) return false;
+    // Of an unknown size: as much again as there is.
+    const lacking = this.sizeBytes === undefined ? this.written : this.sizeBytes - this.written;
+    return lacking <= this.#options.finishLimitBytes;
+  }
+}

@@ -1,0 +1,182 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { type CommandOptions, type CommandResult, run, SYSTEM_PATH, tryCommand } from './commands.ts';
+import type { ContainerdBinaries } from './containerd-binaries.ts';
+import { Daemon } from './daemon.ts';
+import type { Scratch } from './scratch.ts';
+
+export interface ContainerdOptions {
+  /** certs.d, for pulls by ctr (`--hosts-dir`) and by CRI. */
+  readonly hostsDir: string;
+  /** 2.x: layers are fetched in chunks of this size, several at a time. Undefined: off, as by default. */
+  readonly fetchChunkBytes?: number;
+  /** `native` copies and so runs on any file system, overlayfs included. */
+  readonly snapshotter?: 'native' | 'overlayfs';
+}
+
+const PLATFORM = `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`;
+
+/**
+ * A containerd with its own root, state and socket, in mount and pid namespaces of its own: when its first process
+ * is killed, shims, containers and mounts are gone with it. Needs root.
+ */
+export class Containerd {
+  static #count = 0;
+
+  readonly major: 1 | 2;
+  readonly address: string;
+  readonly #binaries: ContainerdBinaries;
+  readonly #options: ContainerdOptions;
+  readonly #daemon: Daemon;
+  #containers = 0;
+
+  private constructor(binaries: ContainerdBinaries, options: ContainerdOptions, address: string, daemon: Daemon) {
+    this.#binaries = binaries;
+    this.major = binaries.major;
+    this.#options = options;
+    this.address = address;
+    this.#daemon = daemon;
+  }
+
+  static async start(scratch: Scratch, binaries: ContainerdBinaries, options: ContainerdOptions): Promise<Containerd> {
+    Containerd.#count += 1;
+    const folder = scratch.join(`c${Containerd.#count}`);
+    await mkdir(folder, { recursive: true });
+    const address = `${folder}/c.sock`;
+    await writeFile(`${folder}/config.toml`, configToml(binaries.major, folder, options));
+    // The shell reaps what is orphaned in the namespace. --kill-child: the end of unshare is the end of everything.
+    const script = '"$0" "$@" & while :; do wait; sleep 1; kill -0 $! 2>/dev/null || exit 1; done';
+    const daemon = new Daemon(
+      scratch,
+      `containerd ${binaries.major}`,
+      'unshare',
+      [
+        ...['--mount', '--pid', '--fork', '--kill-child=KILL', '--mount-proc'],
+        ...['sh', '-c', script, binaries.containerd, '--config', `${folder}/config.toml`],
+      ],
+      { env: { PATH: `${binaries.folder}:${SYSTEM_PATH}`, HTTP_PROXY: '', HTTPS_PROXY: '' }, graceMs: 0 },
+    );
+    const containerd = new Containerd(binaries, options, address, daemon);
+    await daemon.ready(async () => (await tryCommand(binaries.ctr, ['--address', address, 'version'])).code === 0);
+    return containerd;
+  }
+
+  get daemon(): Daemon {
+    return this.#daemon;
+  }
+
+  get snapshotter(): string {
+    return this.#options.snapshotter ?? 'native';
+  }
+
+  /** Runs `ctr` against it, in namespace k8s.io. Rejects unless it succeeds. */
+  ctr(args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+    return run(this.#binaries.ctr, ['--address', this.address, '--namespace', 'k8s.io', ...args], options);
+  }
+
+  /** Pulls and unpacks. */
+  pull(reference: string, options: CommandOptions = {}): Promise<CommandResult> {
+    return this.ctr(
+      ['images', 'pull', '--hosts-dir', this.#options.hostsDir, '--snapshotter', this.snapshotter, reference],
+      options,
+    );
+  }
+
+  /** Pulls and unpacks; resolves whether it succeeds or not. */
+  tryPull(reference: string, options: CommandOptions = {}): Promise<CommandResult> {
+    return tryCommand(
+      this.#binaries.ctr,
+      [
+        ...['--address', this.address, '--namespace', 'k8s.io'],
+        ...['images', 'pull', '--hosts-dir', this.#options.hostsDir, '--snapshotter', this.snapshotter, reference],
+      ],
+      options,
+    );
+  }
+
+  /** Runs a command in a new container of a pulled image, to its end. @returns its stdout */
+  async runContainer(reference: string, command: readonly string[]): Promise<string> {
+    this.#containers += 1;
+    const id = `t${this.#containers}`;
+    const result = await this.ctr(['run', '--rm', '--snapshotter', this.snapshotter, reference, id, ...command]);
+    return result.stdout;
+  }
+
+  /** Removes all images, and waits until their contents are gone. */
+  async removeImages(): Promise<void> {
+    const { stdout } = await this.ctr(['images', 'ls', '--quiet']);
+    const names = stdout.split('\n').filter((name) => name !== '');
+    if (names.length > 0) await this.ctr(['images', 'rm', '--sync', ...names]);
+    const left = await this.contentDigests();
+    if (left.length > 0) throw new Error(`containerd keeps ${left.join(' ')}`);
+  }
+
+  /** What its content store holds. */
+  async contentDigests(): Promise<string[]> {
+    const { stdout } = await this.ctr(['content', 'ls', '--quiet']);
+    return stdout.split('\n').filter((digest) => digest !== '');
+  }
+
+  /** CPU time in seconds of containerd itself. */
+  async cpuSeconds(): Promise<number> {
+    const shell = await onlyChild(this.#daemon.pid);
+    const stat = await readFile(`/proc/${await onlyChild(shell)}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  }
+
+  async stop(): Promise<void> {
+    await this.#daemon.stop();
+  }
+}
+
+async function onlyChild(pid: number): Promise<number> {
+  const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ');
+  return Number(children[0]);
+}
+
+function configToml(major: 1 | 2, folder: string, options: ContainerdOptions): string {
+  const snapshotter = options.snapshotter ?? 'native';
+  const shared = `
+root = "${folder}/root"
+state = "${folder}/state"
+[grpc]
+  address = "${folder}/c.sock"
+[ttrpc]
+  address = "${folder}/c.sock.ttrpc"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "${folder}/opt"
+`;
+  // restrict_oom_score_adj: a container in a container may not have CAP_SYS_RESOURCE.
+  if (major === 1) {
+    return `version = 2
+${shared}
+[plugins."io.containerd.grpc.v1.cri"]
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    conf_dir = "${folder}/cni"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "${snapshotter}"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "${options.hostsDir}"
+`;
+  }
+  return `version = 3
+${shared}
+[plugins."io.containerd.nri.v1.nri"]
+  disable = true
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    conf_dir = "${folder}/cni"
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "${snapshotter}"
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "${options.hostsDir}"
+[plugins."io.containerd.transfer.v1.local"]
+  max_concurrent_downloads = 3
+  concurrent_layer_fetch_buffer = ${options.fetchChunkBytes ?? 0}
+  [[plugins."io.containerd.transfer.v1.local".unpack_config]]
+    platform = "${PLATFORM}"
+    snapshotter = "${snapshotter}"
+`;
+}

@@ -1,0 +1,25 @@
+import { describe, expect, it } from 'vitest';
+import { Metrics } from '../../../src/metrics/metrics.ts';
+
+describe('metrics', () => {
+  it('begin at 0 where a first failure must show as an increase', async () => {
+    const text = await new Metrics().registry.metrics();
+    for (const sample of [
+      'windlass_verification_failures_total{source="upstream"} 0',
+      'windlass_ingests_total{result="failed"} 0',
+      'windlass_ingest_resumes_total{reason="stall"} 0',
+      'windlass_tag_lookups_total{result="stale"} 0',
+      'windlass_store_pass_through_total 0',
+    ]) {
+      expect(text.split('\n')).toContain(sample);
+    }
+  });
+
+  it('all of ours begin with windlass_, and two agents in one process share none', async () => {
+    const [one, other] = [new Metrics(), new Metrics()];
+    one.storePassed.inc();
+    const own = (await one.registry.getMetricsAsJSON()).map(({ name }) => name);
+    expect(own.filter((name) => !/^(windlass|process|nodejs)_/.test(name))).toEqual([]);
+    expect(await other.registry.metrics()).toContain('windlass_store_pass_through_total 0');
+  });
+});

@@ -1,0 +1,69 @@
+import { pino } from 'pino';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { hexOf } from '../../../src/oci/digest.ts';
+import { eventually } from '../../support/eventually.ts';
+import { httpGet } from '../../support/http-get.ts';
+import { buildImage, digestOf } from '../../support/image.ts';
+import { LocalMirror } from '../../support/local-mirror.ts';
+import { ScriptedUpstream } from '../../support/scripted-upstream.ts';
+
+const [INFO, WARN] = [30, 40];
+const lines: Record<string, unknown>[] = [];
+let upstream: ScriptedUpstream;
+let mirror: LocalMirror;
+
+beforeEach(async () => {
+  lines.length = 0;
+  upstream = await ScriptedUpstream.start();
+  mirror = await LocalMirror.start({
+    registries: [{ host: 'docker.io', endpoint: `http://${upstream.address}` }],
+    logger: pino({ level: 'debug' }, { write: (line: string) => lines.push(JSON.parse(line)) }),
+  });
+});
+
+afterEach(async () => {
+  await mirror.stop();
+  await upstream.stop();
+});
+
+test('all that is logged of one image carries its pull id: the tag, manifests, ingests and blobs', async () => {
+  const image = buildImage({ layerBytes: [1000, 2000], index: true });
+  const { top, manifest } = image;
+  const headers = { 'content-type': top.mediaType, 'docker-content-digest': top.digest };
+  upstream.serve('library/x/manifests/latest', top.bytes, headers);
+  upstream.serve(`library/x/manifests/${top.digest}`, top.bytes, headers);
+  upstream.serve(`library/x/manifests/${manifest.digest}`, manifest.bytes, { 'content-type': manifest.mediaType });
+  for (const blob of image.blobs) upstream.serve(`library/x/blobs/${blob.digest}`, blob.bytes);
+
+  for (const path of ['latest', top.digest, manifest.digest]) await httpGet(mirror.url(`library/x/manifests/${path}`));
+  for (const { digest } of image.blobs) await httpGet(mirror.url(`library/x/blobs/${digest}`));
+  const about = (message: string) => lines.filter(({ msg }) => msg === message);
+  await eventually(() => about('ingest ended').length === image.blobs.length && about('request').length === 6);
+
+  const of = [...about('request'), ...about('manifest fetched'), ...about('ingest ended')];
+  expect(of).toHaveLength(6 + 2 + 3);
+  for (const line of of) expect(line).toMatchObject({ pull: hexOf(top.digest).slice(0, 12) });
+  const ingests = about('ingest ended').map(({ ingest }) => ingest);
+  expect(about('request').map(({ ingest }) => ingest)).toEqual(expect.arrayContaining(ingests));
+});
+
+test('what is not there is told, but is no warning; what cannot be had is one', async () => {
+  const digest = digestOf(Buffer.from('neither'));
+  await httpGet(mirror.url(`library/x/blobs/${digest}`));
+  upstream.on(`library/x/manifests/${digest}`, (_request, response) => {
+    response.writeHead(500).end();
+  });
+  await httpGet(mirror.url(`library/x/manifests/${digest}`));
+  const requests = () => lines.filter(({ msg }) => msg === 'request');
+  await eventually(() => requests().length === 2);
+  expect(requests()).toMatchObject([
+    { level: INFO, status: 404, code: 'NOT_FOUND' },
+    { level: WARN, status: 503, code: 'UPSTREAM_UNAVAILABLE' },
+  ]);
+});
+
+test('bodies that ended early are counted from 0 on', async () => {
+  expect(await mirror.metrics.registry.metrics()).toContain(
+    'windlass_mirror_broken_responses_total{code="DIGEST_MISMATCH"} 0',
+  );
+});

@@ -1,0 +1,33 @@
+import { availableParallelism } from 'node:os';
+import { defineConfig } from 'vitest/config';
+
+const project = (name: string, include: string[], extra: object = {}) => ({
+  extends: true as const,
+  test: { name, include, ...extra },
+});
+
+/** Tests that start daemons run one file at a time: two cores. */
+const alone = {
+  globalSetup: ['test/support/global-setup.ts'],
+  fileParallelism: false,
+  testTimeout: 180_000,
+  hookTimeout: 600_000,
+  // After the others, so that nothing runs beside them.
+  sequence: { groupOrder: 1 },
+};
+
+export default defineConfig({
+  test: {
+    environment: 'node',
+    pool: 'forks',
+    projects: [
+      project('unit', ['test/unit/**/*.test.ts', 'test/conformance/**/*.test.ts', 'test/property/**/*.test.ts'], {
+        testTimeout: 20_000,
+        // vitest leaves a core free, which would be half of a small machine.
+        maxWorkers: Math.max(2, availableParallelism() - 1),
+        sequence: { groupOrder: 0 },
+      }),
+      project('integration', ['test/integration/**/*.test.ts'], alone),
+    ],
+  },
+});
