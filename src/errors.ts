@@ -33,6 +33,20 @@ export const ERROR_TABLE = {
   READER_TOO_SLOW: { status: 503, ociCode: 'UNAVAILABLE' },
   /** A store of a newer format, or a path that cannot be written. */
   STORE_UNUSABLE: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** Another agent cannot be reached: refused, reset, ended early, no route. */
+  PEER_GONE: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** Another agent answered nothing within its bound. */
+  PEER_SILENT: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** One side could not prove that it belongs to the cluster. */
+  PEER_DENIED: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** Another agent has no upload slot, or no turn, left. */
+  PEER_BUSY: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** Another agent does not have what it was named for. */
+  PEER_MISSING: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** Another agent's ingest, from which we read, failed. */
+  PEER_FAILED: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** Another agent's answer makes no sense, or its bytes do not have their hash. */
+  PEER_NONSENSE: { status: 503, ociCode: 'UNAVAILABLE' },
   /** This process is going down. */
   STOPPING: { status: 503, ociCode: 'UNAVAILABLE' },
 } as const satisfies Record<string, { status: number; ociCode: string }>;

@@ -1,0 +1,70 @@
+import type { WindlassError } from '../../errors.ts';
+import type { FailedPeer, Parent } from './messages.ts';
+
+export interface ClaimRequest {
+  /** `blob:<digest>` or `tag:…`, see messages.ts. */
+  readonly key: string;
+  readonly source: string;
+  /** The registry of the source, whose rate is learnt. */
+  readonly registry: string;
+  readonly sizeBytes: number | undefined;
+  /** What is already here, from 0 on. */
+  readonly prefix: number;
+  /** Peers that failed during this ingest. */
+  readonly failed: readonly FailedPeer[];
+  readonly inline: boolean;
+  readonly maxAgeMs?: number;
+}
+
+export type Claimed =
+  | { readonly kind: 'write'; readonly lease: Lease }
+  | {
+      readonly kind: 'read';
+      readonly parents: readonly Parent[];
+      readonly sizeBytes: number | undefined;
+      readonly replaces: string | undefined;
+    }
+  | { readonly kind: 'bytes'; readonly bytes: Uint8Array; readonly ageMs: number }
+  | {
+      readonly kind: 'failed';
+      readonly error: WindlassError;
+      readonly stale: { readonly bytes: Uint8Array; readonly ageMs: number } | undefined;
+    };
+
+/** The right to fetch from upstream. Kept alive by itself until `end`. */
+export interface Lease {
+  /** Aborted (with PEER_BUSY) when another one writes by now: its holder becomes a reader. */
+  readonly lost: AbortSignal;
+  /** Carried by the next renewal. Cheap: call it at every write. */
+  progress(phase: 'opening' | 'writing' | 'verifying', prefix: number): void;
+  /** Bytes sent to all children, in all. */
+  sent(bytes: number): void;
+  /** Upstream's answer ends the right for this source. Told to the keeper at once. Idempotent, as the next. */
+  failed(error: WindlassError): void;
+  /** It is given up with nothing to tell of upstream (nobody wants it here any more, or this agent stops). */
+  left(): void;
+}
+
+/**
+ * The cluster's one upstream writer of a key, and whom everybody else reads from. One round trip to the key's
+ * keeper; a function call where this agent is alone or the keeper itself.
+ */
+export interface Claims {
+  /**
+   * Asks the keeper; the deputies where it does not answer; and grants itself where nobody does. Waits while the
+   * keeper says so: up to `waitMs` in all, then it is granted by ourselves. Idempotent: asked again while a lease is
+   * held, it answers with that lease.
+   */
+  claim(request: ClaimRequest, signal: AbortSignal): Promise<Claimed>;
+  /**
+   * It is here, verified (`bytes` of what is small, or of a tag): ends our lease if there is one, tells the keeper
+   * at once when others may wait for it, else with the next report.
+   */
+  held(
+    key: string,
+    source: string,
+    held: { readonly sizeBytes?: number; readonly bytes?: Uint8Array; readonly ageMs?: number },
+  ): void;
+  /** We read it no more, and do not hold it. */
+  left(key: string, source: string): void;
+}

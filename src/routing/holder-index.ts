@@ -1,0 +1,18 @@
+import type { PeerId } from './member.ts';
+
+/** A tag's answer as it was last known: JSON of the record, and how old it is. */
+export interface LastKnown {
+  readonly bytes: Uint8Array;
+  readonly ageMs: number;
+}
+
+/** What this agent, as keeper or deputy, was told of who holds what. In memory; made whole again after a restart. */
+export interface HolderIndex {
+  /** Thought to hold it. Of those that left in order or died, those of the last 60 s are kept, but not returned. */
+  holders(key: string): readonly PeerId[];
+  add(key: string, peerId: PeerId): void;
+  /** It said itself that it does not, or was found not to. */
+  remove(key: string, peerId: PeerId): void;
+  lastKnown(key: string): LastKnown | undefined;
+  setLastKnown(key: string, record: LastKnown): void;
+}
