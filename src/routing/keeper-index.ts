@@ -1,0 +1,141 @@
+import { LRUCache } from 'lru-cache';
+import type { Digest } from '../oci/digest.ts';
+import { DigestChecksum } from './digest-checksum.ts';
+import type { HolderIndex, LastKnown } from './holder-index.ts';
+import { MAX_DIGESTS } from './index-messages.ts';
+import type { PeerId } from './member.ts';
+import type { Timers } from './timers.ts';
+
+/** Bounds of all holders together: some 40 MB at worst. */
+const MAX_KEYS = 100_000;
+const MAX_PAIRS = 300_000;
+const MAX_TAGS = 20_000;
+/** So long an agent that is gone may come back to what it holds: a rolling update announces nothing again. */
+const KEEP_GONE_MS = 60_000;
+const BLOB = 'blob:';
+
+interface Holder {
+  readonly keys: Set<string>;
+  /** Since when it is gone; undefined while it is a member. */
+  goneAtMs: number | undefined;
+}
+
+export interface KeeperIndexOptions {
+  /** Is it a live member? Only such holders are named. */
+  readonly isLive: (peerId: PeerId) => boolean;
+  readonly timers: Timers;
+}
+
+/**
+ * Who holds what, as far as this agent is keeper or deputy of it. Holders that left or died are kept for a minute,
+ * unnamed. The least recently asked keys go first when there are too many.
+ */
+export class KeeperIndex implements HolderIndex {
+  readonly #options: KeeperIndexOptions;
+  readonly #holders = new Map<PeerId, Holder>();
+  readonly #keys = new LRUCache<string, Set<PeerId>>({
+    max: MAX_KEYS,
+    dispose: (peers, key, reason) => {
+      if (reason === 'evict') for (const peerId of peers) this.#unlist(peerId, key);
+    },
+  });
+  #pairs = 0;
+  readonly #tags = new LRUCache<string, { readonly bytes: Uint8Array; readonly atMs: number }>({ max: MAX_TAGS });
+
+  constructor(options: KeeperIndexOptions) {
+    this.#options = options;
+  }
+
+  holders(key: string): PeerId[] {
+    const peers = this.#keys.get(key);
+    return peers === undefined ? [] : [...peers].filter((peerId) => this.#options.isLive(peerId));
+  }
+
+  add(key: string, peerId: PeerId): void {
+    let holder = this.#holders.get(peerId);
+    if (holder === undefined) {
+      holder = { keys: new Set(), goneAtMs: undefined };
+      this.#holders.set(peerId, holder);
+    }
+    if (holder.keys.has(key) || holder.keys.size >= MAX_DIGESTS) return;
+    const peers = this.#keys.get(key) ?? new Set();
+    peers.add(peerId);
+    this.#keys.set(key, peers);
+    holder.keys.add(key);
+    this.#pairs += 1;
+    while (this.#pairs > MAX_PAIRS && this.#keys.pop() !== undefined);
+  }
+
+  remove(key: string, peerId: PeerId): void {
+    const peers = this.#keys.peek(key);
+    if (peers?.delete(peerId) && peers.size === 0) this.#keys.delete(key);
+    this.#unlist(peerId, key);
+  }
+
+  /** What is known of one agent, replaced. */
+  replace(peerId: PeerId, keys: readonly string[]): void {
+    const wanted = new Set(keys);
+    for (const key of [...(this.#holders.get(peerId)?.keys ?? [])]) {
+      if (!wanted.has(key)) this.remove(key, peerId);
+    }
+    for (const key of wanted) this.add(key, peerId);
+  }
+
+  lastKnown(key: string): LastKnown | undefined {
+    const tag = this.#tags.get(key);
+    return tag === undefined ? undefined : { bytes: tag.bytes, ageMs: this.#options.timers.now() - tag.atMs };
+  }
+
+  setLastKnown(key: string, { bytes, ageMs }: LastKnown): void {
+    const atMs = this.#options.timers.now() - ageMs;
+    const known = this.#tags.peek(key);
+    if (known === undefined || known.atMs <= atMs) this.#tags.set(key, { bytes, atMs });
+  }
+
+  /** What is known of one agent, of the keys that are `wanted`: for comparing with what it says. */
+  checksumOf(peerId: PeerId, wanted: (key: string) => boolean): DigestChecksum {
+    const checksum = new DigestChecksum();
+    for (const key of this.#holders.get(peerId)?.keys ?? []) {
+      if (wanted(key)) checksum.add(key);
+    }
+    return checksum;
+  }
+
+  /** Everything of which `wanted` is true, by holder; for who keeps it from now on. */
+  select(wanted: (key: string) => boolean): {
+    readonly holders: { readonly peerId: PeerId; readonly digests: Digest[] }[];
+    readonly tags: { readonly key: string; readonly bytes: Uint8Array; readonly ageMs: number }[];
+  } {
+    const nowMs = this.#options.timers.now();
+    const holders = [...this.#holders].map(([peerId, { keys }]) => ({
+      peerId,
+      digests: [...keys].filter(wanted).map((key) => key.slice(BLOB.length) as Digest),
+    }));
+    const tags = [...this.#tags.entries()]
+      .filter(([key]) => wanted(key))
+      .map(([key, { bytes, atMs }]) => ({ key, bytes, ageMs: nowMs - atMs }));
+    return { holders: holders.filter(({ digests }) => digests.length > 0), tags };
+  }
+
+  /** To be called when members come and go, and now and then: forgets those gone for more than a minute. */
+  sweep(): void {
+    const nowMs = this.#options.timers.now();
+    for (const [peerId, holder] of this.#holders) {
+      if (this.#options.isLive(peerId)) {
+        holder.goneAtMs = undefined;
+        continue;
+      }
+      holder.goneAtMs ??= nowMs;
+      if (nowMs - holder.goneAtMs < KEEP_GONE_MS) continue;
+      for (const key of [...holder.keys]) this.remove(key, peerId);
+      this.#holders.delete(peerId);
+    }
+  }
+
+  #unlist(peerId: PeerId, key: string): void {
+    const holder = this.#holders.get(peerId);
+    if (!holder?.keys.delete(key)) return;
+    this.#pairs -= 1;
+    if (holder.keys.size === 0) this.#holders.delete(peerId);
+  }
+}
