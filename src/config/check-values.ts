@@ -29,15 +29,22 @@ export function checkValues(given: ReadonlyMap<string, Given>): CheckedValues {
   return { settings: settingsSchema.parse(nest(usable)), faults, faulty };
 }
 
-/** `store.maxSize` to `{ store: { maxSize } }`, every section present. */
+/** `discovery.dns.name` to `{ discovery: { dns: { name } } }`, every section present. */
 function nest(given: ReadonlyMap<string, Given>): object {
-  const sections = new Map<string, Record<string, unknown>>(SECTIONS.map((section) => [section, {}]));
-  const root: Record<string, unknown> = Object.fromEntries(sections);
+  const root: Record<string, unknown> = {};
+  const sections = new Map([['', root]]);
+  const put = (path: readonly string[], value: unknown) => {
+    const content = sections.get(path.slice(0, -1).join('.')) ?? root;
+    content[path.at(-1) ?? ''] = value;
+  };
+  for (const section of SECTIONS) {
+    const content: Record<string, unknown> = {};
+    sections.set(section, content);
+    put(section.split('.'), content);
+  }
   for (const { key, path } of SETTING_KEYS) {
     const entry = given.get(key);
-    const [section = key, name = key] = path;
-    const content = sections.get(section) ?? root;
-    if (entry !== undefined) content[name] = entry.value;
+    if (entry !== undefined) put(path, entry.value);
   }
   return root;
 }

@@ -72,7 +72,7 @@ class ConfigFile {
       if (path.length + 1 === findSetting(key)?.path.length) {
         if (value === null) this.#faults.push({ key, origin, right: 'give it a value, or leave it out' });
         else this.#given.set(key, { value, origin });
-      } else if (path.length === 0 && SECTIONS.includes(name)) {
+      } else if (SECTIONS.includes(key) && !name.includes('.')) {
         if (isRecord(value)) this.#section(value, here);
         else if (value !== null) {
           this.#faults.push({ key, origin, value, right: `write its settings below it: ${below(key)}` });
@@ -104,9 +104,9 @@ class ConfigFile {
 }
 
 function unknownKey(key: string, name: string): string {
-  const nested = findSetting(name);
-  if (nested !== undefined && name.includes('.')) {
-    return `there is no such key; nest it: ${nested.path.join(': { ')}: …${' }'.repeat(nested.path.length - 1)}`;
+  if (name.includes('.') && (findSetting(name) !== undefined || SECTIONS.includes(name))) {
+    const path = name.split('.');
+    return `there is no such key; nest it: ${path.join(': { ')}: …${' }'.repeat(path.length - 1)}`;
   }
   const guess = nearest(key, [...SETTING_KEYS.map((setting) => setting.key), ...SECTIONS]);
   return guess === undefined
@@ -115,8 +115,10 @@ function unknownKey(key: string, name: string): string {
 }
 
 function below(section: string): string {
-  const names = SETTING_KEYS.filter(({ path }) => path[0] === section).map(({ path }) => path.at(-1));
-  return names.join(', ');
+  const names = SETTING_KEYS.filter(({ key }) => key.startsWith(`${section}.`)).map(
+    ({ key }) => key.slice(section.length + 1).split('.', 1)[0],
+  );
+  return [...new Set(names)].join(', ');
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -2,21 +2,32 @@ import type { CheckedValues } from './check-values.ts';
 import type { Fault } from './fault.ts';
 import type { Given } from './given.ts';
 import { collide, formatListenAddress, type ListenAddress } from './listen-address.ts';
+import { parseMultiaddr } from './multiaddr.ts';
 import { matchesHostPattern, parseHostPattern } from './registry-host.ts';
 
 /** Values that are right alone and wrong together. Settings that already have a fault are left out. */
 export function findContradictions(checked: CheckedValues, given: ReadonlyMap<string, Given>): Fault[] {
-  return [...collidingListeners(checked, given), ...unlistedDefault(checked, given), ...registryFaults(given)];
+  return [
+    ...collidingListeners(checked, given),
+    ...swarmFaults(checked, given),
+    ...unlistedDefault(checked, given),
+    ...registryFaults(given),
+  ];
 }
 
 function collidingListeners({ settings, faulty }: CheckedValues, given: ReadonlyMap<string, Given>): Fault[] {
-  const listeners: { key: string; setting: string; address: ListenAddress }[] = [
+  // What agents listen on counts once they look for each other, or once somebody wrote it.
+  const swarm = settings.discovery.kind !== 'none';
+  const listeners: { key: string; setting: string; address: ListenAddress; written?: string }[] = [
     ...settings.mirror.listen.map((address, index) => ({
       key: settings.mirror.listen.length > 1 ? `mirror.listen[${index}]` : 'mirror.listen',
       setting: 'mirror.listen',
       address,
     })),
-    { key: 'peer.listen', setting: 'peer.listen', address: settings.peer.listen },
+    ...(swarm || given.has('peer.listen')
+      ? [{ key: 'peer.listen', setting: 'peer.listen', address: settings.peer.listen }]
+      : []),
+    ...(swarm || given.has('p2p.listen') ? p2pListeners(settings.p2p.listen) : []),
     { key: 'status.listen', setting: 'status.listen', address: settings.status.listen },
   ].filter(({ setting }) => !faulty.has(setting));
 
@@ -25,15 +36,54 @@ function collidingListeners({ settings, faulty }: CheckedValues, given: Readonly
       if (!collide(first.address, second.address)) return [];
       // Blame what somebody wrote, not the default that it met.
       const [blamed, met] = given.has(second.setting) ? [second, first] : [first, second];
-      const both = [first, second].some(({ address }) => address.host === '::') ? ' ([::] takes IPv4 as well)' : '';
+      const both = [first, second].some(({ address }) => address.host === '::' && address.v6Only !== true)
+        ? ' ([::] takes IPv4 as well)'
+        : '';
       return {
         key: blamed.key,
         origin: given.get(blamed.setting)?.origin,
-        value: formatListenAddress(blamed.address),
-        right: `it collides with ${met.key}, ${formatListenAddress(met.address)}${both}; give it another address or port`,
+        value: blamed.written ?? formatListenAddress(blamed.address),
+        right: `it collides with ${met.key}, ${met.written ?? formatListenAddress(met.address)}${both}; give it another address or port`,
       };
     }),
   );
+}
+
+function p2pListeners(listen: readonly string[]) {
+  return listen.flatMap((written, index) => {
+    const address = parseMultiaddr(written);
+    const key = listen.length > 1 ? `p2p.listen[${index}]` : 'p2p.listen';
+    return address === undefined ? [] : [{ key, setting: 'p2p.listen', address, written }];
+  });
+}
+
+/** What an agent needs before it looks for others. */
+function swarmFaults({ settings, faulty }: CheckedValues, given: ReadonlyMap<string, Given>): Fault[] {
+  const { discovery, cluster } = settings;
+  const faults: Fault[] = [];
+  const blame = (key: string, right: string, value?: unknown) => {
+    faults.push({ key, origin: given.get(key)?.origin, value, right });
+  };
+  if (faulty.has('discovery.kind') || faulty.has('cluster.secretFile') || faulty.has('cluster.insecure')) return [];
+
+  if (cluster.insecure && cluster.secretFile.length > 0) {
+    blame('cluster.insecure', 'with it no secret counts; leave it out, or leave out cluster.secretFile', true);
+  }
+  if (discovery.kind === 'none') return faults;
+  if (!cluster.insecure && cluster.secretFile.length === 0) {
+    blame(
+      'discovery.kind',
+      'agents that look for each other need a secret: name its file in cluster.secretFile, or, where everybody who reaches the ports may be a member, set cluster.insecure: true',
+      discovery.kind,
+    );
+  }
+  if (discovery.kind === 'static' && discovery.peers.length === 0 && !faulty.has('discovery.peers')) {
+    blame('discovery.kind', 'static needs discovery.peers, the host:port of other agents', discovery.kind);
+  }
+  if (discovery.kind === 'dns' && discovery.dns.name === '' && !faulty.has('discovery.dns.name')) {
+    blame('discovery.kind', 'dns needs discovery.dns.name, the name to look up', discovery.kind);
+  }
+  return faults;
 }
 
 /** Every request without a registry's name would be refused. Someone who did not ask for a default does not mind. */

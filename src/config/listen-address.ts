@@ -4,6 +4,8 @@ import { isIP } from 'node:net';
 export interface ListenAddress {
   readonly host: string;
   readonly port: number;
+  /** `::` takes no IPv4 here, as libp2p listens; elsewhere it does. */
+  readonly v6Only?: boolean;
 }
 
 const ADDRESS = /^(?:\[([0-9a-fA-F:.]+)\]|([a-zA-Z0-9.-]+)):(\d{1,5})$/;
@@ -24,10 +26,10 @@ export function formatListenAddress({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** Would the second of the two fail to bind? `::` takes IPv4 as well (Node listens on both). */
+/** Would the second of the two fail to bind? `::` takes IPv4 as well (Node listens on both), unless it says v6Only. */
 export function collide(a: ListenAddress, b: ListenAddress): boolean {
   if (a.port !== b.port || a.port === 0) return false;
-  return a.host === b.host || covers(a.host, b.host) || covers(b.host, a.host);
+  return a.host === b.host || covers(a, b.host) || covers(b, a.host);
 }
 
 /** Reachable from this machine alone. */
@@ -35,6 +37,12 @@ export function isLoopback({ host }: ListenAddress): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }
 
-function covers(wildcard: string, host: string): boolean {
-  return wildcard === '::' || (wildcard === '0.0.0.0' && isIP(host) !== 6);
+/** Every address of this machine, or of one family: to listen on, never to be asked at. */
+export function isWildcard({ host }: ListenAddress): boolean {
+  return host === '0.0.0.0' || host === '::';
+}
+
+function covers(wildcard: ListenAddress, host: string): boolean {
+  if (wildcard.host === '::') return wildcard.v6Only !== true || isIP(host) === 6;
+  return wildcard.host === '0.0.0.0' && isIP(host) !== 6;
 }

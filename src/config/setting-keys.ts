@@ -26,9 +26,9 @@ export const SETTING_KEYS: readonly SettingKey[] = leaves(settingsSchema, []).ma
   settingKey(path, schema),
 );
 
-/** `node`, `store`, …: what holds settings and is none itself. */
+/** `node`, `store`, `discovery`, `discovery.dns`, …: what holds settings and is none itself; the outer first. */
 export const SECTIONS: readonly string[] = [
-  ...new Set(SETTING_KEYS.flatMap(({ path }) => (path.length > 1 ? path.slice(0, 1) : []))),
+  ...new Set(SETTING_KEYS.flatMap(({ path }) => path.slice(1).map((_, depth) => path.slice(0, depth + 1).join('.')))),
 ];
 
 export const REGISTRY_FIELDS: readonly EntryField[] = fieldsOf(registryFields, 'registries[]');

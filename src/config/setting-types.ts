@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { type ListenAddress, parseListenAddress } from './listen-address.ts';
+import { isWildcard, type ListenAddress, parseListenAddress } from './listen-address.ts';
+import { isDnsName, parseMultiaddr, suggestMultiaddr } from './multiaddr.ts';
 import { parseHostPattern } from './registry-host.ts';
 import {
   parseDuration,
@@ -28,6 +29,8 @@ class Refusal {
     this.right = right;
   }
 }
+
+const UNREACHABLE = 'others cannot reach that: write the address and port at which they can';
 
 /** Timers overflow above 2^31 ms, and then fire at once. */
 const MAX_DURATION = '24d';
@@ -121,6 +124,46 @@ export function listenAddress() {
   });
 }
 
+/** Where another agent is asked: a host and a port, neither of them left open. */
+export function peerAddress() {
+  return type<ListenAddress>({ name: 'host:port', decode: 'text' }, parsePeerAddress);
+}
+
+/** The same, or an empty text for none. */
+export function peerAddressOrNone() {
+  return type<ListenAddress | undefined>({ name: 'host:port', decode: 'text' }, (raw) =>
+    raw === '' ? undefined : parsePeerAddress(raw),
+  );
+}
+
+/** libp2p's way to write an address, kept as text: `/ip4/0.0.0.0/tcp/5052`. `reachable`: others dial it. */
+export function multiaddr(options: { readonly reachable: boolean }) {
+  return type<string>({ name: 'multiaddr', decode: 'text' }, (raw) => {
+    const written = typeof raw === 'string' || typeof raw === 'number' ? String(raw) : '';
+    const address = parseMultiaddr(written);
+    if (address === undefined) {
+      const guess = suggestMultiaddr(written);
+      const hint = guess === undefined ? '' : `; did you mean ${guess}?`;
+      return new Refusal(
+        `write a multiaddr: /ip4/…, /ip6/… or /dns/… and /tcp/PORT, as in /ip4/10.0.0.3/tcp/5052${hint}`,
+      );
+    }
+    if (options.reachable && (isWildcard(address) || address.port === 0)) return new Refusal(UNREACHABLE);
+    return written;
+  });
+}
+
+/** A name to look up in the DNS; may be empty. */
+export function dnsName() {
+  return type<string>({ name: 'DNS name', decode: 'text' }, (raw) =>
+    typeof raw === 'string' && (raw === '' || isDnsName(raw))
+      ? raw.toLowerCase()
+      : new Refusal(
+          'write a name that the DNS knows, as in windlass-peers.kube-system.svc.cluster.local, without a port',
+        ),
+  );
+}
+
 /** In lower case; `*.suffix` and `*` only where `wildcards` are allowed. */
 export function registryHost(options: { readonly wildcards: boolean }) {
   return type<string>({ name: 'host', decode: 'text' }, (raw) => {
@@ -157,6 +200,12 @@ export function list<T extends z.ZodType>(item: T, options: { readonly min?: num
   return z
     .preprocess((raw) => (Array.isArray(raw) ? raw : [raw]), z.array(item).min(min, { error: `write at least ${min}` }))
     .register(forms, { name: `list of ${forms.get(item)?.name ?? 'objects'}`, decode: 'list' });
+}
+
+function parsePeerAddress(raw: unknown): ListenAddress | Refusal {
+  const address = typeof raw === 'string' ? parseListenAddress(raw) : undefined;
+  if (address === undefined) return new Refusal('write host:port, as in 10.0.0.3:5052 or node-1.example:5052');
+  return isWildcard(address) || address.port === 0 ? new Refusal(UNREACHABLE) : address;
 }
 
 function type<T>(form: Form, parse: (raw: unknown) => T | Refusal): z.ZodType<T, unknown> {

@@ -6,11 +6,15 @@ import { documented } from './setting-docs.ts';
 import {
   choice,
   count,
+  dnsName,
   duration,
   httpUrl,
   list,
   listenAddress,
+  multiaddr,
   path,
+  peerAddress,
+  peerAddressOrNone,
   registryHost,
   share,
   size,
@@ -59,7 +63,93 @@ export const settingsSchema = z.strictObject({
     listen: setting(
       listenAddress(),
       '0.0.0.0:5051',
-      'Where other agents will ask. Accepted and checked, but nothing listens there yet: it takes effect when agents learn to share.',
+      'Where other agents ask for blobs and claims, once `discovery.kind` is not `none`.',
+    ),
+    announce: setting(
+      peerAddressOrNone(),
+      '',
+      'The host:port that the others are told to ask. Empty: the address by which they reach this node, with the port of `peer.listen`.',
+    ),
+    encryption: setting(
+      choice('tls', 'none'),
+      'tls',
+      'Between agents: `tls` (mutual), or `none` for networks that are encrypted below; requests are authenticated all the same.',
+    ),
+    maxUploads: setting(
+      count({ min: 1, max: 10_000 }),
+      32,
+      'Most blobs sent to other agents at once; above it they are sent to another holder.',
+    ),
+    uploadRate: setting(
+      size({ mayBeZero: true }),
+      '0',
+      'Most bytes a second sent to other agents, all together; `0` is no limit.',
+    ),
+    connectTimeout: setting(
+      duration(),
+      '2s',
+      'How long a connection to another agent may take, TLS included; then the next holder is asked.',
+    ),
+    firstByteTimeout: setting(
+      duration(),
+      '2s',
+      'How long another agent may take to its first byte of a blob; then the next holder is asked.',
+    ),
+    stallTimeout: setting(
+      duration(),
+      '2s',
+      'An agent that sends no byte of a blob for so long is left for another, unless it says that it waits itself.',
+    ),
+  }),
+  p2p: z.strictObject({
+    listen: setting(
+      list(multiaddr({ reachable: false }), { min: 1 }),
+      ['/ip4/0.0.0.0/tcp/5052'],
+      'Where libp2p listens (hello, gossip, DHT), once `discovery.kind` is not `none`: multiaddrs of TCP.',
+    ),
+    announce: setting(
+      list(multiaddr({ reachable: true })),
+      [],
+      'The multiaddrs that the others are told to dial. Empty: those on which libp2p listens.',
+    ),
+  }),
+  discovery: z.strictObject({
+    kind: setting(
+      choice('none', 'static', 'dns'),
+      'none',
+      'How agents find each other: `static` (a list), `dns` (a name, as of a headless service), or `none`: the agent stays alone.',
+    ),
+    peers: setting(
+      list(peerAddress()),
+      [],
+      "For `static`: host:port of other agents' `p2p.listen`. Some are enough, the others are learned; this node's own may be among them.",
+    ),
+    dns: z.strictObject({
+      name: setting(dnsName(), '', 'For `dns`: the name whose SRV, A and AAAA records are the agents.'),
+      port: setting(
+        count({ min: 1, max: 65_535 }),
+        5052,
+        'For `dns`: the port of `p2p.listen` where records tell none (A and AAAA).',
+      ),
+    }),
+  }),
+  cluster: z.strictObject({
+    secretFile: setting(
+      list(path()),
+      [],
+      'Files of the secret that makes an agent a member; several while it rotates. Read again when they change. Needed as soon as `discovery.kind` is not `none`.',
+    ),
+    insecure: setting(
+      toggle(),
+      false,
+      '`true`: no secret; **whoever reaches the ports is a member, reads every blob and can name itself as a source.**',
+    ),
+  }),
+  claims: z.strictObject({
+    timeout: setting(
+      duration(),
+      '2s',
+      'How long a claim (who may fetch a blob upstream, who reads from whom) may stay unanswered; then a deputy is asked, then upstream.',
     ),
   }),
   status: z.strictObject({

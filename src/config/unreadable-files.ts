@@ -12,6 +12,7 @@ export async function unreadableFiles(settings: Settings, cwd: string): Promise<
   const named = [
     ...settings.upstream.ca.map((file) => ({ key: 'upstream.ca', file })),
     ...settings.registries.flatMap(filesOf),
+    ...settings.cluster.secretFile.map((file) => ({ key: 'cluster.secretFile', file })),
   ];
   const sentences = await Promise.all(
     named.map(async ({ key, file }) => {

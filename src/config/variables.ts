@@ -10,6 +10,7 @@ const VARIABLES = new Map(SETTING_KEYS.map((setting) => [setting.variable, setti
 /**
  * What Kubernetes puts into every container for a Service named windlass or windlass-something, unasked:
  * WINDLASS_SERVICE_HOST, WINDLASS_PEER_PORT_5051_TCP_ADDR, WINDLASS_PORT=tcp://… They are nobody's settings.
+ * No setting's variable looks so, but for WINDLASS_DISCOVERY_DNS_PORT, and there tcp://… would be wrong.
  */
 const SERVICE_LINK = /_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
 
@@ -23,9 +24,10 @@ export function readVariables(env: Readonly<Record<string, string | undefined>>)
     if (!name.startsWith(PREFIX) || text === undefined) continue;
     const origin = `variable ${name}`;
     const setting = VARIABLES.get(name);
+    if (isServiceLink(name, text)) continue;
     if (setting !== undefined) given.set(setting.key, { value: decode(text, setting.form), origin });
     else if (name === CONFIG_VARIABLE) configFile = { value: text, origin };
-    else if (!isServiceLink(name, text)) faults.push(unknownVariable(name, text));
+    else faults.push(unknownVariable(name, text));
   }
   return { given, faults, configFile };
 }

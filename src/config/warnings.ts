@@ -12,5 +12,14 @@ export function warningsOf(settings: Settings): string[] {
       (address) =>
         `mirror.listen: ${formatListenAddress(address)} is open to other machines; they can pull all that the agent can`,
     );
-  return [...inClear, ...exposed];
+  const { discovery, cluster } = settings;
+  const swarm = [
+    ...(discovery.kind !== 'none' && cluster.insecure
+      ? ['cluster.insecure: whoever reaches the ports of this agent is a member of the cluster']
+      : []),
+    ...(discovery.kind === 'none' && (discovery.peers.length > 0 || discovery.dns.name !== '')
+      ? ['discovery.kind is none: the peers that are named below discovery are not looked for']
+      : []),
+  ];
+  return [...inClear, ...exposed, ...swarm];
 }

@@ -50,6 +50,13 @@ test.each([
   expect(collide(parse(b), parse(a))).toBe(expected);
 });
 
+test('[::] that takes no IPv4 collides with IPv6 alone', () => {
+  const wildcard = { ...parse('[::]:1'), v6Only: true };
+  expect(collide(wildcard, parse('127.0.0.1:1'))).toBe(false);
+  expect(collide(parse('0.0.0.0:1'), wildcard)).toBe(false);
+  expect(collide(wildcard, parse('[::1]:1'))).toBe(true);
+});
+
 test.each([
   ['127.9.9.9:1', true],
   ['[::1]:1', true],

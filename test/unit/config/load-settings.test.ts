@@ -45,6 +45,9 @@ async function faultsOf(written: Written): Promise<string[]> {
   return lines.map((line) => line.trim().replace(/\d+\.yaml/, 'FILE'));
 }
 
+/** Flags of an agent that looks for others. */
+const SWARM = ['--discovery.kind=static', '--discovery.peers=10.0.0.3:5052', '--cluster.secret-file=secret'];
+
 const settingsOf = async (written: Written) => (await load(written)).settings;
 
 test('with nothing given everything has its default', () => {
@@ -60,7 +63,20 @@ test('with nothing given everything has its default', () => {
       writeTimeout: 120_000,
       maxConnections: 8192,
     },
-    peer: { listen: { host: '0.0.0.0', port: 5051 } },
+    peer: {
+      listen: { host: '0.0.0.0', port: 5051 },
+      announce: undefined,
+      encryption: 'tls',
+      maxUploads: 32,
+      uploadRate: 0,
+      connectTimeout: 2000,
+      firstByteTimeout: 2000,
+      stallTimeout: 2000,
+    },
+    p2p: { listen: ['/ip4/0.0.0.0/tcp/5052'], announce: [] },
+    discovery: { kind: 'none', peers: [], dns: { name: '', port: 5052 } },
+    cluster: { secretFile: [], insecure: false },
+    claims: { timeout: 2000 },
     status: { listen: { host: '127.0.0.1', port: 5053 } },
     store: { path: '/var/lib/windlass', maxSize: 20 * 2 ** 30, minFree: 0.2, scrubRate: 8 * 2 ** 20 },
     log: { level: 'info', format: 'json' },
@@ -111,6 +127,46 @@ registries:
     'registries: the credentials of registry.local:5000 are sent over http, readable on the way',
     'registries: dockerConfig of registry.local:5000: /etc/windlass/config.json cannot be read (ENOENT); it is tried again when needed',
   ]);
+});
+
+test('the settings of a swarm are understood', async () => {
+  await writeFile(join(cwd, 'secret'), 'x'.repeat(32));
+  const { settings, warnings } = await load({
+    yaml: `
+node: { name: n1, zone: a }
+cluster: { secretFile: [secret, absent] }
+peer: { listen: "[::]:5051", announce: "n1.example:6051", encryption: none, maxUploads: 8, uploadRate: 100MiB }
+p2p: { listen: [/ip4/0.0.0.0/tcp/5052, "/ip6/::/tcp/5052"], announce: /dns4/n1.example/tcp/6052 }
+discovery: { kind: dns, peers: "[fd00::1]:5052", dns: { name: _p2p._tcp.Peers.example, port: 6052 } }
+`,
+  });
+  expect(settings.peer).toMatchObject({
+    announce: { host: 'n1.example', port: 6051 },
+    encryption: 'none',
+    maxUploads: 8,
+    uploadRate: 100 * 2 ** 20,
+  });
+  expect(settings.p2p).toEqual({
+    listen: ['/ip4/0.0.0.0/tcp/5052', '/ip6/::/tcp/5052'],
+    announce: ['/dns4/n1.example/tcp/6052'],
+  });
+  expect(settings.discovery).toEqual({
+    kind: 'dns',
+    peers: [{ host: 'fd00::1', port: 5052 }],
+    dns: { name: '_p2p._tcp.peers.example', port: 6052 },
+  });
+  expect(settings.cluster).toEqual({ secretFile: ['secret', 'absent'], insecure: false });
+  expect(warnings).toEqual(['cluster.secretFile: absent cannot be read (ENOENT); it is tried again when needed']);
+});
+
+test('a setting two sections deep has a flag and a variable like any other', async () => {
+  const yaml = 'discovery: { dns: { name: file.example } }';
+  expect((await settingsOf({ yaml, env: { WINDLASS_DISCOVERY_DNS_PORT: '1' } })).discovery.dns).toEqual({
+    name: 'file.example',
+    port: 1,
+  });
+  const flags = ['--discovery.dns.name=flag.example'];
+  expect((await settingsOf({ yaml, flags })).discovery.dns).toEqual({ name: 'flag.example', port: 5052 });
 });
 
 describe('precedence', () => {
@@ -244,6 +300,36 @@ describe('a fault names key, value, origin and what would be right', () => {
       { yaml: 'mirror: { listen: 5050 }' },
       'mirror.listen = 5050 (FILE:1): write host:port, as in 127.0.0.1:5050 or [::1]:5050; did you mean 127.0.0.1:5050, or 0.0.0.0:5050 for all?',
     ],
+    [
+      'an address where a multiaddr belongs',
+      { flags: ['--p2p.listen=0.0.0.0:5052'] },
+      'p2p.listen[0] = "0.0.0.0:5052" (flag --p2p.listen): write a multiaddr: /ip4/…, /ip6/… or /dns/… and /tcp/PORT, as in /ip4/10.0.0.3/tcp/5052; did you mean /ip4/0.0.0.0/tcp/5052?',
+    ],
+    [
+      'a multiaddr of another transport',
+      { yaml: 'p2p: { listen: /ip4/0.0.0.0/udp/5052/quic-v1 }' },
+      'p2p.listen = "/ip4/0.0.0.0/udp/5052/quic-v1" (FILE:1): write a multiaddr: /ip4/…, /ip6/… or /dns/… and /tcp/PORT, as in /ip4/10.0.0.3/tcp/5052',
+    ],
+    [
+      'an announced address that stands for all',
+      { yaml: 'p2p: { announce: [/ip4/0.0.0.0/tcp/5052] }' },
+      'p2p.announce[0] = "/ip4/0.0.0.0/tcp/5052" (FILE:1): others cannot reach that: write the address and port at which they can',
+    ],
+    [
+      'a peer without a port',
+      { flags: ['--discovery.peers=10.0.0.3:5052,10.0.0.4'] },
+      'discovery.peers[1] = "10.0.0.4" (flag --discovery.peers): write host:port, as in 10.0.0.3:5052 or node-1.example:5052',
+    ],
+    [
+      'an announced port that the system would choose',
+      { flags: ['--peer.announce=10.0.0.3:0'] },
+      'peer.announce = "10.0.0.3:0" (flag --peer.announce): others cannot reach that: write the address and port at which they can',
+    ],
+    [
+      'an address where a name belongs',
+      { flags: ['--discovery.dns.name=10.0.0.3'] },
+      'discovery.dns.name = "10.0.0.3" (flag --discovery.dns.name): write a name that the DNS knows, as in windlass-peers.kube-system.svc.cluster.local, without a port',
+    ],
     ['no listener at all', { yaml: 'mirror: { listen: [] }' }, 'mirror.listen = [] (FILE:1): write at least 1'],
     [
       'an item of a list',
@@ -294,6 +380,21 @@ describe('what is unknown is refused', () => {
       'store.maxSzie = "1GiB" (FILE:1): there is no such setting; did you mean store.maxSize?',
     ],
     [
+      'a secret that stands in the file itself',
+      { yaml: 'cluster: { secret: x }' },
+      'cluster.secret = (not shown) (FILE:1): there is no such setting; remove it',
+    ],
+    [
+      'a key two sections deep',
+      { yaml: 'discovery: { dns: { nmae: a.b } }' },
+      'discovery.dns.nmae = "a.b" (FILE:1): there is no such setting; did you mean discovery.dns.name?',
+    ],
+    [
+      'a section that is written with a dot',
+      { yaml: 'discovery: { kind: none }\ndiscovery.dns: { name: a.b }' },
+      'discovery.dns = {"name":"a.b"} (FILE:2): there is no such key; nest it: discovery: { dns: … }',
+    ],
+    [
       'a key in kebab-case',
       { yaml: 'store: { max-size: 1GiB }' },
       'store.max-size = "1GiB" (FILE:1): there is no such setting; did you mean store.maxSize?',
@@ -305,8 +406,8 @@ describe('what is unknown is refused', () => {
     ],
     [
       'a section',
-      { yaml: 'log: {}\ncluster: { secret: x }' },
-      'cluster = (not shown) (FILE:2): there is no such setting; remove it',
+      { yaml: 'log: {}\nobservatory: { secret: x }' },
+      'observatory = (not shown) (FILE:2): there is no such setting; remove it',
     ],
     [
       'a dotted key',
@@ -317,6 +418,11 @@ describe('what is unknown is refused', () => {
       'a section with a value',
       { yaml: 'tags: 30s' },
       'tags = "30s" (FILE:1): write its settings below it: maxAge, staleWhenDown',
+    ],
+    [
+      'a section of a section with a value',
+      { yaml: 'discovery: { dns: a.b }' },
+      'discovery.dns = "a.b" (FILE:1): write its settings below it: name, port',
     ],
     [
       'a key that every object has',
@@ -373,6 +479,9 @@ describe('what is unknown is refused', () => {
       WINDLASS_PORT_5051_TCP_ADDR: '10.0.0.1',
       WINDLASS_STATUS_PAGE_SERVICE_HOST: '10.0.0.2',
       WINDLASS_STATUS_PAGE_PORT: 'tcp://10.0.0.2:80',
+      WINDLASS_DISCOVERY_DNS_PORT: 'tcp://10.0.0.3:5052',
+      WINDLASS_DISCOVERY_DNS_SERVICE_HOST: '10.0.0.3',
+      WINDLASS_P2P_PORT_5052_TCP: 'tcp://10.0.0.3:5052',
     };
     await expect(load({ env })).resolves.toBeDefined();
     expect(await faultsOf({ env: { WINDLASS_PORT: '5050' } })).toHaveLength(1);
@@ -422,6 +531,36 @@ describe('contradictions', () => {
       'two addresses of the mirror',
       { flags: ['--mirror.listen=[::1]:1,[0::1]:1'] },
       'mirror.listen[1] = "[::1]:1" (flag --mirror.listen): it collides with mirror.listen[0], [::1]:1; give it another address or port',
+    ],
+    [
+      'discovery without a secret',
+      { flags: ['--discovery.kind=static', '--discovery.peers=10.0.0.3:5052'] },
+      'discovery.kind = "static" (flag --discovery.kind): agents that look for each other need a secret: name its file in cluster.secretFile, or, where everybody who reaches the ports may be a member, set cluster.insecure: true',
+    ],
+    [
+      'a secret that does not count',
+      { flags: ['--cluster.insecure', '--cluster.secret-file=s'] },
+      'cluster.insecure = true (flag --cluster.insecure): with it no secret counts; leave it out, or leave out cluster.secretFile',
+    ],
+    [
+      'a static list of nobody',
+      { flags: ['--discovery.kind=static', '--cluster.secret-file=s'] },
+      'discovery.kind = "static" (flag --discovery.kind): static needs discovery.peers, the host:port of other agents',
+    ],
+    [
+      'a DNS without a name',
+      { flags: ['--discovery.kind=dns', '--cluster.insecure'] },
+      'discovery.kind = "dns" (flag --discovery.kind): dns needs discovery.dns.name, the name to look up',
+    ],
+    [
+      "another listener on libp2p's port",
+      { flags: [...SWARM, '--status.listen=127.0.0.1:5052'] },
+      'status.listen = "127.0.0.1:5052" (flag --status.listen): it collides with p2p.listen, /ip4/0.0.0.0/tcp/5052; give it another address or port',
+    ],
+    [
+      "libp2p on the peers' port",
+      { flags: [...SWARM, '--p2p.listen=/ip4/127.0.0.1/tcp/9,/ip4/10.0.0.3/tcp/5051'] },
+      'p2p.listen[1] = "/ip4/10.0.0.3/tcp/5051" (flag --p2p.listen): it collides with peer.listen, 0.0.0.0:5051; give it another address or port',
     ],
     [
       'a default registry that is not listed',
@@ -489,6 +628,24 @@ describe('contradictions', () => {
     const flags = ['--registries=*.example.com', '--mirror.default-registry=hub.example.com'];
     expect((await settingsOf({ flags })).mirror.defaultRegistry).toBe('hub.example.com');
   });
+  test('libp2p listens on [::] without taking IPv4', async () => {
+    const flags = [...SWARM, '--p2p.listen=/ip4/0.0.0.0/tcp/5052,/ip6/::/tcp/5052'];
+    await expect(load({ flags })).resolves.toBeDefined();
+    expect(await faultsOf({ flags: [...flags, '--status.listen=[::1]:5052'] })).toEqual([
+      'status.listen = "[::1]:5052" (flag --status.listen): it collides with p2p.listen[1], /ip6/::/tcp/5052; give it another address or port',
+    ]);
+  });
+  test('a lone agent listens neither for peers nor by libp2p: their ports are free', async () => {
+    await expect(load({ flags: ['--status.listen=127.0.0.1:5052'] })).resolves.toBeDefined();
+    await expect(load({ flags: ['--status.listen=127.0.0.1:5051'] })).resolves.toBeDefined();
+  });
+  test('all that discovery lacks is said at once', async () => {
+    const subject = (line: string) => line.split(': ', 2)[1]?.split(/[ ,]/, 2).join(' ');
+    expect((await faultsOf({ flags: ['--discovery.kind=static'] })).map(subject)).toEqual([
+      'agents that',
+      'static needs',
+    ]);
+  });
   test('ports that the system chooses collide with nothing', async () => {
     const flags = ['--mirror.listen=127.0.0.1:0,127.0.0.1:0', '--status.listen=127.0.0.1:0'];
     await expect(load({ flags })).resolves.toBeDefined();
@@ -537,6 +694,16 @@ test('a mirror that other machines can reach is warned of', async () => {
     'mirror.listen: 0.0.0.0:5050 is open to other machines; they can pull all that the agent can',
   ]);
   expect((await load({})).warnings).toEqual([]);
+});
+
+test('a cluster without a secret is warned of, and peers that are named and not looked for', async () => {
+  const flags = ['--discovery.peers=10.0.0.3:5052', '--cluster.insecure'];
+  expect((await load({ flags: [...flags, '--discovery.kind=static'] })).warnings).toEqual([
+    'cluster.insecure: whoever reaches the ports of this agent is a member of the cluster',
+  ]);
+  expect((await load({ flags })).warnings).toEqual([
+    'discovery.kind is none: the peers that are named below discovery are not looked for',
+  ]);
 });
 
 test('a file that cannot be read is warned of, relative ones from the working folder; one that can is not', async () => {
