@@ -1,4 +1,5 @@
 import { run } from '../support/commands.ts';
+import { limitRate } from '../support/link-rate.ts';
 import type { Scratch } from '../support/scratch.ts';
 
 /** A network namespace behind a veth pair whose far end sends no faster than a rate (tc tbf). Needs root. */
@@ -40,16 +41,7 @@ export class ThrottledLink {
   }
 
   /** @param megabits per second; undefined: as fast as it goes. */
-  async limit(megabits: number | undefined): Promise<void> {
-    const tc = ['netns', 'exec', this.namespace, 'tc', 'qdisc'];
-    if (megabits === undefined) {
-      await run('ip', [...tc, 'del', 'dev', this.#device, 'root']).catch(() => {});
-      return;
-    }
-    const burst = Math.max(64, Math.ceil(megabits / 4));
-    await run('ip', [
-      ...[...tc, 'replace', 'dev', this.#device, 'root', 'tbf'],
-      ...['rate', `${megabits}mbit`, 'burst', `${burst}kb`, 'latency', '50ms'],
-    ]);
+  limit(megabits: number | undefined): Promise<void> {
+    return limitRate(this.namespace, this.#device, megabits);
   }
 }

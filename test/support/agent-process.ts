@@ -3,7 +3,11 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { Daemon } from './daemon.ts';
 import { freePorts } from './free-port.ts';
+import { inNamespace } from './in-namespace.ts';
 import type { Scratch } from './scratch.ts';
+
+/** Mirror, peer, status: the defaults of the settings. */
+const STANDARD_PORTS = [5050, 5051, 5053];
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
@@ -24,6 +28,11 @@ export interface AgentOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Options of node itself: `--max-old-space-size=128`. */
   readonly nodeArguments?: readonly string[];
+  /**
+   * A network namespace to run in, and its address that we reach. There it takes the standard ports: the mirror on
+   * 127.0.0.1 and on that address, the status on that address.
+   */
+  readonly network?: { readonly namespace: string; readonly address: string };
 }
 
 /**
@@ -36,6 +45,7 @@ export class AgentProcess {
   readonly storePath: string;
   readonly mirrorPort: number;
   readonly statusPort: number;
+  readonly #host: string;
   readonly #scratch: Scratch;
   readonly #configPath: string;
   readonly #options: AgentOptions;
@@ -46,13 +56,15 @@ export class AgentProcess {
     options: AgentOptions,
     configPath: string,
     storePath: string,
-    ports: readonly [number, number],
+    at: { readonly host: string; readonly mirror: number; readonly status: number },
   ) {
     this.#scratch = scratch;
     this.#options = options;
     this.#configPath = configPath;
     this.storePath = storePath;
-    [this.mirrorPort, this.statusPort] = ports;
+    this.#host = at.host;
+    this.mirrorPort = at.mirror;
+    this.statusPort = at.status;
   }
 
   /** Starts it and waits until it is ready. */
@@ -61,12 +73,14 @@ export class AgentProcess {
     const folder = scratch.join(`agent-${AgentProcess.#count}`);
     const storePath = options.storePath ?? `${folder}/store`;
     await mkdir(folder, { recursive: true });
-    const [mirror = 0, peer = 0, status = 0] = await freePorts(3);
+    const { network } = options;
+    const host = network?.address ?? '127.0.0.1';
+    const [mirror = 0, peer = 0, status = 0] = network === undefined ? await freePorts(3) : STANDARD_PORTS;
     const sections: Record<string, unknown> = {
       node: { name: 'test' },
-      mirror: { listen: `127.0.0.1:${mirror}` },
+      mirror: { listen: [...new Set(['127.0.0.1', host])].map((own) => `${own}:${mirror}`) },
       peer: { listen: `127.0.0.1:${peer}` },
-      status: { listen: `127.0.0.1:${status}` },
+      status: { listen: `${host}:${status}` },
       store: { path: storePath, maxSize: '4GiB', minFree: '1%' },
       log: { level: 'debug', format: 'json' },
       registries: Object.entries(options.registries ?? {}).map(([host, endpoint]) => ({ host, endpoint })),
@@ -77,7 +91,7 @@ export class AgentProcess {
     }
     const configPath = `${folder}/windlass.yaml`;
     await writeFile(configPath, stringify(sections));
-    const agent = new AgentProcess(scratch, options, configPath, storePath, [mirror, status]);
+    const agent = new AgentProcess(scratch, options, configPath, storePath, { host, mirror, status });
     await agent.start();
     return agent;
   }
@@ -86,7 +100,8 @@ export class AgentProcess {
   async start(): Promise<void> {
     if (this.#daemon !== undefined && !this.#daemon.ended) throw new Error('the agent is running');
     const args = [...(this.#options.nodeArguments ?? []), MAIN, 'agent', '--config', this.#configPath];
-    const daemon = new Daemon(this.#scratch, 'agent', process.execPath, args, {
+    const command = inNamespace(this.#options.network?.namespace, process.execPath, args);
+    const daemon = new Daemon(this.#scratch, 'agent', ...command, {
       env: { ...WITHOUT_SETTINGS, ...this.#options.env },
     });
     this.#daemon = daemon;
@@ -107,11 +122,11 @@ export class AgentProcess {
   }
 
   get mirrorUrl(): string {
-    return `http://127.0.0.1:${this.mirrorPort}`;
+    return `http://${this.#host}:${this.mirrorPort}`;
   }
 
   get statusUrl(): string {
-    return `http://127.0.0.1:${this.statusPort}`;
+    return `http://${this.#host}:${this.statusPort}`;
   }
 
   /** Its log, one event each; what is no JSON (a crash) comes as `{ msg }`. */

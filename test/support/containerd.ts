@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { type CommandOptions, type CommandResult, run, SYSTEM_PATH, tryCommand } from './commands.ts';
 import type { ContainerdBinaries } from './containerd-binaries.ts';
 import { Daemon } from './daemon.ts';
+import { inNamespace } from './in-namespace.ts';
 import type { Scratch } from './scratch.ts';
 
 export interface ContainerdOptions {
@@ -11,6 +12,8 @@ export interface ContainerdOptions {
   readonly fetchChunkBytes?: number;
   /** `native` copies and so runs on any file system, overlayfs included. */
   readonly snapshotter?: 'native' | 'overlayfs';
+  /** The network namespace to run in; else ours. */
+  readonly namespace?: string;
 }
 
 const PLATFORM = `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`;
@@ -48,11 +51,10 @@ export class Containerd {
     const daemon = new Daemon(
       scratch,
       `containerd ${binaries.major}`,
-      'unshare',
-      [
+      ...inNamespace(options.namespace, 'unshare', [
         ...['--mount', '--pid', '--fork', '--kill-child=KILL', '--mount-proc'],
         ...['sh', '-c', script, binaries.containerd, '--config', `${folder}/config.toml`],
-      ],
+      ]),
       { env: { PATH: `${binaries.folder}:${SYSTEM_PATH}`, HTTP_PROXY: '', HTTPS_PROXY: '' }, graceMs: 0 },
     );
     const containerd = new Containerd(binaries, options, address, daemon);

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { which } from './commands.ts';
 import { Daemon } from './daemon.ts';
 import { eventually } from './eventually.ts';
+import { inNamespace } from './in-namespace.ts';
 import type { Scratch } from './scratch.ts';
 
 /** One answered request, from the registry's access log. */
@@ -14,6 +15,8 @@ export interface LoggedRequest {
   /** Body bytes that were sent. */
   readonly bytes: number;
   readonly userAgent: string;
+  /** Who asked, without port. */
+  readonly remoteAddress: string;
 }
 
 export interface RealRegistryOptions {
@@ -21,8 +24,11 @@ export interface RealRegistryOptions {
   readonly authenticated?: boolean;
   /** A registry that it is a pull-through cache of; nothing can be pushed then. */
   readonly proxyOf?: string;
-  /** A network namespace to run in, and the address there to listen on; else 127.0.0.1 of ours. */
-  readonly network?: { readonly namespace: string; readonly address: string };
+  /**
+   * A network namespace to run in, and its address that we reach; else 127.0.0.1 of ours. With a port it listens there
+   * on all of the namespace's addresses, else on that one alone.
+   */
+  readonly network?: { readonly namespace: string; readonly address: string; readonly port?: number };
 }
 
 /** Whoever may in where `authenticated` is set; the hash is bcrypt's of the password, at its lowest cost. */
@@ -30,7 +36,7 @@ export const REGISTRY_USER = 'windlass';
 export const REGISTRY_PASSWORD = 'hoist';
 const HTPASSWD = `${REGISTRY_USER}:$2b$04$yEXFktpS/Vitm2JMyqemhObBK5s8lasXPa14UZNvxWf.0mloY8Axy\n`;
 
-const ACCESS_LINE = /^\S+ \S+ \S+ \[[^\]]+\] "(\S+) (\S+) HTTP\/[\d.]+" (\d{3}) (\d+) "[^"]*" "([^"]*)"/;
+const ACCESS_LINE = /^(\S+) \S+ \S+ \[[^\]]+\] "(\S+) (\S+) HTTP\/[\d.]+" (\d{3}) (\d+) "[^"]*" "([^"]*)"/;
 
 /** Debian's docker-registry (distribution 2.8) on a port of 127.0.0.1, its storage in the scratch folder. */
 export class RealRegistry {
@@ -55,6 +61,8 @@ export class RealRegistry {
     if (command === undefined) throw new Error('docker-registry is not installed');
     RealRegistry.#count += 1;
     const host = options.network?.address ?? '127.0.0.1';
+    const port = options.network?.port;
+    const listen = port === undefined ? `${host}:0` : `0.0.0.0:${port}`;
     const folder = scratch.join(`registry-${RealRegistry.#count}`);
     await mkdir(folder, { recursive: true });
     await writeFile(`${folder}/htpasswd`, HTPASSWD);
@@ -62,14 +70,13 @@ export class RealRegistry {
       version: '0.1',
       log: { level: 'info', accesslog: { disabled: false } },
       storage: { filesystem: { rootdirectory: `${folder}/data` }, delete: { enabled: true } },
-      http: { addr: `${host}:0`, secret: 'only one process' },
+      http: { addr: listen, secret: 'only one process' },
       ...(options.authenticated === true ? { auth: { htpasswd: { realm: 'test', path: `${folder}/htpasswd` } } } : {}),
     };
     if (options.proxyOf !== undefined) Object.assign(config, { proxy: { remoteurl: options.proxyOf } });
     await writeFile(`${folder}/config.yml`, JSON.stringify(config)); // JSON is YAML
     const requests: LoggedRequest[] = [];
-    const prefix = options.network === undefined ? [] : ['ip', 'netns', 'exec', options.network.namespace];
-    const [program = command, ...args] = [...prefix, command, 'serve', `${folder}/config.yml`];
+    const [program, args] = inNamespace(options.network?.namespace, command, ['serve', `${folder}/config.yml`]);
     const daemon = new Daemon(scratch, 'docker-registry', program, args, {
       env: { OTEL_TRACES_EXPORTER: 'none' },
       onLine: (line) => {
@@ -77,14 +84,14 @@ export class RealRegistry {
         if (request !== undefined) requests.push(request);
       },
     });
-    const port = await daemon.ready(() => {
+    const listening = await daemon.ready(() => {
       for (const line of daemon.lines) {
-        const match = /listening on [\d.]+:(\d+)/.exec(line);
+        const match = /listening on [\d.:[\]]+:(\d+)/.exec(line);
         if (match !== null) return Number(match[1]);
       }
       return undefined;
     });
-    return new RealRegistry(daemon, requests, host, port);
+    return new RealRegistry(daemon, requests, host, listening);
   }
 
   /** Of the process itself. */
@@ -148,7 +155,7 @@ export class RealRegistry {
 function parseAccessLine(line: string): LoggedRequest | undefined {
   const match = ACCESS_LINE.exec(line);
   if (match === null) return undefined;
-  const [, method = '', uri = '', status, bytes, userAgent = ''] = match;
+  const [, remoteAddress = '', method = '', uri = '', status, bytes, userAgent = ''] = match;
   const path = uri.split('?', 1)[0] ?? uri;
-  return { method, uri, path, status: Number(status), bytes: Number(bytes), userAgent };
+  return { method, uri, path, status: Number(status), bytes: Number(bytes), userAgent, remoteAddress };
 }
