@@ -122,6 +122,36 @@ export class Metrics {
     ['registry'],
   );
 
+  // The swarm. Bytes saved are what the mirrors sent less what upstream sent: see the README's queries.
+  readonly peers = this.#gauge('windlass_peers', 'Live members of the cluster, this agent left out.');
+  readonly p2pConnections = this.#gauge('windlass_p2p_connections', 'Open libp2p connections to other agents.');
+  readonly claims = this.#counter(
+    'windlass_claims_total',
+    'Claims of this agent, by answer: write, read, bytes, failed, or self where no keeper answered and it granted itself the right.',
+    ['answer'],
+  );
+  readonly takeovers = this.#counter(
+    'windlass_takeovers_total',
+    'Times this agent, as a keeper, passed the right to write on, by why the last writer lost it: broken, silent, stalled, slow, failed, left.',
+    ['reason'],
+  );
+  readonly peerUploads = this.#gauge('windlass_peer_uploads_running', 'Blobs being sent to other agents now.');
+  readonly peerSentBytes = this.#counter('windlass_peer_sent_bytes_total', 'Bytes of blobs sent to other agents.');
+  readonly peerReceivedBytes = this.#counter(
+    'windlass_peer_received_bytes_total',
+    'Bytes of blobs received from other agents.',
+  );
+  readonly peerRefused = this.#counter(
+    'windlass_peer_refused_total',
+    'Connections and requests of others that were refused, by plane (p2p, data) and reason: stranger (no proof of the secret), nonsense, busy.',
+    ['plane', 'reason'],
+  );
+  readonly peerBlamed = this.#counter(
+    'windlass_peer_blamed_total',
+    'Other agents left as the source of a blob, by reason: broken, silent, slow, wrong, missing, full, cycle, failed.',
+    ['reason'],
+  );
+
   constructor() {
     collectDefaultMetrics({ register: this.registry });
     // From 0 on: what is born at 1 has never increased, and an alert on it would miss the first.
@@ -129,6 +159,12 @@ export class Metrics {
     for (const result of ['committed', 'passed', 'failed']) this.ingests.inc({ result }, 0);
     for (const reason of ['cut', 'stall', 'restart']) this.ingestResumes.inc({ reason }, 0);
     for (const result of ['fresh', 'checked', 'stale', 'missing', 'failed']) this.tagLookups.inc({ result }, 0);
+    for (const answer of ['write', 'read', 'bytes', 'failed', 'self']) this.claims.inc({ answer }, 0);
+    for (const reason of ['broken', 'silent', 'stalled', 'slow', 'failed', 'left']) this.takeovers.inc({ reason }, 0);
+    for (const plane of ['p2p', 'data']) this.peerRefused.inc({ plane, reason: 'stranger' }, 0);
+    for (const reason of ['broken', 'silent', 'slow', 'wrong', 'missing', 'full', 'cycle', 'failed']) {
+      this.peerBlamed.inc({ reason }, 0);
+    }
     // Node's own gauges that end in _total break Prometheus' conventions (promtool check metrics).
     for (const name of [
       'nodejs_active_handles_total',
