@@ -13,6 +13,7 @@ const ROWS = [
   ['main.ts'],
   ['cli'],
   ['agent.ts', 'demo'],
+  ['swarm.ts'],
   ['mirror', 'peer', 'status'],
   ['pull'],
   ['store', 'routing', 'discovery', 'upstream', 'containerd'],

@@ -1,0 +1,47 @@
+import { WindlassError } from '../../src/errors.ts';
+import type { Member, PeerId } from '../../src/routing/member.ts';
+import type { CallHandler, CallPath, PeerCalls } from '../../src/routing/peer-calls.ts';
+
+/** Agents of one process that call each other's handlers: a network without wires, with everything counted. */
+export class MemoryCalls {
+  readonly #handlers = new Map<PeerId, Partial<Record<CallPath, CallHandler>>>();
+  readonly #cut = new Set<PeerId>();
+  /** `from → to path type`, in order. */
+  readonly log: string[] = [];
+
+  /** An agent's view of the network. */
+  join(self: PeerId, handlers: Partial<Record<CallPath, CallHandler>>): PeerCalls {
+    this.#handlers.set(self, handlers);
+    return {
+      call: async (to: Member | string, path, body, { signal }) => {
+        const peerId = typeof to === 'string' ? to : to.peerId;
+        const handler = this.#handlers.get(peerId)?.[path];
+        const type = typeof body === 'object' && body !== null && 'type' in body ? String(body.type) : '';
+        this.log.push(`${self} → ${peerId} ${path} ${type}`);
+        await Promise.resolve();
+        signal.throwIfAborted();
+        if (handler === undefined || this.#cut.has(peerId) || this.#cut.has(self)) {
+          throw new WindlassError('PEER_GONE', `${peerId} is gone`);
+        }
+        // As on a wire: nobody gets hold of another's objects.
+        return JSON.parse(JSON.stringify(await handler(self, JSON.parse(JSON.stringify(body)), signal)));
+      },
+    };
+  }
+
+  leave(self: PeerId): void {
+    this.#handlers.delete(self);
+  }
+
+  cut(peerId: PeerId): void {
+    this.#cut.add(peerId);
+  }
+
+  heal(peerId: PeerId): void {
+    this.#cut.delete(peerId);
+  }
+
+  count(what: string): number {
+    return this.log.filter((line) => line.includes(what)).length;
+  }
+}

@@ -1,0 +1,98 @@
+import { describe, expect, it } from 'vitest';
+import { KeeperIndex } from '../../../src/routing/keeper-index.ts';
+import { digestOf } from '../../support/image.ts';
+
+const digest = (text: string) => digestOf(Buffer.from(text));
+const key = (text: string) => `blob:${digest(text)}`;
+
+function setUp() {
+  const live = new Set(['a', 'b', 'c']);
+  let nowMs = 1_000;
+  const index = new KeeperIndex({
+    isLive: (peerId) => live.has(peerId),
+    timers: { now: () => nowMs, after: () => () => {} },
+  });
+  return { index, live, pass: (ms: number) => (nowMs += ms) };
+}
+
+describe('KeeperIndex', () => {
+  it('names the holders that were told of, each once', () => {
+    const { index } = setUp();
+    index.add(key('x'), 'a');
+    index.add(key('x'), 'b');
+    index.add(key('x'), 'a');
+    index.add(key('y'), 'c');
+    expect(index.holders(key('x'))).toEqual(['a', 'b']);
+    index.remove(key('x'), 'a');
+    expect(index.holders(key('x'))).toEqual(['b']);
+    expect(index.holders(key('z'))).toEqual([]);
+  });
+
+  it('names no holder that is gone, and has it again when it is back within a minute', () => {
+    const { index, live, pass } = setUp();
+    index.add(key('x'), 'a');
+    live.delete('a');
+    index.sweep();
+    expect(index.holders(key('x'))).toEqual([]);
+    pass(59_000);
+    index.sweep();
+    live.add('a');
+    index.sweep();
+    expect(index.holders(key('x'))).toEqual(['a']);
+  });
+
+  it('forgets one that stays away for a minute', () => {
+    const { index, live, pass } = setUp();
+    index.add(key('x'), 'a');
+    live.delete('a');
+    index.sweep();
+    pass(61_000);
+    index.sweep();
+    live.add('a');
+    expect(index.holders(key('x'))).toEqual([]);
+  });
+
+  it('replaces all that is known of one holder', () => {
+    const { index } = setUp();
+    index.add(key('x'), 'a');
+    index.add(key('y'), 'a');
+    index.add(key('x'), 'b');
+    index.replace('a', [key('y'), key('z')]);
+    expect(index.holders(key('x'))).toEqual(['b']);
+    expect(index.holders(key('y'))).toEqual(['a']);
+    expect(index.holders(key('z'))).toEqual(['a']);
+  });
+
+  it('has the same checksum for the same set, whatever the order, and another for another set', () => {
+    const { index } = setUp();
+    for (const text of ['1', '2', '3']) index.add(key(text), 'a');
+    for (const text of ['3', '1', '2']) index.add(key(text), 'b');
+    for (const text of ['1', '2', '4']) index.add(key(text), 'c');
+    const of = (peerId: string) => index.checksumOf(peerId, () => true);
+    expect(of('a').count).toBe(3);
+    expect(of('a').text()).toBe(of('b').text());
+    expect(of('a').text()).not.toBe(of('c').text());
+    expect(index.checksumOf('c', (wanted) => wanted !== key('4')).count).toBe(2);
+  });
+
+  it('holds no more than so many digests of one agent, and of all', () => {
+    const { index } = setUp();
+    for (let count = 0; count < 100_100; count += 1) index.add(`blob:${count}`, 'a');
+    expect(index.checksumOf('a', () => true).count).toBe(100_000);
+    // Keys of others push out those that were asked for least recently.
+    index.add('blob:new', 'b');
+    expect(index.holders('blob:new')).toEqual(['b']);
+    expect(index.holders('blob:0')).toEqual([]);
+    expect(index.checksumOf('a', () => true).count).toBe(99_999);
+  });
+
+  it('keeps the youngest record of a tag, and its age grows', () => {
+    const { index, pass } = setUp();
+    const record = (text: string) => Buffer.from(text);
+    index.setLastKnown('tag:x/y:1', { bytes: record('new'), ageMs: 100 });
+    index.setLastKnown('tag:x/y:1', { bytes: record('old'), ageMs: 5_000 });
+    pass(50);
+    expect(index.lastKnown('tag:x/y:1')).toEqual({ bytes: record('new'), ageMs: 150 });
+    expect(index.lastKnown('tag:x/y:2')).toBeUndefined();
+  });
+});
