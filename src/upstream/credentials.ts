@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { RegistryCredentials } from '../config/registry-settings.ts';
+import { WatchedFile } from '../config/watched-file.ts';
 import { type DockerConfig, findEntry, parseDockerConfig } from './docker-config.ts';
-import { WatchedFile } from './watched-file.ts';
 
 export interface Credentials {
   readonly username: string;
@@ -36,13 +36,14 @@ export function credentialSource(options: CredentialSourceOptions): CredentialSo
       if (password === '') throw new Error('is empty');
       return withFingerprint(username, password, undefined);
     };
-    const file = new WatchedFile({ path, what: 'password file', parse, now });
+    const file = new WatchedFile({ path, what: 'password file', code: 'UPSTREAM_UNAVAILABLE', parse, now });
     return { find: () => file.read() };
   }
   const path = settings.dockerConfig;
   const file = new WatchedFile({
     path,
     what: 'docker config',
+    code: 'UPSTREAM_UNAVAILABLE',
     parse: (contents) => {
       const config = parseDockerConfig(contents.toString('utf8'));
       warnOfGaps(config, hosts, path, logger);

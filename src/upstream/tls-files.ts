@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
+import { WatchedFile } from '../config/watched-file.ts';
 import { WindlassError } from '../errors.ts';
-import { WatchedFile } from './watched-file.ts';
 
 export interface TlsFilesOptions {
   /** PEM files that are trusted beside the system's and Node's own. */
@@ -31,7 +31,9 @@ export class TlsFiles {
   constructor(options: TlsFilesOptions) {
     const { ca, clientCert, clientKey, now } = options;
     this.#options = options;
-    this.#ca = ca.map((path) => new WatchedFile({ path, what: 'CA file', parse: parseCertificates, now }));
+    this.#ca = ca.map(
+      (path) => new WatchedFile({ path, what: 'CA file', code: 'UPSTREAM_UNAVAILABLE', parse: parseCertificates, now }),
+    );
     this.#cert = clientCert === undefined ? undefined : pemFile(clientCert, 'client certificate', /CERTIFICATE/, now);
     this.#key = clientKey === undefined ? undefined : pemFile(clientKey, 'client key', /PRIVATE KEY/, now);
   }
@@ -85,5 +87,5 @@ function pemFile(path: string, what: string, label: RegExp, now: () => number): 
     if (begin === null || !label.test(begin[1] ?? '')) throw new Error('is not in PEM form');
     return contents;
   };
-  return new WatchedFile({ path, what, parse, now });
+  return new WatchedFile({ path, what, code: 'UPSTREAM_UNAVAILABLE', parse, now });
 }
