@@ -58,8 +58,8 @@ export function createCertificate({ peerId, keyPair }: Pick<Identity, 'peerId' |
  * Whose certificate it is. Only what a TLS handshake proved the possession of says who the other side is; then the
  * self-signature has nothing to add and is not looked at.
  *
- * @param certificate DER (`getPeerCertificate().raw`), or parsed (`getPeerX509Certificate()`; of these two
- *   calls Node 24 answers only the one that comes first on a client's socket).
+ * @param certificate DER (`getPeerCertificate().raw`), or parsed (`getPeerX509Certificate()`, which on a client's
+ *   socket answers once only in Node 24: neither call answers after it).
  * @returns undefined if it is none, or not of an Ed25519 key. Never throws.
  */
 export function peerIdOfCertificate(certificate: Uint8Array | X509Certificate | undefined): PeerId | undefined {
