@@ -28,6 +28,7 @@ export default defineConfig({
         sequence: { groupOrder: 0 },
       }),
       project('integration', ['test/integration/**/*.test.ts'], alone),
+      project('e2e', ['test/e2e/**/*.test.ts'], { ...alone, testTimeout: 300_000, sequence: { groupOrder: 2 } }),
     ],
   },
 });

@@ -33,6 +33,8 @@ export interface AgentOptions {
    * 127.0.0.1 and on that address, the status on that address.
    */
   readonly network?: { readonly namespace: string; readonly address: string };
+  /** False: only prepared, until `start`. */
+  readonly started?: boolean;
 }
 
 /**
@@ -67,7 +69,7 @@ export class AgentProcess {
     this.statusPort = at.status;
   }
 
-  /** Starts it and waits until it is ready. */
+  /** Starts it and waits until it is ready (unless it is to be started later). */
   static async start(scratch: Scratch, options: AgentOptions = {}): Promise<AgentProcess> {
     AgentProcess.#count += 1;
     const folder = scratch.join(`agent-${AgentProcess.#count}`);
@@ -92,7 +94,7 @@ export class AgentProcess {
     const configPath = `${folder}/windlass.yaml`;
     await writeFile(configPath, stringify(sections));
     const agent = new AgentProcess(scratch, options, configPath, storePath, { host, mirror, status });
-    await agent.start();
+    if (options.started !== false) await agent.start();
     return agent;
   }
 

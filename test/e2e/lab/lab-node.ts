@@ -1,0 +1,60 @@
+import type { AgentProcess } from '../../support/agent-process.ts';
+import type { Containerd } from '../../support/containerd.ts';
+import type { Host, LabNetwork } from './network.ts';
+import { Pull, type PullOptions } from './pull.ts';
+
+/** What a node is to pull: `lab.test/library/app:v1`, or `…@sha256:…`. */
+export interface Reference {
+  readonly ns: string;
+  readonly repository: string;
+  /** Tag or digest. */
+  readonly reference: string;
+}
+
+/** One node: a host with an agent, and with a containerd on some. */
+export class LabNode {
+  readonly host: Host;
+  readonly agent: AgentProcess;
+  readonly containerd: Containerd | undefined;
+  readonly #network: LabNetwork;
+
+  constructor(network: LabNetwork, host: Host, agent: AgentProcess, containerd: Containerd | undefined) {
+    this.#network = network;
+    this.host = host;
+    this.agent = agent;
+    this.containerd = containerd;
+  }
+
+  get name(): string {
+    return this.host.name;
+  }
+
+  /** By the plain client, which asks this node's agent and nobody else. */
+  pull(reference: Reference, options: Pick<PullOptions, 'patienceMs'> = {}): Pull {
+    return new Pull({ mirror: this.agent.mirrorUrl, ...reference, ...options });
+  }
+
+  /** By containerd where there is one (it goes upstream by itself if its agent fails), else by the plain client. */
+  async pullAsItDoes(reference: Reference): Promise<void> {
+    if (this.containerd === undefined) await this.pull(reference).done;
+    else await this.containerd.pull(nameOf(reference));
+  }
+
+  /** Its network goes silent: no FIN, no reset. The test still reaches its agent. */
+  async cut(): Promise<void> {
+    await this.#network.cut(this.host);
+  }
+
+  async mend(): Promise<void> {
+    await this.#network.mend(this.host);
+  }
+
+  /** Body bytes that its agent has received from registries. */
+  upstreamBytes(): Promise<number> {
+    return this.agent.metric('windlass_upstream_received_bytes_total');
+  }
+}
+
+export function nameOf({ ns, repository, reference }: Reference): string {
+  return `${ns}/${repository}${reference.includes(':') ? '@' : ':'}${reference}`;
+}

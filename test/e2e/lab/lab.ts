@@ -1,0 +1,164 @@
+import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AgentProcess } from '../../support/agent-process.ts';
+import { Containerd } from '../../support/containerd.ts';
+import { type ContainerdBinaries, cacheFolder } from '../../support/containerd-binaries.ts';
+import { writeHostsToml } from '../../support/hosts-toml.ts';
+import { buildImage, type Image, type ImageOptions } from '../../support/image.ts';
+import { Scratch } from '../../support/scratch.ts';
+import { Gate } from './gate.ts';
+import { LabNode, type Reference } from './lab-node.ts';
+import { LabRegistry } from './lab-registry.ts';
+import { type Host, LabNetwork } from './network.ts';
+
+/** The registry as images name it; through the gate, another name. */
+export const REGISTRY = 'lab.test';
+export const GATED_REGISTRY = 'gate.test';
+
+export interface LabOptions {
+  readonly nodes: number;
+  /** Of each node's link, both ways, in Mbit/s; undefined: as fast as it goes. */
+  readonly nodeRate?: number;
+  /** Of the registry's link. */
+  readonly upstreamRate?: number;
+  /** The first nodes get these, one each; the others pull by the plain client alone. */
+  readonly containerds?: readonly ContainerdBinaries[];
+  /** Agents find each other (static discovery, a cluster secret); else each is alone. By default they do. */
+  readonly swarm?: boolean;
+  /** Laid over the lab's own, section by section; a function for those of one node. */
+  readonly settings?: (node: number) => Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** How many of the nodes' agents are started at first; the others by `startAgent`. By default all. */
+  readonly agents?: number;
+}
+
+export interface LabImage {
+  readonly image: Image;
+  readonly byTag: Reference;
+  readonly byDigest: Reference;
+}
+
+/** A cluster on one machine: see network.ts for the wires. Everything ends with `dispose`, and with this process. */
+export class Lab {
+  readonly scratch: Scratch;
+  readonly network: LabNetwork;
+  readonly registry: LabRegistry;
+  readonly gate: Gate;
+  readonly upstream: Host;
+  readonly nodes: readonly LabNode[];
+  #images = 0;
+
+  private constructor(
+    scratch: Scratch,
+    network: LabNetwork,
+    upstream: Host,
+    registry: LabRegistry,
+    gate: Gate,
+    nodes: readonly LabNode[],
+  ) {
+    this.scratch = scratch;
+    this.network = network;
+    this.upstream = upstream;
+    this.registry = registry;
+    this.gate = gate;
+    this.nodes = nodes;
+  }
+
+  static async start(options: LabOptions): Promise<Lab> {
+    const scratch = await Scratch.create();
+    try {
+      const names = Array.from({ length: options.nodes }, (_, i) => `n${i}`);
+      const network = await LabNetwork.create(scratch, ['upstream', ...names]);
+      const [upstream, ...hosts] = network.hosts;
+      if (upstream === undefined) throw new Error('no hosts');
+      const registry = await LabRegistry.start(scratch, upstream);
+      const gate = await Gate.start(scratch, network.outside, registry.registry.url);
+      await network.limit(upstream, { up: options.upstreamRate, down: options.upstreamRate });
+      for (const host of hosts) await network.limit(host, { up: options.nodeRate, down: options.nodeRate });
+      const secretFile = scratch.join('cluster-secret');
+      await writeFile(secretFile, randomBytes(32).toString('hex'));
+      const registries = { [REGISTRY]: registry.url, [GATED_REGISTRY]: gate.url };
+      const hostsDir = scratch.join('certs.d');
+      for (const name of [REGISTRY, GATED_REGISTRY]) {
+        await writeHostsToml(hostsDir, { registry: name, mirrors: ['http://127.0.0.1:5050'], server: registry.url });
+      }
+      const peers = hosts.map(({ address }) => `${address}:5052`);
+      const nodes = await Promise.all(
+        hosts.map(async (host, i) => {
+          const binaries = options.containerds?.[i];
+          const { namespace } = host;
+          const [agent, containerd] = await Promise.all([
+            AgentProcess.start(scratch, {
+              registries,
+              settings: sections(
+                {
+                  node: { name: host.name },
+                  log: { level: 'debug' },
+                  store: { maxSize: '700MiB', minFree: '1%', scrubRate: '0' },
+                  peer: { listen: `${host.address}:5051` },
+                },
+                options.swarm === false ? {} : swarmSettings(host, secretFile, peers),
+                options.settings?.(i) ?? {},
+              ),
+              network: { namespace, address: host.outside },
+              // Sixteen start at once on two cores.
+              env: { NODE_COMPILE_CACHE: join(cacheFolder(), 'compiled') },
+              started: i < (options.agents ?? options.nodes),
+            }),
+            binaries === undefined
+              ? undefined
+              : Containerd.start(scratch, binaries, { hostsDir, snapshotter: 'overlayfs', namespace }),
+          ]);
+          return new LabNode(network, host, agent, containerd);
+        }),
+      );
+      return new Lab(scratch, network, upstream, registry, gate, nodes);
+    } catch (error) {
+      await scratch.dispose().catch(() => {});
+      throw error;
+    }
+  }
+
+  node(i: number): LabNode {
+    const node = this.nodes[i];
+    if (node === undefined) throw new RangeError(`the lab has ${this.nodes.length} nodes, not ${i}`);
+    return node;
+  }
+
+  /** An image that nobody has seen, in the registry. @param registry GATED_REGISTRY to have it asked through the gate */
+  async image(options: ImageOptions, registry = REGISTRY): Promise<LabImage> {
+    this.#images += 1;
+    const image = buildImage({ seed: `lab ${this.#images}`, gzip: false, ...options });
+    const repository = `library/i${this.#images}`;
+    await this.registry.push(repository, 'v1', image);
+    const of = (reference: string): Reference => ({ ns: registry, repository, reference });
+    return { image, byTag: of('v1'), byDigest: of(image.top.digest) };
+  }
+
+  /** Upstream's link alone. */
+  async limitUpstream(megabits: number | undefined): Promise<void> {
+    await this.network.limit(this.upstream, { up: megabits, down: megabits });
+  }
+
+  async dispose(): Promise<void> {
+    await this.scratch.dispose();
+  }
+}
+
+function swarmSettings(host: Host, secretFile: string, peers: readonly string[]): Sections {
+  return {
+    cluster: { secretFile },
+    p2p: { listen: [`/ip4/${host.address}/tcp/5052`] },
+    discovery: { kind: 'static', peers },
+  };
+}
+
+type Sections = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
+function sections(...all: readonly Sections[]): Sections {
+  const merged: Record<string, Readonly<Record<string, unknown>>> = {};
+  for (const one of all) {
+    for (const [name, values] of Object.entries(one)) merged[name] = { ...merged[name], ...values };
+  }
+  return merged;
+}
