@@ -7,6 +7,7 @@ import { Blobs } from './pull/blobs.ts';
 import { Descriptors } from './pull/descriptors.ts';
 import { Manifests } from './pull/manifests.ts';
 import { Tags } from './pull/tags.ts';
+import { StatusReport } from './status/status-report.ts';
 import { StatusServer } from './status/status-server.ts';
 import { DiskBlobStore } from './store/disk-blob-store.ts';
 import { DiskTagStore } from './store/disk-tag-store.ts';
@@ -84,6 +85,15 @@ export function createAgent(settings: Settings, { logger }: { readonly logger: L
     listen: settings.status.listen,
     metrics,
     blobs,
+    report: new StatusReport({
+      node: settings.node.name,
+      zone: settings.node.zone,
+      version: readVersion(),
+      discovery: settings.discovery.kind,
+      transfers: () => blobs.running(),
+      store: () => store.stats(),
+      metrics,
+    }),
     refresh: () => {
       const stats = store.stats();
       metrics.storeBlobs.set(stats.blobs);

@@ -2,16 +2,18 @@ import type { AddressInfo } from 'node:net';
 import { type FastifyInstance, fastify } from 'fastify';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { Blobs } from '../pull/blobs.ts';
+import type { StatusReport } from './status-report.ts';
 
 export interface StatusOptions {
   readonly listen: { readonly host: string; readonly port: number };
   readonly metrics: Metrics;
-  readonly blobs: Blobs;
+  readonly blobs: Pick<Blobs, 'running'>;
+  readonly report: StatusReport;
   /** Called before each scrape, to bring gauges up to date. */
   readonly refresh: () => void;
 }
 
-/** The endpoint for those who watch: /metrics, /healthz (the process answers), /readyz (pulls are served). */
+/** The endpoint for those who watch: /metrics, /healthz (the process answers), /readyz (pulls are served), /status (AgentStatus as JSON). */
 export class StatusServer {
   /** Does the mirror serve? Set by the agent. */
   ready = false;
@@ -20,7 +22,7 @@ export class StatusServer {
 
   constructor(options: StatusOptions) {
     this.#options = options;
-    const { metrics, blobs } = options;
+    const { metrics, blobs, report } = options;
     this.#app = fastify({ logger: false, keepAliveTimeout: 75_000 });
     this.#app.get('/metrics', async (_request, reply) => {
       options.refresh();
@@ -30,6 +32,7 @@ export class StatusServer {
     this.#app.get('/readyz', async (_request, reply) =>
       reply.code(this.ready ? 200 : 503).send(this.ready ? 'ready\n' : 'not ready\n'),
     );
+    this.#app.get('/status', async () => report.read(this.ready));
     this.#app.get('/ingests', async () => ({ ingests: blobs.running() }));
   }
 
