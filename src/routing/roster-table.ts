@@ -1,0 +1,203 @@
+import { hash } from 'node:crypto';
+import { Kademlia } from './kademlia.ts';
+import type { Member, PeerId } from './member.ts';
+import { compareVersions, isNewer, type MemberEntry, type MemberVersion } from './member-entry.ts';
+import type { RosterChange } from './roster.ts';
+import { MAX_MEMBERS, type MemberState, type Row } from './roster-messages.ts';
+import type { Timers } from './timers.ts';
+
+/** So long one that is gone can still be asked for. */
+const KEEP_GONE_MS = 3_600_000;
+const CHECKSUM_BYTES = 16;
+
+/** What is known of one member. */
+export interface MemberRecord {
+  entry: MemberEntry;
+  state: MemberState;
+  /** Since when it is in this state. */
+  sinceMs: number;
+  /** When it last did something itself, as far as we saw; -Infinity where we know it from others alone. */
+  heardMs: number;
+}
+
+export const NO_CHANGE: RosterChange = { joined: [], left: [] };
+
+/**
+ * The members, and what becomes of them:
+ * ```
+ *              entry                  newer entry of the same start: replaced
+ *   unknown ──────────▶ live ◀────────────────────────────────────┐
+ *                        │ │  entry with `leaving`                 │ newer entry
+ *              found dead│ └───────────────▶ left ────────────────▶│
+ *                        └───────▶ dead ──────────────────────────▶┘
+ * ```
+ * Newer is the higher (incarnation, sequence): nobody comes back by an old entry. The gone are forgotten when they are
+ * too many, oldest first, and those that left after an hour.
+ */
+export class RosterTable {
+  readonly #timers: Timers;
+  readonly #selfId: PeerId;
+  readonly #live = new Map<PeerId, MemberRecord>();
+  /** In the order in which they went. */
+  readonly #gone = new Map<PeerId, MemberRecord>();
+  readonly #ring = new Kademlia();
+  /** What is computed from the live ones; undefined after a change. */
+  #members: readonly Member[] | undefined;
+  #checksum: string | undefined;
+  #ringIsOld = true;
+  changedAtMs: number;
+
+  constructor(self: MemberEntry, timers: Timers) {
+    this.#timers = timers;
+    this.#selfId = self.member.peerId;
+    this.changedAtMs = timers.now();
+    this.#live.set(this.#selfId, { entry: self, state: 'live', sinceMs: timers.now(), heardMs: timers.now() });
+  }
+
+  members(): readonly Member[] {
+    this.#members ??= [...this.#live.values()].map(({ entry }) => entry.member);
+    return this.#members;
+  }
+
+  find(peerId: PeerId): MemberRecord | undefined {
+    return this.#live.get(peerId) ?? this.#gone.get(peerId);
+  }
+
+  /** As `find`, but no longer than an hour after it went. */
+  get(peerId: PeerId): Member | undefined {
+    const record = this.find(peerId);
+    if (record === undefined) return undefined;
+    if (record.state !== 'live' && this.#timers.now() - record.sinceMs > KEEP_GONE_MS) return undefined;
+    return record.entry.member;
+  }
+
+  isLive(peerId: PeerId): boolean {
+    return this.#live.has(peerId);
+  }
+
+  closest(key: string, count: number): Member[] {
+    if (this.#ringIsOld) {
+      this.#ring.replace(this.#live.keys());
+      this.#ringIsOld = false;
+    }
+    return this.#ring.closest(key, count).flatMap((peerId) => this.#live.get(peerId)?.entry.member ?? []);
+  }
+
+  dead(): MemberRecord[] {
+    return [...this.#gone.values()].filter(({ state }) => state === 'dead');
+  }
+
+  rows(): Row[] {
+    return [...this.#live.values(), ...this.#gone.values()].map(({ entry: { member }, state }) => [
+      member.peerId,
+      member.incarnation,
+      member.sequence,
+      state,
+    ]);
+  }
+
+  /** The same wherever the same members, with the same entries, are live. */
+  checksum(): string {
+    if (this.#checksum !== undefined) return this.#checksum;
+    const sum = new Uint8Array(CHECKSUM_BYTES);
+    for (const { entry } of this.#live.values()) {
+      const { peerId, incarnation, sequence } = entry.member;
+      const part = hash('sha256', `${peerId} ${incarnation} ${sequence}`, 'buffer');
+      for (let at = 0; at < CHECKSUM_BYTES; at += 1) sum[at] = (sum[at] ?? 0) ^ (part[at] ?? 0);
+    }
+    this.#checksum = Buffer.from(sum).toString('base64url');
+    return this.#checksum;
+  }
+
+  heard(peerId: PeerId): void {
+    const record = this.#live.get(peerId);
+    if (record !== undefined) record.heardMs = this.#timers.now();
+  }
+
+  /** Would `take` take it? Asked before signatures are checked. */
+  wants(entry: MemberEntry, firstHand: boolean): boolean {
+    const known = this.find(entry.member.peerId);
+    if (known !== undefined) return isNewer(entry, known.entry);
+    return !entry.member.leaving && (this.#live.size < MAX_MEMBERS || (firstHand && this.#unheard() !== undefined));
+  }
+
+  /** @param firstHand it comes from the very member, not from another that has it. */
+  take(entry: MemberEntry, firstHand: boolean): RosterChange {
+    if (!this.wants(entry, firstHand)) return NO_CHANGE;
+    const { member } = entry;
+    const known = this.find(member.peerId);
+    const wasLive = known?.state === 'live' ? known.entry.member : undefined;
+    const heardMs = firstHand ? this.#timers.now() : Number.NEGATIVE_INFINITY;
+    if (member.leaving) {
+      if (wasLive === undefined) {
+        if (known !== undefined) Object.assign(known, { entry, state: 'left' });
+        return NO_CHANGE;
+      }
+      return this.#go(member.peerId, entry, 'left');
+    }
+    if (known !== undefined && wasLive?.incarnation === member.incarnation) {
+      // An address, a zone, or only the sequence: the same members as before.
+      known.entry = entry;
+      known.heardMs = Math.max(known.heardMs, heardMs);
+      this.#members = undefined;
+      this.#checksum = undefined;
+      return NO_CHANGE;
+    }
+    const left = wasLive === undefined ? [] : [{ member: wasLive, leaving: false }];
+    if (known === undefined && this.#live.size >= MAX_MEMBERS) left.push(...this.#displace());
+    this.#gone.delete(member.peerId);
+    this.#live.set(member.peerId, { entry, state: 'live', sinceMs: this.#timers.now(), heardMs });
+    this.#changed();
+    return { joined: [member], left };
+  }
+
+  /** It does not answer. Nothing happens where it is not live, or has told something newer since. */
+  die(peerId: PeerId, version: MemberVersion): RosterChange {
+    const record = this.#live.get(peerId);
+    if (record === undefined || peerId === this.#selfId) return NO_CHANGE;
+    if (compareVersions(record.entry.member, version) > 0) return NO_CHANGE;
+    return this.#go(peerId, record.entry, 'dead');
+  }
+
+  /** Those that left long ago are forgotten. The dead are not: they may be behind a network that heals. */
+  sweep(): void {
+    const nowMs = this.#timers.now();
+    for (const [peerId, { state, sinceMs }] of this.#gone) {
+      if (state === 'left' && nowMs - sinceMs > KEEP_GONE_MS) this.#gone.delete(peerId);
+    }
+  }
+
+  #go(peerId: PeerId, entry: MemberEntry, state: 'left' | 'dead'): RosterChange {
+    const member = this.#live.get(peerId)?.entry.member ?? entry.member;
+    this.#live.delete(peerId);
+    this.#gone.set(peerId, { entry, state, sinceMs: this.#timers.now(), heardMs: Number.NEGATIVE_INFINITY });
+    for (const oldest of this.#gone.keys()) {
+      if (this.#gone.size <= MAX_MEMBERS) break;
+      this.#gone.delete(oldest);
+    }
+    this.#changed();
+    return { joined: [], left: [{ member, leaving: state === 'left' }] };
+  }
+
+  /** One that is only hearsay makes room. */
+  #displace(): { readonly member: Member; readonly leaving: boolean }[] {
+    const record = this.#unheard();
+    if (record === undefined) return [];
+    this.#live.delete(record.entry.member.peerId);
+    return [{ member: record.entry.member, leaving: false }];
+  }
+
+  #unheard(): MemberRecord | undefined {
+    for (const record of this.#live.values()) {
+      if (record.heardMs === Number.NEGATIVE_INFINITY) return record;
+    }
+    return undefined;
+  }
+
+  #changed(): void {
+    this.#members = undefined;
+    this.#checksum = undefined;
+    this.#ringIsOld = true;
+    this.changedAtMs = this.#timers.now();
+  }
+}
