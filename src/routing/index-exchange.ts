@@ -100,6 +100,11 @@ export class IndexExchange {
     );
   }
 
+  /** Forgets what others keep by now. */
+  dropOthers(): void {
+    this.#options.index.prune((key) => this.#keeps(key, LENIENT));
+  }
+
   #keeps(key: string, count = KEEPERS): boolean {
     return this.#options.roster.keepers(key, count).some((member) => this.#isSelf(member));
   }

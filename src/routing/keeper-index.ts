@@ -132,6 +132,15 @@ export class KeeperIndex implements HolderIndex {
     }
   }
 
+  /** Forgets the keys that are not `wanted` any more. */
+  prune(wanted: (key: string) => boolean): void {
+    for (const [key, peers] of [...this.#keys.entries()]) {
+      if (wanted(key)) continue;
+      for (const peerId of [...peers]) this.remove(key, peerId);
+    }
+    for (const key of [...this.#tags.keys()]) if (!wanted(key)) this.#tags.delete(key);
+  }
+
   #unlist(peerId: PeerId, key: string): void {
     const holder = this.#holders.get(peerId);
     if (!holder?.keys.delete(key)) return;

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
+import { z } from 'zod';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import { Announcer, type KnownTag } from './announcer.ts';
 import { IndexExchange } from './index-exchange.ts';
@@ -24,10 +25,14 @@ const MAX_NEWS = 10_000;
 const NEWS_MS = 500;
 const MAX_NEWS_DIGESTS = 1_000;
 
+const heldSchema = z.object({ type: z.literal('held'), digests: packedSchema, gone: packedSchema });
+
 /** The part of kad-dht that is used. Both may do nothing: hints only. */
 export interface Dht {
   /** Queued, at a low rate; what is too much is dropped. */
   provide(digest: string): void;
+  /** Stops providing it; what others remember they forget in time. */
+  withdraw(digest: string): void;
   findProviders(digest: string, options: { readonly signal: AbortSignal }): Promise<PeerId[]>;
 }
 
@@ -58,6 +63,7 @@ export class Libp2pRouter implements Router {
   readonly #news = new LRUCache<string, PeerId>({ max: MAX_NEWS });
   readonly #stop = new AbortController();
   readonly #toTell = new Set<string>();
+  readonly #toRevoke = new Set<string>();
   #cancelNews: (() => void) | undefined;
   #cancelSettle: (() => void) | undefined;
   #neighbours: ReadonlySet<PeerId> = new Set();
@@ -65,6 +71,7 @@ export class Libp2pRouter implements Router {
   readonly #seen = new LRUCache<PeerId, number>({ max: 10_000 });
   #startedAtMs = 0;
   #wantsRange = false;
+  #changed = false;
 
   constructor(options: Libp2pRouterOptions) {
     this.#options = options;
@@ -91,12 +98,20 @@ export class Libp2pRouter implements Router {
 
   /** Tells what waits, and hands over what this agent keeps. @param signal the bound of that. */
   async stop(signal: AbortSignal): Promise<void> {
-    await this.#announcer.flush();
+    await this.flush();
     await this.#exchange.handOver(signal);
-    this.#cancelNews?.();
     this.#cancelSettle?.();
     this.#stop.abort(new Error('the router stops'));
     this.#announcer.stop();
+  }
+
+  /** Tells everybody what waits to be told. */
+  async flush(): Promise<void> {
+    if (this.#cancelNews !== undefined) {
+      this.#cancelNews();
+      this.#tell();
+    }
+    await this.#announcer.flush();
   }
 
   /** The CallHandler of path `index`. */
@@ -114,6 +129,7 @@ export class Libp2pRouter implements Router {
     options: { readonly signal: AbortSignal; readonly timeoutMs: number },
   ): Promise<PeerId[]> {
     const { roster, dht } = this.#options;
+    options.signal.throwIfAborted();
     if (!isDigest(digest)) return [];
     const bound = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeoutMs), this.#stop.signal]);
     const others = (peers: readonly PeerId[]) =>
@@ -134,6 +150,7 @@ export class Libp2pRouter implements Router {
     this.#announcer.advertise(all);
     for (const digest of all) {
       if (index.holders(`blob:${digest}`).length < ENOUGH_HOLDERS) dht.provide(digest);
+      this.#toRevoke.delete(digest);
       if (this.#toTell.size < MAX_NEWS_DIGESTS) this.#toTell.add(digest);
     }
     this.#cancelNews ??= this.#options.timers.after(NEWS_MS, () => this.#tell());
@@ -141,7 +158,12 @@ export class Libp2pRouter implements Router {
 
   withdraw(digests: Iterable<string>): void {
     const all = [...digests];
-    for (const digest of all) this.#toTell.delete(digest);
+    for (const digest of all) {
+      this.#toTell.delete(digest);
+      if (this.#toRevoke.size < MAX_NEWS_DIGESTS) this.#toRevoke.add(digest);
+      this.#options.dht.withdraw(digest);
+    }
+    this.#cancelNews ??= this.#options.timers.after(NEWS_MS, () => this.#tell());
     this.#announcer.withdraw(all);
   }
 
@@ -170,20 +192,22 @@ export class Libp2pRouter implements Router {
 
   #tell(): void {
     this.#cancelNews = undefined;
-    const text = JSON.stringify({ type: 'held', digests: packDigests(this.#toTell) });
+    const text = JSON.stringify({
+      type: 'held',
+      digests: packDigests(this.#toTell),
+      gone: packDigests(this.#toRevoke),
+    });
     this.#toTell.clear();
+    this.#toRevoke.clear();
     this.#options.news.publish(Buffer.from(text));
   }
 
   #hear(bytes: Uint8Array, from: PeerId): void {
-    try {
-      const news: unknown = JSON.parse(Buffer.from(bytes).toString());
-      if (typeof news !== 'object' || news === null || !('type' in news) || news.type !== 'held') return;
-      const packed = packedSchema.safeParse('digests' in news ? news.digests : undefined);
-      const digests = packed.success ? (unpackDigests(packed.data) ?? []) : [];
-      for (const digest of digests.slice(0, MAX_NEWS_DIGESTS)) this.#news.set(digest, from);
-    } catch {
-      // Others use the channel as well; what makes no sense is no news.
+    const news = parseHeld(bytes);
+    if (news === undefined) return;
+    for (const digest of unpackDigests(news.digests) ?? []) this.#news.set(digest, from);
+    for (const digest of unpackDigests(news.gone) ?? []) {
+      if (this.#news.peek(digest) === from) this.#news.delete(digest);
     }
   }
 
@@ -198,6 +222,7 @@ export class Libp2pRouter implements Router {
    */
   #membersChanged({ joined, left }: RosterChange): void {
     const { timers } = this.#options;
+    this.#changed = true;
     const before = this.#neighbours;
     this.#neighbours = this.#nearest();
     const isNew = timers.now() - this.#startedAtMs < NEW_MS;
@@ -225,7 +250,18 @@ export class Libp2pRouter implements Router {
     this.#options.timers.after(SWEEP_MS, () => {
       if (this.#stop.signal.aborted) return;
       this.#options.index.sweep();
+      if (this.#changed) this.#exchange.dropOthers();
+      this.#changed = false;
       this.#sweepNowAndThen();
     });
+  }
+}
+
+/** Undefined for other news, and for nonsense: others use the channel as well. */
+function parseHeld(bytes: Uint8Array): z.output<typeof heldSchema> | undefined {
+  try {
+    return heldSchema.safeParse(JSON.parse(Buffer.from(bytes).toString())).data;
+  } catch {
+    return undefined;
   }
 }
