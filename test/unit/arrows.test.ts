@@ -13,7 +13,7 @@ const ROWS = [
   ['main.ts'],
   ['cli'],
   ['agent.ts', 'demo'],
-  ['swarm.ts'],
+  ['cluster.ts'],
   ['mirror', 'peer', 'status'],
   ['pull'],
   ['store', 'routing', 'discovery', 'upstream', 'containerd'],
