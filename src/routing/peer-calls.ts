@@ -1,6 +1,6 @@
 import type { Member, PeerId } from './member.ts';
 
-export type CallPath = 'claims' | 'index' | 'roster' | 'tag';
+export type CallPath = 'claims' | 'index' | 'roster' | 'purge';
 
 /**
  * Small calls to other agents' data planes: JSON both ways, over kept-alive HTTP/1.1 (POST /windlass/v1/<path>),
