@@ -2,10 +2,10 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { WindlassError } from '../errors.ts';
 import type { DigestAlgorithm } from '../oci/digest.ts';
-import type { HashReply, HashRequest } from './hash-worker.ts';
+import { type HashReply, type HashRequest, hashWorker } from './hash-worker.ts';
 
-/** Compiled, this file and the worker's end in .js; in a checkout Node strips the types of both. */
-const WORKER_URL = new URL(import.meta.url.endsWith('.ts') ? './hash-worker.ts' : './hash-worker.js', import.meta.url);
+/** All that it keeps in its heap is a few messages; V8 would let it grow with the memory of the machine. */
+const WORKER_LIMITS = { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 32 };
 
 interface Thread {
   readonly worker: Worker;
@@ -56,8 +56,9 @@ export class HashPool {
   }
 
   #start(): Thread {
-    const thread: Thread = { worker: new Worker(WORKER_URL, { execArgv: [] }), jobs: new Map() };
-    const { worker, jobs } = thread;
+    const worker = new Worker(`(${hashWorker})()`, { eval: true, execArgv: [], resourceLimits: WORKER_LIMITS });
+    const thread: Thread = { worker, jobs: new Map() };
+    const { jobs } = thread;
     let cause: unknown;
     this.#threads.add(thread);
     worker.unref();
