@@ -14,10 +14,18 @@ if (Number(process.versions.node.split('.')[0]) < NEEDED_MAJOR) {
 // Files are read and written in libuv's pool, which looks at this once, when it is first used: 4 would be few.
 process.env.UV_THREADPOOL_SIZE ??= '8';
 
-// V8 lets the space for new objects grow to 64 MiB and never gives it back; what lives long here are a few maps, and
-// bytes pass outside of it. Kept small it costs no speed and saves 50 MiB with 100,000 blobs (test/bench/README.md).
+// What lives long here are a few maps, and bytes pass outside of V8's heap: it may be kept small (test/bench/README.md).
+const HEAP_FLAGS = [
+  // The space for new objects would grow to 64 MiB and never shrink: 50 MiB saved with 100,000 blobs.
+  '--semi-space-growth-factor=1',
+  // Collects before the heap has doubled: 64 clients leave much behind that is only just old.
+  '--memory-saver-mode',
+  // The optimising compiler takes 16 MiB over the one large function of undici's parser (WebAssembly), and keeps them.
+  '--no-wasm-tier-up',
+  '--no-wasm-dynamic-tiering',
+];
 const { setFlagsFromString } = await import('node:v8');
-setFlagsFromString('--semi-space-growth-factor=1');
+for (const flag of HEAP_FLAGS) setFlagsFromString(flag);
 
 const { runProgram } = await import('./cli/program.ts');
 process.exit(await runProgram(process.argv.slice(2)));
