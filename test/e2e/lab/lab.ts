@@ -135,6 +135,17 @@ export class Lab {
     return { image, byTag: of('v1'), byDigest: of(image.top.digest) };
   }
 
+  /** Bytes on the wire that have left upstream since the start. */
+  async upstreamSent(): Promise<number> {
+    return (await this.network.bytes()).get(this.upstream.name)?.sent ?? 0;
+  }
+
+  /** The hosts of the first half of the nodes, and of the second. */
+  halves(): [left: Host[], right: Host[]] {
+    const hosts = this.nodes.map(({ host }) => host);
+    return [hosts.slice(0, hosts.length / 2), hosts.slice(hosts.length / 2)];
+  }
+
   /** Upstream's link alone. */
   async limitUpstream(megabits: number | undefined): Promise<void> {
     await this.network.limit(this.upstream, { up: megabits, down: megabits });

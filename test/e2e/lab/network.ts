@@ -75,17 +75,17 @@ export class LabNetwork {
     await batch(undefined, [
       `netns add ${switchNamespace}`,
       ...hosts.map(({ namespace }) => `netns add ${namespace}`),
-      `link add ${device} type veth peer name test netns ${switchNamespace}`,
+      `link add name ${device} type veth peer name test netns ${switchNamespace}`,
       `addr add ${control}.1/24 dev ${device}`,
       `link set ${device} up`,
       ...hosts.flatMap(({ name, namespace }, i) => [
-        `link add ${name} netns ${switchNamespace} type veth peer name eth0 netns ${namespace}`,
+        `link add name ${name} netns ${switchNamespace} type veth peer name eth0 netns ${namespace}`,
         `link add c${i} netns ${switchNamespace} type veth peer name ctl netns ${namespace}`,
       ]),
     ]);
     await batch(switchNamespace, [
       ...['data', 'control'].flatMap((bridge) => [
-        `link add ${bridge} type bridge stp_state 0`,
+        `link add name ${bridge} type bridge stp_state 0`,
         `link set dev ${bridge} up`,
       ]),
       'link set test master control up',
