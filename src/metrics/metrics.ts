@@ -54,6 +54,11 @@ export class Metrics {
     'Times an ingest went on from where it was, by reason: cut, stall, restart.',
     ['reason'],
   );
+  readonly ingestReceivedBytes = this.#counter(
+    'windlass_ingest_received_bytes_total',
+    'Bytes of blobs that ingests took in, by source: peer, upstream.',
+    ['source'],
+  );
   readonly verificationFailures = this.#counter(
     'windlass_verification_failures_total',
     'Blobs and manifests whose bytes did not have their digest or length, by source.',
@@ -158,6 +163,7 @@ export class Metrics {
     // From 0 on: what is born at 1 has never increased, and an alert on it would miss the first.
     for (const source of ['content', 'peer', 'upstream']) this.verificationFailures.inc({ source }, 0);
     for (const result of ['committed', 'passed', 'failed']) this.ingests.inc({ result }, 0);
+    for (const source of ['peer', 'upstream']) this.ingestReceivedBytes.inc({ source }, 0);
     for (const reason of ['cut', 'stall', 'restart']) this.ingestResumes.inc({ reason }, 0);
     for (const result of ['fresh', 'checked', 'stale', 'missing', 'failed']) this.tagLookups.inc({ result }, 0);
     for (const answer of ['write', 'read', 'bytes', 'failed', 'self']) this.claims.inc({ answer }, 0);
