@@ -1,13 +1,6 @@
 import type { PeerId } from './member.ts';
 import type { MemberEntry, Sign, Verify } from './member-entry.ts';
-import {
-  type Death,
-  MAX_MEMBERS,
-  MAX_NEWS,
-  MAX_NEWS_BYTES,
-  newsEnvelopeSchema,
-  newsSchema,
-} from './roster-messages.ts';
+import { type Death, MAX_NEWS, MAX_NEWS_BYTES, newsEnvelopeSchema, newsSchema } from './roster-messages.ts';
 import type { Timers } from './timers.ts';
 
 const CONTEXT = 'windlass-news/1\0';
@@ -58,11 +51,9 @@ export class RosterNews {
     this.#soon();
   }
 
-  /** Somebody else has told it meanwhile. */
-  wasTold(signedEntry: string, peerId: PeerId): void {
-    if (this.#entries.get(peerId)?.signed.entry === signedEntry && peerId !== this.#options.selfId) {
-      this.#entries.delete(peerId);
-    }
+  /** Somebody else has told this entry meanwhile. */
+  wasTold(entry: string): void {
+    for (const [peerId, { signed }] of this.#entries) if (signed.entry === entry) this.#entries.delete(peerId);
   }
 
   /** What waits goes out now. */

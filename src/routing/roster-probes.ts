@@ -16,6 +16,9 @@ const RECENT_MS = 10_000;
 /** A member's word on others counts when it has been here for so long: not as it comes back from a partition. */
 const SETTLED_MS = 60_000;
 const ACCUSERS = 2;
+const MAX_ACCUSERS = 8;
+/** When so many have told a death, one more need not. */
+const TOLD_ENOUGH = 3;
 /** Whoever called a member dead that answered is not listened to for so long. */
 const DISTRUST_MS = 30_000;
 /** How many members may ask one that is called dead, in about what time: 100 a second. */
@@ -32,7 +35,8 @@ export interface RosterProbesOptions {
   readonly probe: (member: Member, calledDead: MemberVersion | undefined) => Promise<Finding>;
   /** Does `target` answer `witness`? False where the witness does not answer. Never rejects. */
   readonly ask: (witness: Member, target: PeerId) => Promise<boolean>;
-  readonly onDead: (peerId: PeerId, version: MemberVersion) => void;
+  /** @param tell whether others should be told */
+  readonly onDead: (peerId: PeerId, version: MemberVersion, tell: boolean) => void;
 }
 
 /** One member that is being looked at. */
@@ -106,9 +110,10 @@ export class RosterProbes {
     const inquiry = this.#inquiryOf(peerId);
     if (inquiry === undefined) return;
     inquiry.calledDead = true;
-    if (inquiry.accusers.size < WITNESSES && this.#counts(by)) inquiry.accusers.add(by);
-    if (inquiry.accusers.size >= ACCUSERS && nowMs - record.heardMs > RECENT_MS) {
-      this.#declareDead(peerId, record.entry.member);
+    if (inquiry.accusers.size < MAX_ACCUSERS) inquiry.accusers.add(by);
+    const settled = [...inquiry.accusers].filter((accuser) => this.#counts(accuser));
+    if (settled.length >= ACCUSERS && nowMs - record.heardMs > RECENT_MS) {
+      this.#declareDead(peerId, record.entry.member, true);
       return;
     }
     if (inquiry.running || inquiry.cancel !== undefined) return;
@@ -116,13 +121,6 @@ export class RosterProbes {
       inquiry.cancel = undefined;
       this.#begin(peerId, inquiry);
     });
-  }
-
-  /** It lives: what was planned for it is not needed. */
-  clear(peerId: PeerId): void {
-    const inquiry = this.#inquiries.get(peerId);
-    if (inquiry === undefined || inquiry.running || inquiry.calledDead) return;
-    this.#drop(peerId, inquiry);
   }
 
   /** It said itself that it is not dead. */
@@ -192,8 +190,8 @@ export class RosterProbes {
       else inquiry.silences += 1;
       const now = table.find(peerId);
       if (now?.state !== 'live') return;
-      // Its word of meanwhile: it is looked at again as that.
-      if (compareVersions(now.entry.member, member) > 0) continue;
+      // It has said something meanwhile.
+      if (compareVersions(now.entry.member, member) > 0) return;
       if (inquiry.gones >= GONES) return this.#declareDead(peerId, member);
       if (inquiry.silences >= SILENCES) {
         if (!(await this.#vouchedFor(peerId)) && this.#inquiries.get(peerId) === inquiry) {
@@ -215,10 +213,10 @@ export class RosterProbes {
     return (await Promise.all(asked)).includes(true);
   }
 
-  #declareDead(peerId: PeerId, version: MemberVersion): void {
+  #declareDead(peerId: PeerId, version: MemberVersion, onTheirWord = false): void {
     const inquiry = this.#inquiries.get(peerId);
     if (inquiry !== undefined) this.#drop(peerId, inquiry);
-    this.#options.onDead(peerId, version);
+    this.#options.onDead(peerId, version, (inquiry?.accusers.size ?? 0) < TOLD_ENOUGH && !onTheirWord);
   }
 
   #drop(peerId: PeerId, inquiry: Inquiry): void {
