@@ -7,6 +7,7 @@ import { Blobs } from './pull/blobs.ts';
 import { Descriptors } from './pull/descriptors.ts';
 import { Manifests } from './pull/manifests.ts';
 import { Tags } from './pull/tags.ts';
+import { AdminServer } from './status/admin-server.ts';
 import { StatusReport } from './status/status-report.ts';
 import { StatusServer } from './status/status-server.ts';
 import { DiskBlobStore } from './store/disk-blob-store.ts';
@@ -103,10 +104,26 @@ export function createAgent(settings: Settings, { logger }: { readonly logger: L
     },
   });
 
+  const admin = new AdminServer({
+    storePath: settings.store.path,
+    drop: async (target) => {
+      const node = settings.node.name;
+      if (target.kind === 'tag') {
+        const had = await tagStore.delete(target.name, target.tag);
+        return [{ node, self: true, removed: had ? [{ what: 'tag' }] : [] }];
+      }
+      const sizeBytes = store.stat(target.digest)?.sizeBytes;
+      const had = await store.delete(target.digest);
+      return [{ node, self: true, removed: had ? [{ what: 'blob', sizeBytes }] : [] }];
+    },
+    logger: logger.child({ room: 'status' }),
+  });
+
   let stopping: Promise<void> | undefined;
   const stop = async () => {
     status.ready = false;
     const enough = AbortSignal.timeout(settings.stop.gracePeriod);
+    await admin.stop();
     await mirror.drain(enough);
     // What is left ends with FIN: clients go on at their registry, and the bytes wait for the next start.
     await blobs.stop();
@@ -133,8 +150,9 @@ export function createAgent(settings: Settings, { logger }: { readonly logger: L
         await status.start();
         await store.start();
         await mirror.start();
+        await startAdmin(admin, logger);
       } catch (error) {
-        await Promise.allSettled([mirror.stop(), store.stop(), registries.close(), status.stop()]);
+        await Promise.allSettled([admin.stop(), mirror.stop(), store.stop(), registries.close(), status.stop()]);
         throw error;
       }
       status.ready = true;
@@ -151,4 +169,13 @@ export function createAgent(settings: Settings, { logger }: { readonly logger: L
       return status.address;
     },
   };
+}
+
+/** Without it blobs are served as well as ever; only `windlass drop` cannot be had. */
+async function startAdmin(admin: AdminServer, logger: Logger): Promise<void> {
+  try {
+    await admin.start();
+  } catch (error) {
+    logger.error({ path: admin.path, err: error }, 'the admin socket cannot be made: windlass drop will not work');
+  }
 }

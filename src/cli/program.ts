@@ -24,6 +24,20 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
       load: async () => (await import('./demo.ts')).demoCommand(),
     },
   ],
+  [
+    'status',
+    {
+      summary: "show a node's peers, transfers, hit rate and totals",
+      load: async () => (await import('./status.ts')).statusCommand(),
+    },
+  ],
+  [
+    'drop',
+    {
+      summary: 'remove a blob or a tag from the whole cluster',
+      load: async () => (await import('./drop.ts')).dropCommand(),
+    },
+  ],
 ]);
 
 /**

@@ -25,12 +25,38 @@ export interface LoadedSettings {
   readonly warnings: readonly string[];
 }
 
+export interface ReadSettings {
+  /** As they were written; `store.path` absolute. */
+  readonly settings: Settings;
+  /** Where the agent keeps its store if `store.path` cannot be written; undefined where somebody chose the path. */
+  readonly fallbackStorePath: string | undefined;
+}
+
 /**
  * Flag over variable over file over default, setting by setting (a list is taken whole). `store.path` comes back
  * absolute, and its folder exists if it could be made.
  * @throws INVALID_SETTINGS with every fault of all sources in its message, a line each.
  */
-export async function loadSettings({ flags, env, cwd }: SettingSources): Promise<LoadedSettings> {
+export async function loadSettings(sources: SettingSources): Promise<LoadedSettings> {
+  const { settings, fallbackStorePath } = await readSettings(sources);
+  const store = await chooseStorePath(settings.store.path, fallbackStorePath);
+  const chosen: Settings = { ...settings, store: { ...settings.store, path: store.path } };
+  return {
+    settings: chosen,
+    warnings: [
+      ...(store.warning === undefined ? [] : [store.warning]),
+      ...warningsOf(chosen),
+      ...(await unreadableFiles(chosen, sources.cwd)),
+    ],
+  };
+}
+
+/**
+ * The same settings, for whoever talks to an agent instead of being one: no file is looked at but `--config`'s, and
+ * nothing is made.
+ * @throws INVALID_SETTINGS
+ */
+export async function readSettings({ flags, env, cwd }: SettingSources): Promise<ReadSettings> {
   const fromFlags = readFlags(flags);
   const fromVariables = readVariables(env);
   const file = fromFlags.configFile ?? fromVariables.configFile;
@@ -47,17 +73,8 @@ export async function loadSettings({ flags, env, cwd }: SettingSources): Promise
   if (faults.length > 0) throw invalidSettings(faults);
 
   const { settings } = checked;
-  const store = await chooseStorePath(
-    resolve(cwd, settings.store.path),
-    given.has('store.path') ? undefined : resolve(cwd, '.windlass'),
-  );
-  const chosen: Settings = { ...settings, store: { ...settings.store, path: store.path } };
   return {
-    settings: chosen,
-    warnings: [
-      ...(store.warning === undefined ? [] : [store.warning]),
-      ...warningsOf(chosen),
-      ...(await unreadableFiles(chosen, cwd)),
-    ],
+    settings: { ...settings, store: { ...settings.store, path: resolve(cwd, settings.store.path) } },
+    fallbackStorePath: given.has('store.path') ? undefined : resolve(cwd, '.windlass'),
   };
 }

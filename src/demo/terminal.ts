@@ -15,12 +15,14 @@ export interface Terminal {
     readonly no: string;
     readonly arrow: string;
     readonly times: string;
+    /** Where something was cut off. */
+    readonly more: string;
   };
   paint(how: Paint, text: string): string;
 }
 
-const UNICODE_MARKS = { full: '█', empty: '░', yes: '✔', no: '✘', arrow: '──▶', times: '×' };
-const ASCII_MARKS = { full: '#', empty: '.', yes: 'ok', no: 'NO', arrow: '-->', times: 'x' };
+const UNICODE_MARKS = { full: '█', empty: '░', yes: '✔', no: '✘', arrow: '──▶', times: '×', more: '…' };
+const ASCII_MARKS = { full: '#', empty: '.', yes: 'ok', no: 'NO', arrow: '-->', times: 'x', more: '~' };
 
 /** Honours NO_COLOR, FORCE_COLOR, TERM=dumb, narrow windows, and locales that say that they aren't UTF-8. */
 export function terminalOf(

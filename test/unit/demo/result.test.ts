@@ -42,7 +42,7 @@ const requests = (changed: Record<string, number>) => upstream({ requests: { ...
 const terminal: Terminal = {
   isLive: true,
   columns: 80,
-  marks: { full: '#', empty: '.', yes: 'ok', no: 'NO', arrow: '-->', times: '×' },
+  marks: { full: '#', empty: '.', yes: 'ok', no: 'NO', arrow: '-->', times: '×', more: '…' },
   paint: (_, text) => text,
 };
 

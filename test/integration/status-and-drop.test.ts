@@ -1,0 +1,190 @@
+import { spawn } from 'node:child_process';
+import { readdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { buildImage, type DemoImage } from '../../src/demo/image.ts';
+import { DemoRegistry } from '../../src/demo/registry.ts';
+import type { AgentStatus } from '../../src/status/agent-status.ts';
+import { AgentProcess } from '../support/agent-process.ts';
+import { Scratch } from '../support/scratch.ts';
+import { type Ended, run, start } from '../unit/cli/child.ts';
+
+const WINDLASS = fileURLToPath(new URL('../../src/windlass.js', import.meta.url));
+const HOST = 'registry.example';
+const MIB = 1024 * 1024;
+
+describe('windlass status and windlass drop', () => {
+  let scratch: Scratch;
+  let image: DemoImage;
+  let registry: DemoRegistry;
+  let agent: AgentProcess;
+
+  beforeAll(async () => {
+    scratch = await Scratch.create();
+    image = buildImage([1, 24]);
+    // Slow enough that a transfer can be looked at.
+    registry = new DemoRegistry({ image, repository: 'a/b', tag: '1', bytesPerSecond: 8 * MIB });
+    const url = await registry.start();
+    scratch.defer(() => registry.stop());
+    agent = await AgentProcess.start(scratch, {
+      registries: { [HOST]: url },
+      settings: { node: { name: 'node-1', zone: 'zone-a' } },
+    });
+  });
+  afterAll(() => scratch?.dispose());
+
+  const windlass = (...args: string[]): Promise<Ended> =>
+    run(process.execPath, [WINDLASS, ...args], { cwd: scratch.path });
+  const pull = async (path: string): Promise<Buffer> => {
+    const response = await fetch(`${agent.mirrorUrl}/v2/a/b/${path}?ns=${HOST}`);
+    const bytes = Buffer.from(await response.arrayBuffer());
+    expect(response.status).toBe(200);
+    return bytes;
+  };
+  const largest = () => image.blobs.reduce((a, b) => (a.bytes.length > b.bytes.length ? a : b));
+  const smallest = () => image.blobs.reduce((a, b) => (a.bytes.length < b.bytes.length ? a : b));
+  const status = async (): Promise<AgentStatus> => {
+    const { code, stdout, stderr } = await windlass('status', '--json', '--url', agent.statusUrl);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    return JSON.parse(stdout);
+  };
+
+  test('an agent that has done nothing yet', async () => {
+    expect(await status()).toMatchObject({
+      node: 'node-1',
+      zone: 'zone-a',
+      ready: true,
+      discovery: 'none',
+      peerId: null,
+      peers: [],
+      transfers: [],
+      totals: { hitRate: null, upstreamBytes: 0 },
+      store: { blobs: 0, sizeBytes: 0 },
+    });
+    const { stdout } = await windlass('status', '--url', agent.statusUrl.replace('http://', ''));
+    expect(stdout).toMatch(/^node-1 \(zone zone-a\) {2}ready, up \d+ s, windlass \d/);
+    expect(stdout).toMatch(/nothing is on its way in/);
+  });
+
+  test('a transfer is shown while it lasts, in a plain block each second where there is no terminal', async () => {
+    await pull(`manifests/${image.index.digest}`);
+    await pull(`manifests/${image.manifest.digest}`);
+    const watching = start(process.execPath, [WINDLASS, 'status', '--watch', '--url', agent.statusUrl], {
+      cwd: scratch.path,
+    });
+    const pulled = pull(`blobs/${largest().digest}`);
+    const short = largest().digest.slice('sha256:'.length, 'sha256:'.length + 12);
+    await watching.untilStdout(
+      new RegExp(`Transfers: 1[\\s\\S]*${short} █*░+ +\\d+% .* of 24\\.0 MiB\\n.*read by 1 client`),
+    );
+    expect(await pulled).toHaveLength(largest().bytes.length);
+    await watching.untilStdout(/Transfers: 0[\s\S]*Transfers: 1[\s\S]*Transfers: 0|Transfers: 1[\s\S]*Transfers: 0/);
+    watching.kill('SIGINT');
+    const { code, stdout, stderr } = await watching.ended;
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toBe(stripVTControlCharacters(stdout));
+  });
+
+  test('totals and hit rate are those of what was pulled', async () => {
+    await pull(`blobs/${largest().digest}`);
+    const { totals, store } = await status();
+    const manifests = image.index.bytes.length + image.manifest.bytes.length;
+    expect(totals).toMatchObject({
+      upstreamBytes: largest().bytes.length + manifests,
+      savedBytes: largest().bytes.length,
+      hitRate: 1 / 4,
+      requests: { store: 1, upstream: 3 },
+    });
+    expect(totals.byteHitRate).toBeCloseTo(0.5, 3);
+    expect(store).toMatchObject({ blobs: 3, sizeBytes: largest().bytes.length + manifests });
+  });
+
+  test('with --watch --json each line is one', async () => {
+    const watching = start(process.execPath, [WINDLASS, 'status', '--watch', '--json', '--url', agent.statusUrl], {
+      cwd: scratch.path,
+    });
+    await watching.untilStdout(/\n.*\n/);
+    watching.kill('SIGTERM');
+    const lines = (await watching.ended).stdout.trim().split('\n');
+    expect(lines.map((line) => JSON.parse(line).node)).toEqual(lines.map(() => 'node-1'));
+  });
+
+  test('the status port is found by the settings', async () => {
+    const ended = await windlass('status', `--status.listen=127.0.0.1:${agent.statusPort}`);
+    expect(ended).toMatchObject({ code: 0, stdout: expect.stringMatching(/^node-1/) });
+    expect(await readdir(scratch.path), 'nothing is made').not.toContain('.windlass');
+  });
+
+  test.each([
+    ['nobody listens', '127.0.0.1:1', /no agent answers at http:\/\/127\.0\.0\.1:1 \(ECONNREFUSED\); --url says where/],
+    ['something else listens', undefined, /no agent answers at http:.* \(what answers is no agent/],
+    ['the address is none', 'http://', /--url: no address/],
+  ])('%s: that is said in a line', async (_name, url, message) => {
+    const { code, stdout, stderr } = await windlass('status', '--url', url ?? agent.mirrorUrl);
+    expect({ code: code === 0, stdout }).toEqual({ code: false, stdout: '' });
+    expect(stderr).toMatch(message);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+  });
+
+  test('a blob is dropped by its digest, and fetched anew when it is asked for again', async () => {
+    const { digest, bytes } = smallest();
+    await pull(`blobs/${digest}`);
+    const asked = registry.counts.requests['GET blob'] ?? 0;
+    const { code, stdout, stderr } = await windlass('drop', digest, '--store.path', agent.storePath);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(
+      new RegExp(`^${digest}\\n {2}node-1 \\(this node\\) {2}removed: blob, ${bytes.length} B\\n$`),
+    );
+    expect(await pull(`blobs/${digest}`)).toEqual(bytes);
+    expect(registry.counts.requests['GET blob']).toBe(asked + 1);
+
+    await windlass('drop', digest, '--store.path', agent.storePath);
+    const again = await windlass('drop', '--local', digest, '--store.path', agent.storePath);
+    expect(again).toMatchObject({ code: 0, stdout: `${digest}\n  not held (1 node asked)\n` });
+  });
+
+  test('a tag is dropped by its name, and checked upstream when it is asked for again', async () => {
+    const head = () => fetch(`${agent.mirrorUrl}/v2/a/b/manifests/1?ns=${HOST}`, { method: 'HEAD' });
+    await head();
+    await head();
+    expect(registry.counts.requests['HEAD tag']).toBe(1);
+    const { stdout } = await windlass('drop', `${HOST}/a/b:1`, '--store.path', agent.storePath);
+    expect(stdout).toBe(`${HOST}/a/b:1\n  node-1 (this node)  removed: tag\n`);
+    expect((await head()).status).toBe(200);
+    expect(registry.counts.requests['HEAD tag']).toBe(2);
+  });
+
+  test.each([
+    ['what is neither digest nor tag', ['redis:7'], /neither a digest nor a tag: "redis:7"/],
+    [
+      'no agent',
+      ['docker.io/library/redis:7', '--store.path', 'nowhere'],
+      /no agent listens at .*nowhere\/admin\.sock/,
+    ],
+    ['too long a path', ['a.b/c:1', '--store.path', 'x'.repeat(120)], /at most 107: choose a shorter store\.path/],
+    ['nothing', [], /missing required argument 'digest\|tag'/],
+  ])('drop says it when it gets %s', async (_name, args, message) => {
+    const { code, stdout, stderr } = await windlass('drop', ...args);
+    expect({ failed: code !== 0, stdout }).toEqual({ failed: true, stdout: '' });
+    expect(stderr).toMatch(message);
+    expect(stderr).not.toMatch(/^\s+at /m);
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('drop says it when it may not', async () => {
+    // The folders on the way are made for nobody but us; the socket itself decides.
+    const child = spawn(process.execPath, ['-e', PROBE, `${agent.storePath}/admin.sock`], {
+      uid: 65534,
+      gid: 65534,
+      cwd: '/',
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let text = '';
+    for await (const chunk of child.stdout) text += chunk;
+    expect(text.trim()).toBe('EACCES');
+  });
+});
+
+const PROBE = `require('node:net').connect(process.argv[1])
+  .on('connect', () => { console.log('connected'); process.exit(); })
+  .on('error', ({ code }) => console.log(code))`;
