@@ -44,7 +44,7 @@ export class BlobFetch {
   #writer: BlobWriter | undefined;
   #answered = false;
   #blamed: RepositoryName;
-  #source: SourceLabel = 'none';
+  #source: BlobSource | undefined;
 
   constructor(options: BlobFetchOptions, listener: FetchListener) {
     this.#options = options;
@@ -70,7 +70,7 @@ export class BlobFetch {
 
   /** Where the last bytes came from. */
   get source(): SourceLabel {
-    return this.#source;
+    return this.#source?.label ?? 'none';
   }
 
   /**
@@ -145,9 +145,9 @@ export class BlobFetch {
 
   async #copyFrom(source: BlobSource, origin: RepositoryName, signal: AbortSignal): Promise<void> {
     const offset = this.#position;
-    const body = await source.open(origin, this.#options.digest, { offset, signal });
+    const body = await source.open(origin, this.#options.digest, { offset, sizeBytes: this.#sizeBytes, signal });
     let writer: BlobWriter;
-    this.#source = source.label;
+    this.#source = source;
     try {
       if (body.offset > offset) {
         throw new WindlassError('UPSTREAM_NONSENSE', `begins at ${body.offset}, asked for ${offset}`);

@@ -5,17 +5,23 @@ import { hasCode, WindlassError } from '../errors.ts';
 import type { Metrics, SourceLabel } from '../metrics/metrics.ts';
 import { type Digest, isDigestOfNothing } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
+import type { PeerId } from '../routing/member.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { Registries } from '../upstream/registry-client.ts';
 import type { BlobReader } from './blob-reader.ts';
 import { type BlobSource, UpstreamSource } from './blob-source.ts';
+import type { OpenedForPeer } from './child-stream.ts';
+import { INLINE_BYTES } from './claims/messages.ts';
 import { clock } from './clock.ts';
 import type { Descriptors } from './descriptors.ts';
 import { DirectReaders, tooManyDirect } from './direct-readers.ts';
 import { Flights, untilAborted } from './flights.ts';
 import { Ingest, type IngestEnd, type IngestState } from './ingest.ts';
 import { Origins } from './origins.ts';
+import { PIECE_BYTES } from './piece.ts';
 import { StoredReader } from './stored-reader.ts';
+import type { Swarm } from './swarm.ts';
+import { SwarmSource } from './swarm-source.ts';
 
 /** A closed range up to this size that begins so far past the writer may be fetched by itself. */
 const FAR_RANGE_BYTES = 8 * 1024 * 1024;
@@ -33,6 +39,8 @@ export interface BlobsOptions {
   /** Asked before upstream, in this order. */
   readonly sources?: readonly BlobSource[];
   readonly finishLimitBytes: number;
+  /** Stands before upstream. Without it, this node is alone. */
+  readonly swarm?: Swarm;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -50,12 +58,21 @@ export interface IngestStatus {
   readonly state: IngestState;
   readonly sizeBytes: number | undefined;
   readonly written: number;
+  /** Where its last bytes came from. */
+  readonly source: SourceLabel;
+  /** Peers that it reads from. */
+  readonly parents: readonly PeerId[];
   readonly readers: number;
+  /** Peers that read from it. */
+  readonly children: number;
+  /** Bytes a second taken in, on average since it began. */
+  readonly bytesPerSecond: number;
   readonly startedAtMs: number;
 }
 
 interface Running {
   readonly ingest: Ingest;
+  readonly source: SwarmSource | undefined;
   /** Resolves when it is out of the map, and what it taught is remembered. */
   readonly ended: Promise<void>;
 }
@@ -66,7 +83,7 @@ interface Running {
  */
 export class Blobs {
   readonly #options: BlobsOptions;
-  readonly #sources: readonly BlobSource[];
+  readonly #upstream: UpstreamSource;
   /** An entry is there from the request that starts an ingest until its blob is visible in the store. */
   readonly #ingests = new Map<Digest, Running>();
   readonly #direct: DirectReaders;
@@ -78,9 +95,8 @@ export class Blobs {
 
   constructor(options: BlobsOptions) {
     this.#options = options;
-    const upstream = new UpstreamSource(options.registries);
-    this.#sources = [...(options.sources ?? []), upstream];
-    this.#direct = new DirectReaders(upstream);
+    this.#upstream = new UpstreamSource(options.registries);
+    this.#direct = new DirectReaders(this.#upstream);
   }
 
   /**
@@ -132,14 +148,39 @@ export class Blobs {
     }
   }
 
+  /**
+   * What is held or on its way in, for another agent, from a piece on. Never starts a fetch.
+   * @returns undefined where it is neither. @throws PEER_BUSY if that piece cannot be given.
+   */
+  async openForPeer(digest: Digest, index: number): Promise<OpenedForPeer | undefined> {
+    const running = this.#ingests.get(digest);
+    if (running !== undefined && !running.ingest.failing) {
+      const { ingest, source } = running;
+      const position = index * PIECE_BYTES;
+      const here = position < ingest.written && source?.role === 'reader' && !ingest.verified;
+      const unproven = here && this.#options.swarm?.proofs.has(digest, index) === false;
+      const reader = unproven ? undefined : ingest.joinAsChild(position);
+      if (reader === undefined) throw new WindlassError('PEER_BUSY', `${digest}: piece ${index} cannot be given`);
+      return { reader, ingest, source };
+    }
+    const held = await this.#options.store.open(digest);
+    if (held === undefined) return undefined;
+    const reader = new StoredReader(held, () => void this.#dropCorrupt(digest));
+    return { reader, ingest: undefined, source: undefined };
+  }
+
   running(): IngestStatus[] {
-    return [...this.#ingests.values()].map(({ ingest }) => ({
+    return [...this.#ingests.values()].map(({ ingest, source }) => ({
       id: ingest.id,
       digest: ingest.digest,
       state: ingest.state,
       sizeBytes: ingest.sizeBytes,
       written: ingest.written,
+      source: ingest.source,
+      parents: source?.parent === undefined ? [] : [source.parent],
       readers: ingest.readerCount,
+      children: ingest.children,
+      bytesPerSecond: ingest.bytesPerSecond,
       startedAtMs: ingest.startedAtMs,
     }));
   }
@@ -190,31 +231,37 @@ export class Blobs {
     if (this.#stopped) throw new WindlassError('STOPPING', 'the agent is stopping');
     this.#options.registries.get(origin.registry); // throws where it is not on the list
     this.#refuseIfPoisoned(origin, digest);
-    const { store, descriptors, finishLimitBytes, logger, metrics } = this.#options;
+    const { store, descriptors, finishLimitBytes, swarm, logger, metrics } = this.#options;
+    const sizeBytes = descriptors.sizeOf(origin, digest);
+    const inline = (sizeBytes ?? 0) <= INLINE_BYTES;
+    const source = swarm && new SwarmSource(swarm, this.#upstream, { digest, inline });
     const ingest = new Ingest({
       id: randomBytes(6).toString('hex'),
       digest,
       origin,
-      sizeBytes: descriptors.sizeOf(origin, digest),
+      sizeBytes,
       store,
-      sources: this.#sources,
+      sources: [...(this.#options.sources ?? []), source ?? this.#upstream],
+      swarm: source,
       finishLimitBytes,
       logger: logger.child({ pull: descriptors.pullIdOf(origin, digest) }),
       metrics,
     });
-    this.#ingests.set(digest, { ingest, ended: this.#run(ingest, origin) });
+    this.#ingests.set(digest, { ingest, source, ended: this.#run(ingest, source, origin) });
     return ingest;
   }
 
-  async #run(ingest: Ingest, origin: RepositoryName): Promise<void> {
+  async #run(ingest: Ingest, source: SwarmSource | undefined, origin: RepositoryName): Promise<void> {
     const { digest } = ingest;
     const ended = await ingest.run();
-    this.#remember(ended, origin, digest);
+    const upstreams = source?.ended(ended, ingest.sizeBytes, await ingest.inlineBytes()) ?? true;
+    this.#remember(ended, origin, digest, upstreams);
     this.#ingests.delete(digest);
     ingest.release();
   }
 
-  #remember(ended: IngestEnd, origin: RepositoryName, digest: Digest): void {
+  /** @param upstreams is upstream to blame, where the bytes were wrong? */
+  #remember(ended: IngestEnd, origin: RepositoryName, digest: Digest, upstreams: boolean): void {
     if (ended.state !== 'failed') {
       this.#recentFailures.delete(digest);
       this.#wrongBytes.delete(keyOf(origin, digest));
@@ -224,6 +271,7 @@ export class Blobs {
     this.#recentFailures.set(digest, true);
     if (!hasCode(ended.error, 'DIGEST_MISMATCH')) return;
     this.#options.descriptors.forget(origin, digest);
+    if (!upstreams) return;
     const key = keyOf(ended.blamed, digest);
     this.#wrongBytes.set(key, (this.#wrongBytes.get(key) ?? 0) + 1);
   }

@@ -11,6 +11,10 @@ export interface IngestView {
   readonly digest: Digest;
   readonly sizeBytes: number | undefined;
   readonly available: number;
+  /** What other agents may have: whole pieces, the last one when the digest holds. */
+  readonly offered: number;
+  /** Where its bytes come from. */
+  readonly source: SourceLabel;
   readonly extent: Extent | undefined;
   /** All bytes are there and have their digest. */
   readonly verified: boolean;
@@ -25,7 +29,8 @@ export interface IngestView {
 
 /** Follows an ingest; see BlobReader. */
 export class IngestReader implements BlobReader {
-  readonly source: SourceLabel;
+  /** For another agent, and not for a client. */
+  readonly forPeer: boolean;
   readonly promised: boolean;
   /** The key of the origin that this reader named. */
   readonly originKey: string;
@@ -34,21 +39,28 @@ export class IngestReader implements BlobReader {
   /** Set when the ingest left this reader behind. */
   evicted: WindlassError | undefined;
   readonly #ingest: IngestView;
+  readonly #first: boolean;
   #closed = false;
 
   constructor(
     ingest: IngestView,
-    options: { originKey: string; position: number; source: SourceLabel; promised: boolean },
+    options: { originKey: string; position: number; first: boolean; promised: boolean; forPeer?: boolean },
   ) {
     this.#ingest = ingest;
+    this.#first = options.first;
+    this.forPeer = options.forPeer ?? false;
     this.originKey = options.originKey;
     this.position = options.position;
-    this.source = options.source;
     this.promised = options.promised;
   }
 
   get digest(): Digest {
     return this.#ingest.digest;
+  }
+
+  /** Who began the ingest waits for its source, others for what runs already. */
+  get source(): SourceLabel {
+    return this.#first ? this.#ingest.source : 'ingest';
   }
 
   get ingestId(): string {
@@ -60,7 +72,7 @@ export class IngestReader implements BlobReader {
   }
 
   get available(): number {
-    return this.#ingest.available;
+    return this.forPeer ? this.#ingest.offered : this.#ingest.available;
   }
 
   get extent(): Extent | undefined {
@@ -83,7 +95,7 @@ export class IngestReader implements BlobReader {
     for (;;) {
       if (this.evicted !== undefined) throw this.evicted;
       // What can be read is handed out even when the rest has failed: a client resumes from there.
-      if (position < this.#ingest.available) return true;
+      if (position < this.available) return true;
       if (this.#ingest.verified) return false;
       this.#throwIfFailed();
       await this.#ingest.changed.wait(signal);
@@ -93,7 +105,7 @@ export class IngestReader implements BlobReader {
   async read(target: Uint8Array, position: number): Promise<number> {
     if (this.evicted !== undefined) throw this.evicted;
     const extent = this.#ingest.extent;
-    const readable = this.#ingest.available - position;
+    const readable = this.available - position;
     if (extent === undefined || readable <= 0) throw new RangeError(`position ${position} cannot be read yet`);
     return extent.read(readable < target.length ? target.subarray(0, readable) : target, position);
   }

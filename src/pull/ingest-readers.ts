@@ -17,6 +17,13 @@ export class IngestReaders {
     return this.#readers.size;
   }
 
+  /** Of them, other agents. */
+  get children(): number {
+    let children = 0;
+    for (const { forPeer } of this.#readers) if (forPeer) children += 1;
+    return children;
+  }
+
   add(reader: IngestReader): void {
     this.#readers.add(reader);
   }

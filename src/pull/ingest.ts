@@ -1,13 +1,17 @@
 import type { Logger } from 'pino';
 import { hasCode, WindlassError } from '../errors.ts';
+import type { SourceLabel } from '../metrics/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { BlobStore, BlobWriter, Extent } from '../store/blob-store.ts';
 import { BlobFetch, type BlobFetchOptions } from './blob-fetch.ts';
 import type { BlobReader } from './blob-reader.ts';
+import { INLINE_BYTES } from './claims/messages.ts';
 import { IngestReader, type IngestView } from './ingest-reader.ts';
 import { IngestReaders } from './ingest-readers.ts';
 import { Origins } from './origins.ts';
+import { PIECE_BYTES } from './piece.ts';
+import type { SwarmSource } from './swarm-source.ts';
 import { Wakeup } from './wakeup.ts';
 
 /** Held back until the digest is verified: without its end nobody can take a blob for complete. */
@@ -20,6 +24,8 @@ export interface IngestOptions extends Omit<BlobFetchOptions, 'unfinishedBytes'>
   readonly store: BlobStore;
   /** With no reader left, what still lacks more than this is given up (its bytes stay for resuming). */
   readonly finishLimitBytes: number;
+  /** Its last source, where there is a swarm. */
+  readonly swarm?: SwarmSource | undefined;
 }
 
 export type IngestEnd =
@@ -56,6 +62,8 @@ export class Ingest implements IngestView {
   readonly #abort = new AbortController();
   #state: IngestState = 'opening';
   #writer: BlobWriter | undefined;
+  #openedAtMs = performance.now();
+  #inheritedBytes = 0;
   #digestHolds = false;
   #released = false;
   #graceTimer: NodeJS.Timeout | undefined;
@@ -94,8 +102,36 @@ export class Ingest implements IngestView {
     return this.#writer?.written ?? 0;
   }
 
+  /** Readers of this node; those of others are children. */
   get readerCount(): number {
-    return this.#readers.size;
+    return this.#readers.size - this.#readers.children;
+  }
+
+  get children(): number {
+    return this.#readers.children;
+  }
+
+  /** Since it began, what was here before left out. */
+  get bytesPerSecond(): number {
+    const ms = performance.now() - this.#openedAtMs;
+    return ms <= 0 ? 0 : Math.round(((this.written - this.#inheritedBytes) * 1000) / ms);
+  }
+
+  /** Of a small blob that was committed, its bytes. To be called before `release`. */
+  async inlineBytes(): Promise<Uint8Array | undefined> {
+    if (this.#state !== 'committed' || this.written > INLINE_BYTES) return undefined;
+    const bytes = new Uint8Array(this.written);
+    for (let filled = 0; filled < bytes.length; ) {
+      const count = (await this.#writer?.read(bytes.subarray(filled), filled)) ?? 0;
+      if (count === 0) return undefined;
+      filled += count;
+    }
+    return bytes;
+  }
+
+  get source(): SourceLabel {
+    const { source } = this.#fetch;
+    return source === 'none' ? 'upstream' : source;
   }
 
   get verified(): boolean {
@@ -117,6 +153,21 @@ export class Ingest implements IngestView {
     return Math.max(0, Math.min(written, (this.sizeBytes ?? written) - TAIL_BYTES));
   }
 
+  /** Whole pieces; the last one when the digest holds, for it could be taken for the whole. */
+  get offered(): number {
+    const written = this.written;
+    if (this.#digestHolds) return written;
+    const last = Math.max(0, (this.sizeBytes ?? written) - 1);
+    return Math.min(wholePieces(written), wholePieces(last));
+  }
+
+  /** A reader for another agent, from the piece at `position` on. Undefined if its bytes are gone. */
+  joinAsChild(position: number): IngestReader | undefined {
+    return this.#canServe(position)
+      ? this.#add({ originKey: '', position, first: false, promised: false, forPeer: true })
+      : undefined;
+  }
+
   /**
    * A reader from `position` on, which also offers its own repository as a place to fetch from. Undefined if the
    * bytes from there on are gone (see BlobWriter: passing).
@@ -133,17 +184,13 @@ export class Ingest implements IngestView {
     if (refused !== undefined) throw refused;
     if (!this.#canServe(position)) return undefined;
     this.#fetch.origins.add(origin);
-    const reader = new IngestReader(this, {
+    return this.#add({
       originKey,
       position,
-      source: options.first ? 'upstream' : 'ingest',
+      first: options.first,
       // Another repository's manifest may have told this ingest another size: then nothing is promised.
       promised: options.promisedBytes !== undefined && options.promisedBytes === this.sizeBytes,
     });
-    this.#readers.add(reader);
-    clearTimeout(this.#graceTimer);
-    this.#graceTimer = undefined;
-    return reader;
   }
 
   failureOf(reader: IngestReader): WindlassError | undefined {
@@ -200,11 +247,21 @@ export class Ingest implements IngestView {
     }
   }
 
+  #add(options: ConstructorParameters<typeof IngestReader>[1]): IngestReader {
+    const reader = new IngestReader(this, options);
+    this.#readers.add(reader);
+    clearTimeout(this.#graceTimer);
+    this.#graceTimer = undefined;
+    return reader;
+  }
+
   async #openWriter(sizeBytes: number | undefined): Promise<BlobWriter> {
     const { store, digest, metrics } = this.#options;
     const writer = await store.create(digest, { sizeBytes });
     this.#writer = writer;
     this.#state = 'writing';
+    this.#openedAtMs = performance.now();
+    this.#inheritedBytes = writer.written;
     if (writer.written > 0) {
       metrics.ingestResumes.inc({ reason: 'restart' });
       this.#logger.info({ offset: writer.written }, 'ingest resumes an unfinished file');
@@ -221,6 +278,7 @@ export class Ingest implements IngestView {
 
   async #finish(writer: BlobWriter): Promise<'committed' | 'passed'> {
     this.#state = 'verifying';
+    this.#options.swarm?.verifying(writer.written);
     await writer.verify();
     // Readers need not wait for the disk.
     this.#digestHolds = true;
@@ -275,21 +333,27 @@ export class Ingest implements IngestView {
     return this.#state === 'opening' || this.#state === 'writing';
   }
 
-  /** With no reader, for a while: goes on, unless too much is lacking, or nothing of it would be kept. */
+  /** With no reader, here or elsewhere, for a while: goes on, unless too much is lacking, or nothing of it would be kept. */
   #stopIfNotWorthwhile(): void {
     if (this.#readers.size > 0 || this.#graceTimer !== undefined || !this.#isFetching() || this.#isWorthwhile()) return;
     this.#graceTimer = setTimeout(() => {
       this.#graceTimer = undefined;
       if (this.#readers.size > 0 || !this.#isFetching() || this.#isWorthwhile()) return;
-      const why = this.#writer?.kept === false ? 'no room' : 'too much is lacking';
+      const why = this.#writer?.kept === false ? 'no room' : 'others write it, or too much is lacking';
       this.stop(new WindlassError('STOPPING', `no reader left, and ${why}`));
     }, GRACE_MS).unref();
   }
 
   #isWorthwhile(): boolean {
     if (this.#writer?.kept === false) return false;
+    // Others have it whole, or will: what this node does not want, it need not have.
+    if (this.#options.swarm?.role === 'reader') return false;
     // Of an unknown size: as much again as there is.
     const lacking = this.sizeBytes === undefined ? this.written : this.sizeBytes - this.written;
     return lacking <= this.#options.finishLimitBytes;
   }
+}
+
+function wholePieces(bytes: number): number {
+  return bytes - (bytes % PIECE_BYTES);
 }

@@ -1,0 +1,162 @@
+import { WindlassError } from '../errors.ts';
+import type { PeerId } from '../routing/member.ts';
+import type { BlobReader } from './blob-reader.ts';
+import type { Ingest } from './ingest.ts';
+import type { PeerEvent } from './peer-streams.ts';
+import { PIECE_BYTES } from './piece.ts';
+import type { Swarm } from './swarm.ts';
+import type { SwarmSource } from './swarm-source.ts';
+
+/** A child that is told nothing for longer takes its parent for dead. */
+const WAITING_MS = 500;
+
+/** A blob opened for another agent. */
+export interface OpenedForPeer {
+  readonly reader: BlobReader;
+  /** Where it is still on its way in. */
+  readonly ingest: Ingest | undefined;
+  readonly source: SwarmSource | undefined;
+}
+
+export interface ChildStreamOptions {
+  /** The first piece. */
+  readonly index: number;
+  readonly to: PeerId;
+  readonly signal: AbortSignal;
+  /** It is over; called once. */
+  readonly onEnd: () => void;
+}
+
+/** What one child is sent of one blob: pieces in order, as they are there, and news while it waits for them. */
+export class ChildStream implements AsyncIterable<PeerEvent> {
+  readonly to: PeerId;
+  readonly #swarm: Swarm;
+  readonly #opened: OpenedForPeer;
+  readonly #options: ChildStreamOptions;
+  /** Wakes what waits for the next piece. */
+  #nudge = new AbortController();
+  #moved = false;
+  #closed = false;
+  #told: readonly PeerId[];
+  readonly #onAbort = () => this.#close();
+
+  constructor(swarm: Swarm, opened: OpenedForPeer, options: ChildStreamOptions) {
+    this.to = options.to;
+    this.#swarm = swarm;
+    this.#opened = opened;
+    this.#options = options;
+    this.#told = this.path;
+    // The server may leave before it asks for the first event.
+    options.signal.addEventListener('abort', this.#onAbort, { once: true });
+    if (opened.source !== undefined) opened.source.pathListeners.add(this.#onPath);
+  }
+
+  /** From the writer down to this node. */
+  get path(): readonly PeerId[] {
+    const { ingest, source } = this.#opened;
+    // What is verified comes from nobody any more.
+    const above = ingest === undefined || ingest.verified ? [] : (source?.path ?? []);
+    return [...above, this.#swarm.self];
+  }
+
+  /** Its seat is another's now. */
+  move(): void {
+    this.#moved = true;
+    this.#nudge.abort();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<PeerEvent> {
+    const events = this.#events();
+    return {
+      next: () => events.next(),
+      return: async () => {
+        this.#close();
+        this.#nudge.abort();
+        return events.return(undefined);
+      },
+    };
+  }
+
+  async *#events(): AsyncGenerator<PeerEvent, undefined, undefined> {
+    const { reader, source } = this.#opened;
+    const { digest } = reader;
+    let buffer: Uint8Array | undefined;
+    try {
+      for (let { index } = this.#options; ; index += 1) {
+        const start = index * PIECE_BYTES;
+        for (;;) {
+          if (this.#closed) return undefined;
+          if (this.#moved) {
+            yield { type: 'moved' };
+            return undefined;
+          }
+          if (this.path.join() !== this.#told.join()) {
+            this.#told = this.path;
+            yield { type: 'path', path: this.#told };
+          }
+          const ready = await this.#wait(start);
+          if (ready === false) return undefined;
+          if (ready) break;
+          if (!this.#moved) yield { type: 'waiting', written: this.#written };
+        }
+        const length = Math.min(PIECE_BYTES, reader.available - start);
+        buffer ??= new Uint8Array(Math.min(PIECE_BYTES, reader.sizeBytes ?? PIECE_BYTES));
+        const bytes = buffer.subarray(0, length);
+        await this.#read(bytes, start);
+        if (!this.mayVouch(index)) throw new WindlassError('PEER_BUSY', `nobody vouched for piece ${index} yet`);
+        const proof = await this.#swarm.proofs.of(digest, index, bytes);
+        if (proof === undefined) throw new WindlassError('DIGEST_MISMATCH', `piece ${index} is wrong here`);
+        yield { type: 'piece', piece: { index, bytes, proof, written: this.#written } };
+        source?.sent(length);
+      }
+    } finally {
+      this.#close();
+    }
+  }
+
+  /** A relay passes on what others vouch for; who writes, or holds all of it verified, vouches itself. */
+  mayVouch(index: number): boolean {
+    const { ingest, source, reader } = this.#opened;
+    if (ingest === undefined || ingest.verified || source === undefined || source.role === 'writer') return true;
+    return this.#swarm.proofs.has(reader.digest, index);
+  }
+
+  get #written(): number {
+    const { ingest, reader } = this.#opened;
+    return ingest?.written ?? reader.available;
+  }
+
+  readonly #onPath = () => this.#nudge.abort();
+
+  /** @returns undefined if there is something to tell first. */
+  async #wait(position: number): Promise<boolean | undefined> {
+    const { signal } = this.#options;
+    if (this.#nudge.signal.aborted) this.#nudge = new AbortController();
+    const nudge = this.#nudge;
+    const timer = setTimeout(() => nudge.abort(), WAITING_MS);
+    try {
+      return await this.#opened.reader.wait(position, AbortSignal.any([signal, nudge.signal]));
+    } catch (error) {
+      signal.throwIfAborted();
+      if (nudge.signal.aborted && error === nudge.signal.reason) return undefined;
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #read(target: Uint8Array, position: number): Promise<void> {
+    for (let filled = 0; filled < target.length; ) {
+      filled += await this.#opened.reader.read(target.subarray(filled), position + filled);
+    }
+  }
+
+  #close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#options.signal.removeEventListener('abort', this.#onAbort);
+    this.#opened.source?.pathListeners.delete(this.#onPath);
+    this.#opened.reader.close();
+    this.#options.onEnd();
+  }
+}

@@ -1,0 +1,267 @@
+import { hasCode, WindlassError } from '../errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { PeerId } from '../routing/member.ts';
+import type { FailedPeer, Parent } from './claims/messages.ts';
+import type { PeerEvent, PeerStream } from './peer-streams.ts';
+import { PIECE_BYTES, type Piece } from './piece.ts';
+import { SlowParent } from './slow-parent.ts';
+import type { Swarm } from './swarm.ts';
+
+export type ParentStep =
+  /** Verified. `start`: where in the blob. Not to be used after the next step was asked for. */
+  | {
+      readonly type: 'bytes';
+      readonly start: number;
+      readonly bytes: Uint8Array;
+      readonly signer: PeerId;
+      /** The parent is too slow to be one. */
+      readonly slow: boolean;
+    }
+  | { readonly type: 'end' }
+  /** Our seat is another's now. */
+  | { readonly type: 'moved' }
+  /** It signs for itself, which a relay may not: is it the writer by now? To be answered by `promote` or `leave`. */
+  | { readonly type: 'unsure' }
+  /** It is of no use any more. `lied`: no good peer does that. */
+  | { readonly type: 'left'; readonly why: FailedPeer['why']; readonly lied: boolean; readonly error: WindlassError };
+
+export interface ParentStreamOptions {
+  /** From where on bytes are wanted. */
+  readonly position: number;
+  /** As the manifest, or an earlier source, says. */
+  readonly sizeBytes: number | undefined;
+  readonly replaces: PeerId | undefined;
+  readonly signal: AbortSignal;
+  /** The path to the writer has changed. */
+  readonly onPath: () => void;
+}
+
+/** One parent's bytes of one blob: every piece is checked before it is handed on. Nothing here rejects but the signal. */
+export class ParentStream {
+  readonly parent: Parent;
+  readonly #swarm: Swarm;
+  readonly #digest: Digest;
+  readonly #options: ParentStreamOptions;
+  readonly #abort = new AbortController();
+  readonly #slow: SlowParent;
+  #role: Parent['role'];
+  #stream: PeerStream | undefined;
+  #events: AsyncIterator<PeerEvent> | undefined;
+  #index: number;
+  #path: readonly PeerId[] = [];
+  #sizeBytes: number | undefined;
+  /** Came, but waits for `promote`. */
+  #held: Piece | undefined;
+  /** The piece that was the last: shorter than others. */
+  #ended = false;
+  #lastHeardMs = performance.now();
+
+  constructor(swarm: Swarm, parent: Parent, digest: Digest, options: ParentStreamOptions) {
+    this.parent = parent;
+    this.#swarm = swarm;
+    this.#digest = digest;
+    this.#options = options;
+    this.#role = parent.role;
+    this.#sizeBytes = options.sizeBytes;
+    this.#index = Math.floor(options.position / PIECE_BYTES);
+    this.#slow = new SlowParent(options.sizeBytes, performance.now());
+  }
+
+  /** From the writer down to the parent. */
+  get path(): readonly PeerId[] {
+    return this.#path;
+  }
+
+  get sizeBytes(): number | undefined {
+    return this.#sizeBytes;
+  }
+
+  /** Monotonic. When it last said anything. */
+  get lastHeardMs(): number {
+    return this.#lastHeardMs;
+  }
+
+  /** The keeper calls it writer, or holder, by now. */
+  promote(role: Parent['role']): void {
+    this.#role = role;
+  }
+
+  async next(): Promise<ParentStep> {
+    const { signal } = this.#options;
+    try {
+      return await this.#step();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof WindlassError) return this.#broken(error);
+      throw error;
+    }
+  }
+
+  /** Lets go of it. Idempotent. Waits for nothing: a generator that hangs would not return. */
+  leave(): void {
+    this.#abort.abort(new Error('left'));
+    this.#events?.return?.().catch(() => {});
+  }
+
+  async #step(): Promise<ParentStep> {
+    if (this.#held !== undefined) {
+      const piece = this.#held;
+      this.#held = undefined;
+      return this.#take(piece);
+    }
+    if (this.#stream === undefined) {
+      const refusal = await this.#open();
+      if (refusal !== undefined) return refusal;
+    }
+    for (;;) {
+      const { done, value: event } = (await this.#nextEvent()) ?? { done: true, value: undefined };
+      this.#lastHeardMs = performance.now();
+      if (done || event === undefined) return this.#end();
+      if (event.type === 'moved') return event;
+      if (event.type === 'path') {
+        const cycle = this.#follow(event.path);
+        if (cycle !== undefined) return cycle;
+      }
+      if (event.type === 'waiting') this.#slow.isSlow(this.#lastHeardMs, this.#position, event.written);
+      if (event.type === 'piece') return this.#take(event.piece);
+    }
+  }
+
+  get #position(): number {
+    return Math.max(this.#options.position, this.#index * PIECE_BYTES);
+  }
+
+  async #open(): Promise<ParentStep | undefined> {
+    const { position, replaces, signal } = this.#options;
+    const { openMs } = this.#swarm.bounds;
+    const bound = new AbortController();
+    const timer = setTimeout(
+      () => bound.abort(new WindlassError('PEER_SILENT', `no answer within ${openMs} ms`)),
+      openMs,
+    );
+    const onBound = () => this.#abort.abort(bound.signal.reason);
+    bound.signal.addEventListener('abort', onBound);
+    let stream: PeerStream;
+    try {
+      stream = await this.#swarm.streams.open(this.parent, this.#digest, {
+        offset: position,
+        replaces,
+        signal: AbortSignal.any([signal, this.#abort.signal]),
+      });
+    } catch (error) {
+      bound.signal.throwIfAborted();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      bound.signal.removeEventListener('abort', onBound);
+    }
+    this.#stream = stream;
+    this.#events = stream.events[Symbol.asyncIterator]();
+    const { sizeBytes } = stream;
+    if (sizeBytes !== undefined && this.#sizeBytes !== undefined && sizeBytes !== this.#sizeBytes) {
+      return this.#lied(`it has ${sizeBytes} bytes where ${this.#sizeBytes} were expected`);
+    }
+    this.#sizeBytes ??= sizeBytes;
+    return this.#follow(stream.path);
+  }
+
+  /** @returns undefined where it ended. */
+  async #nextEvent(): Promise<IteratorResult<PeerEvent> | undefined> {
+    const { pieceMs } = this.#swarm.bounds;
+    const next = this.#events?.next();
+    if (next === undefined) return undefined;
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      return await Promise.race([
+        next,
+        new Promise<never>((_, reject) => {
+          timer = setTimeout(
+            () => reject(new WindlassError('PEER_SILENT', `no whole piece within ${pieceMs} ms`)),
+            pieceMs,
+          );
+        }),
+      ]);
+    } catch (error) {
+      next.catch(() => {});
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #follow(path: readonly PeerId[]): ParentStep | undefined {
+    this.#path = path;
+    if (path.includes(this.#swarm.self)) {
+      return this.#left('cycle', new WindlassError('PEER_FAILED', 'we are above it'));
+    }
+    this.#options.onPath();
+    return undefined;
+  }
+
+  async #take(piece: Piece): Promise<ParentStep> {
+    const { proofs, offenders, roster } = this.#swarm;
+    const { index, bytes, proof } = piece;
+    const start = index * PIECE_BYTES;
+    const fault = this.#faultOf(piece, start);
+    if (fault !== undefined) return this.#lied(fault);
+    if (!(await proofs.isRight(this.#digest, index, bytes, proof))) {
+      return this.#lied(`piece ${index} does not have its hash, or nobody vouches for it`);
+    }
+    if (roster.get(proof.signer) === undefined) return this.#lied(`piece ${index} is signed by a stranger`);
+    if (offenders.isLeftOut(proof.signer, this.#digest)) {
+      return this.#left('failed', new WindlassError('PEER_FAILED', `passes on what ${proof.signer} vouches for`));
+    }
+    if (proof.signer === this.parent.peerId && this.#role === 'relay') {
+      this.#held = piece;
+      return { type: 'unsure' };
+    }
+    const { position } = this.#options;
+    proofs.remember(this.#digest, index, proof, start >= position);
+    this.#index = index + 1;
+    this.#ended = bytes.length < PIECE_BYTES;
+    const end = start + bytes.length;
+    const slow = this.#slow.isSlow(performance.now(), end, piece.written);
+    // The first may begin before what was asked for.
+    const skip = Math.max(0, position - start);
+    return {
+      type: 'bytes',
+      start: start + skip,
+      bytes: skip === 0 ? bytes : bytes.subarray(skip),
+      signer: proof.signer,
+      slow,
+    };
+  }
+
+  #faultOf({ index, bytes }: Piece, start: number): string | undefined {
+    if (index !== this.#index) return `piece ${index} came where ${this.#index} was due`;
+    if (this.#ended || bytes.length === 0) return `piece ${index} came after the end`;
+    const whole = Math.min(PIECE_BYTES, (this.#sizeBytes ?? Number.POSITIVE_INFINITY) - start);
+    if (bytes.length === whole || (this.#sizeBytes === undefined && bytes.length < whole)) return undefined;
+    return `piece ${index} has ${bytes.length} bytes of ${whole}`;
+  }
+
+  #end(): ParentStep {
+    if (this.#sizeBytes === undefined || this.#position >= this.#sizeBytes) return { type: 'end' };
+    return this.#lied(`it ended after ${this.#position} of ${this.#sizeBytes} bytes`);
+  }
+
+  #broken(error: WindlassError): ParentStep {
+    if (hasCode(error, 'PEER_NONSENSE')) return { type: 'left', why: 'wrong', lied: true, error };
+    // A relay may have lost what it had a moment ago; a holder says that it has it.
+    if (hasCode(error, 'PEER_MISSING')) {
+      return { type: 'left', why: 'missing', lied: this.#role === 'holder', error };
+    }
+    if (hasCode(error, 'PEER_SILENT')) return this.#left('silent', error);
+    if (hasCode(error, 'PEER_BUSY')) return this.#left('full', error);
+    if (hasCode(error, 'PEER_FAILED')) return this.#left('failed', error);
+    return this.#left('broken', error);
+  }
+
+  #left(why: FailedPeer['why'], error: WindlassError): ParentStep {
+    return { type: 'left', why, lied: false, error };
+  }
+
+  #lied(what: string): ParentStep {
+    return { type: 'left', why: 'wrong', lied: true, error: new WindlassError('PEER_NONSENSE', what) };
+  }
+}

@@ -1,0 +1,122 @@
+import { blake3 } from '@napi-rs/blake-hash';
+import { LRUCache } from 'lru-cache';
+import type { Digest } from '../oci/digest.ts';
+import type { PeerId } from '../routing/member.ts';
+import type { Roster } from '../routing/roster.ts';
+import type { PieceProof } from './piece.ts';
+
+/** Some 250 bytes each: at most 12 MiB of proofs of blobs that are whole. */
+const MAX_FINISHED_PIECES = 50_000;
+
+/** Signatures by the identities of agents: Ed25519. */
+export interface PieceKey {
+  sign(message: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  verify(signer: PeerId, message: Uint8Array, signature: Uint8Array): boolean | Promise<boolean>;
+}
+
+interface Remembered {
+  readonly proof: PieceProof;
+  /** False where some of the piece's bytes were here before the proof came. */
+  readonly checked: boolean;
+}
+
+/**
+ * What vouches for the pieces of blobs that are here or on their way in: as it came from peers, else made when the
+ * first child asks. Of running ingests all are kept, of finished ones the lately used.
+ */
+export class PieceProofs {
+  readonly #roster: Pick<Roster, 'self' | 'get'>;
+  readonly #key: PieceKey;
+  readonly #running = new Map<Digest, Map<number, Remembered>>();
+  readonly #finished = new LRUCache<Digest, Map<number, Remembered>>({
+    maxSize: MAX_FINISHED_PIECES,
+    sizeCalculation: (pieces) => pieces.size + 1,
+  });
+
+  constructor(roster: Pick<Roster, 'self' | 'get'>, key: PieceKey) {
+    this.#roster = roster;
+    this.#key = key;
+  }
+
+  /** An ingest begins: what is remembered of the digest is of bytes that are gone. */
+  begin(digest: Digest): void {
+    this.#finished.delete(digest);
+    this.#running.set(digest, new Map());
+  }
+
+  /** The ingest ended; its proofs are worth keeping where its bytes were right. */
+  end(digest: Digest, verified: boolean): void {
+    const pieces = this.#running.get(digest);
+    this.#running.delete(digest);
+    if (verified && pieces !== undefined) this.#finished.set(digest, pieces);
+  }
+
+  forget(digest: Digest): void {
+    this.#running.delete(digest);
+    this.#finished.delete(digest);
+  }
+
+  /** Has it been vouched for by somebody? Else only this node could do so. */
+  has(digest: Digest, index: number): boolean {
+    return this.#pieces(digest)?.has(index) === true;
+  }
+
+  /**
+   * As it came from a peer, checked by `isRight`.
+   * @param whole false if the first bytes of the piece were here before, from elsewhere.
+   */
+  remember(digest: Digest, index: number, proof: PieceProof, whole: boolean): void {
+    this.#running.get(digest)?.set(index, { proof, checked: whole });
+  }
+
+  /**
+   * What to send along with a piece.
+   * @returns undefined if the bytes are not those that were vouched for.
+   */
+  async of(digest: Digest, index: number, bytes: Uint8Array): Promise<PieceProof | undefined> {
+    const known = this.#pieces(digest)?.get(index);
+    // A signature is good for as long as its signer is remembered.
+    if (known !== undefined && this.#roster.get(known.proof.signer) !== undefined) {
+      if (known.checked) return known.proof;
+      if (!equal(blake3(bytes), known.proof.hash)) return undefined;
+      this.#set(digest, index, { proof: known.proof, checked: true });
+      return known.proof;
+    }
+    const hash = blake3(bytes);
+    const signature = await this.#key.sign(messageOf(digest, index, hash));
+    const proof: PieceProof = { hash, signer: this.#roster.self.peerId, signature };
+    this.#set(digest, index, { proof, checked: true });
+    return proof;
+  }
+
+  /** Do the bytes have the hash, and does its signer vouch for it? Says nothing of whether the signer may. */
+  async isRight(digest: Digest, index: number, bytes: Uint8Array, proof: PieceProof): Promise<boolean> {
+    if (!equal(blake3(bytes), proof.hash)) return false;
+    return this.#key.verify(proof.signer, messageOf(digest, index, proof.hash), proof.signature);
+  }
+
+  #pieces(digest: Digest): Map<number, Remembered> | undefined {
+    return this.#running.get(digest) ?? this.#finished.get(digest);
+  }
+
+  #set(digest: Digest, index: number, remembered: Remembered): void {
+    const running = this.#running.get(digest);
+    if (running !== undefined) {
+      running.set(index, remembered);
+      return;
+    }
+    const pieces = this.#finished.get(digest) ?? new Map<number, Remembered>();
+    pieces.set(index, remembered);
+    // Taken out first: what is the same object again is not measured again.
+    this.#finished.delete(digest);
+    this.#finished.set(digest, pieces);
+  }
+}
+
+function messageOf(digest: Digest, index: number, hash: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.from(`windlass-piece/1\0${digest}\0${index}\0`), hash]);
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}

@@ -1,0 +1,84 @@
+import type { Logger } from 'pino';
+import type { Metrics } from '../metrics/metrics.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/reference.ts';
+import type { PeerId } from '../routing/member.ts';
+import type { Roster } from '../routing/roster.ts';
+import type { Claims } from './claims/claims.ts';
+import { Offenders } from './offenders.ts';
+import { Origins } from './origins.ts';
+import type { PeerStreams } from './peer-streams.ts';
+import { type PieceKey, PieceProofs } from './piece-proofs.ts';
+
+/** How long each step may take, in ms. */
+export interface SwarmBounds {
+  /** From asking a parent to the first bytes of its answer. */
+  readonly openMs: number;
+  /** What may be lost in all to parents that do not work, before upstream is asked without leave of the keeper. */
+  readonly budgetMs: number;
+  /** A piece that is under way for so long, at less than a crawl, is waited for no longer. */
+  readonly pieceMs: number;
+}
+
+const BOUNDS: SwarmBounds = { openMs: 2_000, budgetMs: 6_000, pieceMs: 10_000 };
+
+export interface SwarmOptions extends PieceKey {
+  readonly claims: Claims;
+  readonly streams: PeerStreams;
+  readonly roster: Pick<Roster, 'self' | 'get'>;
+  /**
+   * Tells the credentials that this node has for an origin from others; undefined where it has none. What upstream
+   * answered is shared among nodes with the same.
+   */
+  readonly fingerprint?: (origin: RepositoryName) => Promise<string | undefined>;
+  readonly bounds?: Partial<SwarmBounds>;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** What this node's pulls share to take part in the swarm. */
+export class Swarm {
+  readonly claims: Claims;
+  readonly streams: PeerStreams;
+  readonly roster: Pick<Roster, 'self' | 'get'>;
+  readonly proofs: PieceProofs;
+  readonly offenders: Offenders;
+  readonly bounds: SwarmBounds;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly #fingerprint: (origin: RepositoryName) => Promise<string | undefined>;
+
+  constructor(options: SwarmOptions) {
+    this.claims = options.claims;
+    this.streams = options.streams;
+    this.roster = options.roster;
+    this.proofs = new PieceProofs(options.roster, options);
+    this.offenders = new Offenders(options);
+    this.bounds = { ...BOUNDS, ...options.bounds };
+    this.logger = options.logger;
+    this.metrics = options.metrics;
+    this.#fingerprint = options.fingerprint ?? (async () => undefined);
+  }
+
+  get self(): PeerId {
+    return this.roster.self.peerId;
+  }
+
+  /** As claims name it: what upstream answers belongs to it. */
+  async sourceOf(origin: RepositoryName): Promise<string> {
+    return this.#withFingerprint(Origins.keyOf(origin), origin);
+  }
+
+  blobKey(digest: Digest): string {
+    return `blob:${digest}`;
+  }
+
+  async tagKey(origin: RepositoryName, tag: string): Promise<string> {
+    return this.#withFingerprint(`tag:${Origins.keyOf(origin)}:${tag}`, origin);
+  }
+
+  async #withFingerprint(name: string, origin: RepositoryName): Promise<string> {
+    const fingerprint = await this.#fingerprint(origin);
+    return fingerprint === undefined ? name : `${name}#${fingerprint}`;
+  }
+}

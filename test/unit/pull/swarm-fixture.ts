@@ -1,0 +1,327 @@
+import { generateKeyPairSync, sign, verify } from 'node:crypto';
+import { WindlassError } from '../../../src/errors.ts';
+import { Metrics } from '../../../src/metrics/metrics.ts';
+import type { Digest } from '../../../src/oci/digest.ts';
+import { Blobs } from '../../../src/pull/blobs.ts';
+import type { Claimed, ClaimRequest, Claims, Lease } from '../../../src/pull/claims/claims.ts';
+import type { Parent } from '../../../src/pull/claims/messages.ts';
+import { Descriptors } from '../../../src/pull/descriptors.ts';
+import { Manifests } from '../../../src/pull/manifests.ts';
+import { Offers } from '../../../src/pull/offers.ts';
+import type { PeerEvent, PeerStreams } from '../../../src/pull/peer-streams.ts';
+import { Swarm, type SwarmBounds } from '../../../src/pull/swarm.ts';
+import type { Member, PeerId } from '../../../src/routing/member.ts';
+import type { BlobStore } from '../../../src/store/blob-store.ts';
+import type { Registries, RegistryClient } from '../../../src/upstream/registry-client.ts';
+import { forever, logger, MIB, ORIGIN, readAll, scriptedRegistries, startedStore } from './pull-fixture.ts';
+
+/** One keeper for all, as plain as can be: what it is asked, it says at once. */
+export class PlainKeeper {
+  readonly claims: { readonly by: PeerId; readonly request: ClaimRequest; readonly answer: Claimed['kind'] }[] = [];
+  readonly failures: { readonly by: PeerId; readonly key: string; readonly error: WindlassError }[] = [];
+  readonly leases = new Map<
+    string,
+    { readonly by: PeerId; readonly lease: Lease; readonly lost: AbortController; prefix: number }
+  >();
+  readonly holders = new Map<string, Set<PeerId>>();
+  readonly inline = new Map<string, { readonly bytes: Uint8Array; readonly ageMs: number }>();
+  /** By key: child → parent. */
+  readonly seats = new Map<string, Map<PeerId, PeerId>>();
+  readonly refused = new Map<string, WindlassError>();
+  fanOut = 2;
+  /** Says something else than it would. */
+  answer: ((by: PeerId, request: ClaimRequest) => Claimed | undefined) | undefined;
+
+  of(by: PeerId): Claims {
+    return {
+      claim: async (request, signal) => {
+        signal.throwIfAborted();
+        const answer = this.answer?.(by, request) ?? this.#claim(by, request);
+        this.claims.push({ by, request, answer: answer.kind });
+        return answer;
+      },
+      held: (key, _, { bytes, ageMs = 0 }) => {
+        if (this.leases.get(key)?.by === by) this.leases.delete(key);
+        this.#seats(key).delete(by);
+        this.#holders(key).add(by);
+        if (bytes !== undefined) this.inline.set(key, { bytes, ageMs });
+      },
+      left: (key) => {
+        this.#seats(key).delete(by);
+        if (this.leases.get(key)?.by === by) this.leases.delete(key);
+      },
+    };
+  }
+
+  /** Another one writes by now. */
+  revoke(key: string): void {
+    this.leases.get(key)?.lost.abort(new WindlassError('PEER_BUSY', 'another one writes'));
+    this.leases.delete(key);
+  }
+
+  writer(key: string): PeerId | undefined {
+    return this.leases.get(key)?.by;
+  }
+
+  parent(peerId: PeerId, role: Parent['role']): Parent {
+    return { peerId, dataAddress: `${peerId}:5051`, role };
+  }
+
+  #claim(by: PeerId, { key, source, failed, inline }: ClaimRequest): Claimed {
+    const seats = this.#seats(key);
+    for (const { peerId, why } of failed) {
+      if (why === 'slow' || why === 'full' || why === 'cycle') continue;
+      if (this.leases.get(key)?.by === peerId) this.leases.delete(key);
+      this.#holders(key).delete(peerId);
+      if (seats.get(by) === peerId) seats.delete(by);
+    }
+    const except = new Set([by, ...failed.map(({ peerId }) => peerId)]);
+    const refusal = this.refused.get(`${key} ${source}`);
+    if (refusal !== undefined) return { kind: 'failed', error: refusal, stale: undefined };
+    const bytes = this.inline.get(key);
+    if (inline && bytes !== undefined) return { kind: 'bytes', ...bytes };
+    const holders = [...this.#holders(key)].filter((holder) => !except.has(holder));
+    if (holders.length > 0) return this.#read(holders.map((holder) => this.parent(holder, 'holder')));
+    const grant = this.leases.get(key);
+    if (grant?.by === by) return { kind: 'write', lease: grant.lease };
+    if (grant === undefined) return this.#grant(by, key, source);
+    seats.delete(by);
+    for (let level: PeerId[] = [grant.by]; level.length > 0; ) {
+      for (const peerId of level) {
+        const children = [...seats].filter(([, parent]) => parent === peerId).length;
+        if (except.has(peerId) || children >= this.fanOut) continue;
+        seats.set(by, peerId);
+        return this.#read([this.parent(peerId, peerId === grant.by ? 'writer' : 'relay')]);
+      }
+      level = [...seats].filter(([child, parent]) => level.includes(parent) && child !== by).map(([child]) => child);
+    }
+    return this.#grant(by, key, source);
+  }
+
+  #grant(by: PeerId, key: string, source: string): Claimed {
+    const lost = new AbortController();
+    const grant = { by, lost, prefix: 0 } as { by: PeerId; lost: AbortController; prefix: number; lease: Lease };
+    const end = () => {
+      if (this.leases.get(key) === grant) this.leases.delete(key);
+    };
+    grant.lease = {
+      lost: lost.signal,
+      progress: (_, prefix) => {
+        grant.prefix = prefix;
+      },
+      sent: () => {},
+      failed: (error) => {
+        this.failures.push({ by, key, error });
+        if (error.code === 'NOT_FOUND') this.refused.set(`${key} ${source}`, error);
+        end();
+      },
+      left: end,
+    };
+    this.#seats(key).delete(by);
+    this.leases.set(key, grant);
+    return { kind: 'write', lease: grant.lease };
+  }
+
+  #read(parents: Parent[]): Claimed {
+    return { kind: 'read', parents, sizeBytes: undefined, replaces: undefined };
+  }
+
+  #seats(key: string): Map<PeerId, PeerId> {
+    const seats = this.seats.get(key) ?? new Map();
+    this.seats.set(key, seats);
+    return seats;
+  }
+
+  #holders(key: string): Set<PeerId> {
+    const holders = this.holders.get(key) ?? new Set();
+    this.holders.set(key, holders);
+    return holders;
+  }
+}
+
+export interface SwarmNode {
+  readonly id: PeerId;
+  readonly store: BlobStore;
+  readonly metrics: Metrics;
+  readonly descriptors: Descriptors;
+  readonly swarm: Swarm;
+  readonly blobs: Blobs;
+  readonly manifests: Manifests;
+  readonly offers: Offers;
+  readonly registries: Registries;
+  readonly sign: (message: Uint8Array) => Uint8Array;
+  /** What it sends instead, where a test says so; undefined: nothing. */
+  lie: ((event: PeerEvent, digest: Digest) => PeerEvent | undefined | Promise<PeerEvent | undefined>) | undefined;
+  /** Others that open one of its streams wait for it. */
+  gate: Promise<void> | undefined;
+  /** Sees and hears nothing any more. */
+  readonly dead: AbortController;
+  pull(digest: Digest, signal?: AbortSignal): Promise<Buffer>;
+}
+
+export interface ClusterOptions {
+  readonly nodes: number;
+  readonly client: Partial<RegistryClient>;
+  readonly bounds?: Partial<SwarmBounds>;
+  readonly storeBytes?: (index: number) => number;
+  readonly finishLimitBytes?: number;
+  readonly keeper?: PlainKeeper;
+}
+
+/** Nodes in one process, whose streams call straight into each other's offers. */
+export class PullCluster {
+  readonly keeper: PlainKeeper;
+  readonly nodes: SwarmNode[] = [];
+  /** Who opened a stream to whom. */
+  readonly opened: { readonly by: PeerId; readonly to: PeerId; readonly offset: number }[] = [];
+  readonly #members = new Map<PeerId, Member>();
+  readonly #verify = new Map<PeerId, (message: Uint8Array, signature: Uint8Array) => boolean>();
+
+  static async start(options: ClusterOptions): Promise<PullCluster> {
+    const cluster = new PullCluster(options.keeper ?? new PlainKeeper());
+    for (let i = 0; i < options.nodes; i++) cluster.nodes.push(await cluster.#node(i, options));
+    return cluster;
+  }
+
+  private constructor(keeper: PlainKeeper) {
+    this.keeper = keeper;
+  }
+
+  node(index: number): SwarmNode {
+    const node = this.nodes[index];
+    if (node === undefined) throw new Error(`no node ${index}`);
+    return node;
+  }
+
+  of(peerId: PeerId | undefined): SwarmNode {
+    const node = this.nodes.find(({ id }) => id === peerId);
+    if (node === undefined) throw new Error(`no node ${peerId}`);
+    return node;
+  }
+
+  /** Its connections break, and nobody hears of it again. */
+  async kill(node: SwarmNode): Promise<void> {
+    node.dead.abort(new WindlassError('PEER_GONE', 'connection reset'));
+    await node.blobs.stop();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.nodes.map(({ blobs }) => blobs.stop()));
+  }
+
+  async #node(index: number, options: ClusterOptions): Promise<SwarmNode> {
+    const id = `peer-${String(index).padStart(5, '0')}`;
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+    this.#verify.set(id, (message, signature) => verify(null, message, publicKey, signature));
+    const member: Member = {
+      peerId: id,
+      incarnation: 1,
+      sequence: 1,
+      nodeName: id,
+      zone: '',
+      dataAddress: `${id}:5051`,
+      p2pAddresses: [],
+      wireVersion: 2,
+      leaving: false,
+    };
+    this.#members.set(id, member);
+    const dead = new AbortController();
+    const metrics = new Metrics();
+    const plain = this.keeper.of(id);
+    const whileAlive = (call: () => void) => {
+      if (!dead.signal.aborted) call();
+    };
+    const swarm = new Swarm({
+      claims: {
+        claim: async (request, signal) => {
+          dead.signal.throwIfAborted();
+          return plain.claim(request, signal);
+        },
+        held: (...args) => whileAlive(() => plain.held(...args)),
+        left: (...args) => whileAlive(() => plain.left(...args)),
+      },
+      streams: this.#streams(id, dead.signal),
+      roster: { self: member, get: (peerId) => this.#members.get(peerId) },
+      sign: (message) => sign(null, message, privateKey),
+      verify: (signer, message, signature) => this.#verify.get(signer)?.(message, signature) ?? false,
+      logger,
+      metrics,
+      ...(options.bounds === undefined ? {} : { bounds: options.bounds }),
+    });
+    const store = await startedStore(options.storeBytes?.(index));
+    const registries = scriptedRegistries(options.client);
+    const descriptors = new Descriptors();
+    const shared = { store, registries, descriptors, swarm, logger, metrics };
+    const blobs = new Blobs({ ...shared, finishLimitBytes: options.finishLimitBytes ?? 1024 * MIB });
+    const manifests = new Manifests(shared);
+    return {
+      id,
+      store,
+      metrics,
+      descriptors,
+      swarm,
+      blobs,
+      manifests,
+      offers: new Offers({ blobs, swarm }),
+      registries,
+      sign: (message) => sign(null, message, privateKey),
+      lie: undefined,
+      gate: undefined,
+      dead,
+      pull: async (digest, signal = forever) =>
+        readAll(await blobs.open(ORIGIN, digest, { start: 0, end: undefined }, signal), { signal }),
+    };
+  }
+
+  /** As peer/ does it, without a wire. */
+  #streams(by: PeerId, dead: AbortSignal): PeerStreams {
+    return {
+      open: async (parent, digest, { offset, replaces, signal }) => {
+        this.opened.push({ by, to: parent.peerId, offset });
+        const node = this.of(parent.peerId);
+        const cut = AbortSignal.any([signal, dead, node.dead.signal]);
+        cut.throwIfAborted();
+        if (node.gate !== undefined) await orAborted(node.gate, cut);
+        const offer = await node.offers.offer(digest, { offset, to: by, replaces, signal: cut });
+        if (offer === undefined) throw new WindlassError('PEER_MISSING', `${parent.peerId} has not got ${digest}`);
+        async function* events(): AsyncGenerator<PeerEvent> {
+          const inner = offer?.events[Symbol.asyncIterator]();
+          if (inner === undefined) return;
+          try {
+            for (;;) {
+              const { done, value } = await orAborted(inner.next(), cut);
+              if (done) return;
+              const event =
+                value.type === 'piece'
+                  ? { ...value, piece: { ...value.piece, bytes: Buffer.from(value.piece.bytes) } }
+                  : value;
+              const told =
+                node.lie === undefined ? event : await orAborted(Promise.resolve(node.lie(event, digest)), cut);
+              if (told !== undefined) yield told;
+            }
+          } catch (error) {
+            if (cut.aborted) throw cut.reason;
+            if (!(error instanceof WindlassError)) throw error;
+            throw new WindlassError('PEER_FAILED', `${error.code}: ${error.message}`, { cause: error });
+          } finally {
+            await inner.return?.();
+          }
+        }
+        return { sizeBytes: offer.sizeBytes, path: offer.path, events: events() };
+      },
+    };
+  }
+}
+
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  promise.catch(() => {});
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
