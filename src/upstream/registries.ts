@@ -164,16 +164,17 @@ class OpenRegistries implements Registries {
       logger,
     });
     const tokenServer = new TokenServer({ registry: host, exchange });
+    const credentials = credentialSource({
+      hosts: credentialHosts(host, endpoint),
+      settings: settings.credentials,
+      now,
+      logger,
+    });
     const authorizer = new Authorizer({
       registry: host,
       endpoint,
       hostnames: [...new Set([host.replace(/:\d+$/, ''), endpoint.hostname])],
-      credentials: credentialSource({
-        hosts: credentialHosts(host, endpoint),
-        settings: settings.credentials,
-        now,
-        logger,
-      }),
+      credentials,
       tokens: new TokenCache({
         fetch: (request, signal) => tokenServer.fetch(request, signal),
         timeoutMs: headersTimeoutMs + stallTimeoutMs,
@@ -182,6 +183,6 @@ class OpenRegistries implements Registries {
       logger,
     });
     const requests = new RegistryRequests({ registry: host, endpoint, exchange, authorizer, budget, rest, now });
-    return { client: new UpstreamRegistry({ host, endpoint, requests }), transport };
+    return { client: new UpstreamRegistry({ host, endpoint, requests, credentials }), transport };
   }
 }

@@ -48,6 +48,11 @@ export interface RelayedAnswer {
 export interface RegistryClient {
   /** As in the settings, or as the client asked for where a wildcard allowed it. */
   readonly host: string;
+  /**
+   * Tells the credentials that this node has for a repository from others, and says nothing of them; undefined where
+   * it has none. @throws UPSTREAM_UNAVAILABLE if their file cannot be read.
+   */
+  credentialsFingerprint(repository: string): Promise<string | undefined>;
   headManifest(repository: string, reference: string, options: RequestOptions): Promise<ManifestHead>;
   getManifest(repository: string, reference: string, options: RequestOptions): Promise<ManifestBody>;
   headBlob(repository: string, digest: Digest, options: RequestOptions): Promise<BlobHead>;

@@ -3,6 +3,7 @@ import { type Digest, isDigest } from '../oci/digest.ts';
 import { bareMediaType, MANIFEST_ACCEPT, MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
 import { parseContentRange } from '../oci/range.ts';
 import { decodeBody } from './content-decoding.ts';
+import type { CredentialSource } from './credentials.ts';
 import { repositoryUrl, upstreamRepository } from './endpoint.ts';
 import type {
   BlobBody,
@@ -28,6 +29,7 @@ export interface UpstreamRegistryOptions {
   readonly host: string;
   readonly endpoint: URL;
   readonly requests: RegistryRequests;
+  readonly credentials: CredentialSource;
 }
 
 /** The distribution spec's pulls against one registry, with the habits that registries have. */
@@ -35,11 +37,17 @@ export class UpstreamRegistry implements RegistryClient {
   readonly host: string;
   readonly #endpoint: URL;
   readonly #requests: RegistryRequests;
+  readonly #credentials: CredentialSource;
 
   constructor(options: UpstreamRegistryOptions) {
     this.host = options.host;
     this.#endpoint = options.endpoint;
     this.#requests = options.requests;
+    this.#credentials = options.credentials;
+  }
+
+  async credentialsFingerprint(repository: string): Promise<string | undefined> {
+    return (await this.#credentials.find(upstreamRepository(this.host, repository)))?.fingerprint;
   }
 
   async headManifest(repository: string, reference: string, options: RequestOptions): Promise<ManifestHead> {
