@@ -1,0 +1,121 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Logger } from 'pino';
+import { hasCode, WindlassError } from '../errors.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import type { PeerId } from '../routing/member.ts';
+import { type CallHandler, type CallPath, MAX_CALL_BYTES } from '../routing/peer-calls.ts';
+import { Bound } from './bound.ts';
+import type { Guest } from './door.ts';
+import { statusOf, tellable } from './peer-status.ts';
+import { API_PATH, TIMEOUT_HEADER } from './wire.ts';
+
+const MAX_SMALL_BYTES = 256 * 1024;
+/** What calls' bodies may take in memory, all together. */
+const MAX_PENDING_BYTES = 64 * 1024 * 1024;
+const MAX_TIMEOUT_MS = 300_000;
+
+export interface CallRouteOptions {
+  readonly handlers: Readonly<Record<CallPath, CallHandler>>;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** POST /windlass/v1/<path>: JSON in, JSON out. */
+export class CallRoute {
+  readonly #options: CallRouteOptions;
+  #pendingBytes = 0;
+
+  constructor(options: CallRouteOptions) {
+    this.#options = options;
+  }
+
+  pathOf(url: string): CallPath | undefined {
+    const path = url.slice(API_PATH.length);
+    return Object.hasOwn(this.#options.handlers, path) ? (path as CallPath) : undefined;
+  }
+
+  /** Answers whatever happens. @throws Error when the caller left while it spoke. */
+  async serve(
+    path: CallPath,
+    guest: Guest,
+    request: IncomingMessage,
+    response: ServerResponse,
+    left: AbortSignal,
+  ): Promise<void> {
+    let status = 200;
+    let answer: Buffer;
+    try {
+      const body = await this.#read(path, request);
+      if (!guest.hasSent(body)) throw new WindlassError('PEER_DENIED', 'a request that is not its sender’s');
+      answer = await this.#answer(path, guest.peerId, body, timeoutOf(request), left);
+    } catch (error) {
+      if (left.aborted) return;
+      status = statusOf(error);
+      answer = Buffer.from(JSON.stringify(tellable(error)));
+      const fields = { path, from: guest.peerId, err: error };
+      if (status === 500) this.#options.logger.error(fields, 'call failed');
+      if (hasCode(error, 'PEER_NONSENSE', 'PEER_BUSY')) {
+        const reason = error.code === 'PEER_BUSY' ? 'busy' : 'nonsense';
+        this.#options.metrics.peerRefused.inc({ plane: 'data', reason });
+      }
+      if (hasCode(error, 'PEER_NONSENSE')) this.#options.logger.warn(fields, 'call refused');
+    }
+    if (!request.complete) {
+      // What was refused before its end: nothing more can be said on this connection.
+      response.shouldKeepAlive = false;
+      request.resume();
+    }
+    const headers = { 'content-type': 'application/json', 'content-length': answer.length };
+    response.writeHead(status, { ...headers, ...guest.seal(status, answer) }).end(answer);
+  }
+
+  async #answer(path: CallPath, from: PeerId, body: Buffer, timeoutMs: number, left: AbortSignal): Promise<Buffer> {
+    const bound = new Bound(left, timeoutMs, () => new WindlassError('PEER_SILENT', `not done in ${timeoutMs} ms`));
+    try {
+      const answer = await this.#options.handlers[path](from, parseJson(body), bound.signal);
+      const bytes = Buffer.from(JSON.stringify(answer ?? null));
+      if (bytes.length > MAX_CALL_BYTES) throw new Error(`an answer of ${bytes.length} bytes`);
+      return bytes;
+    } finally {
+      bound.end();
+    }
+  }
+
+  /** Within bounds. @throws PEER_NONSENSE, PEER_BUSY; Error when the caller left. */
+  async #read(path: CallPath, request: IncomingMessage): Promise<Buffer> {
+    const max = path === 'index' ? MAX_CALL_BYTES : MAX_SMALL_BYTES;
+    if (Number(request.headers['content-length'] ?? 0) > max) throw tooLong(max);
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    try {
+      for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+        bytes += chunk.length;
+        this.#pendingBytes += chunk.length;
+        if (bytes > max) throw tooLong(max);
+        if (this.#pendingBytes > MAX_PENDING_BYTES) throw new WindlassError('PEER_BUSY', 'too many calls at once');
+        chunks.push(chunk);
+      }
+    } finally {
+      this.#pendingBytes -= bytes;
+    }
+    return Buffer.concat(chunks, bytes);
+  }
+}
+
+function timeoutOf(request: IncomingMessage): number {
+  const text = request.headers[TIMEOUT_HEADER];
+  const timeoutMs = typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : MAX_TIMEOUT_MS;
+  return Math.min(timeoutMs, MAX_TIMEOUT_MS);
+}
+
+function parseJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString());
+  } catch (error) {
+    throw new WindlassError('PEER_NONSENSE', 'a body that is no JSON', { cause: error });
+  }
+}
+
+function tooLong(max: number): WindlassError {
+  return new WindlassError('PEER_NONSENSE', `a body of more than ${max} bytes`);
+}
