@@ -52,6 +52,7 @@ export class AgentProcess {
   readonly #configPath: string;
   readonly #options: AgentOptions;
   #daemon: Daemon | undefined;
+  readonly #daemons: Daemon[] = [];
 
   private constructor(
     scratch: Scratch,
@@ -107,6 +108,7 @@ export class AgentProcess {
       env: { ...WITHOUT_SETTINGS, ...this.#options.env },
     });
     this.#daemon = daemon;
+    this.#daemons.push(daemon);
     await daemon.ready(async () => {
       const response = await fetch(`${this.statusUrl}/readyz`);
       await response.arrayBuffer();
@@ -119,6 +121,10 @@ export class AgentProcess {
     return this.#daemon;
   }
 
+  get running(): boolean {
+    return this.#daemon !== undefined && !this.#daemon.ended;
+  }
+
   get pid(): number {
     return this.daemon.pid;
   }
@@ -129,6 +135,11 @@ export class AgentProcess {
 
   get statusUrl(): string {
     return `http://${this.#host}:${this.statusPort}`;
+  }
+
+  /** All that it and its earlier starts have written, as far as it is kept. */
+  log(): string {
+    return this.#daemons.flatMap(({ lines }) => lines).join('\n');
   }
 
   /** Its log, one event each; what is no JSON (a crash) comes as `{ msg }`. */

@@ -1,7 +1,14 @@
+import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { peerIdOfKey } from '../../../src/routing/identity-peer-id.ts';
 import type { AgentProcess } from '../../support/agent-process.ts';
 import type { Containerd } from '../../support/containerd.ts';
 import type { Host, LabNetwork } from './network.ts';
 import { Pull, type PullOptions } from './pull.ts';
+
+/** An Ed25519 private key in DER, up to its 32 bytes. */
+const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex');
 
 /** What a node is to pull: `lab.test/library/app:v1`, or `…@sha256:…`. */
 export interface Reference {
@@ -27,6 +34,13 @@ export class LabNode {
 
   get name(): string {
     return this.host.name;
+  }
+
+  /** Of its identity, which must have been made. */
+  async peerId(): Promise<string> {
+    const { key }: { key: string } = JSON.parse(await readFile(join(this.agent.storePath, 'identity'), 'utf8'));
+    const der = Buffer.concat([PKCS8_ED25519, Buffer.from(key, 'base64url')]);
+    return peerIdOfKey(createPublicKey(createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })));
   }
 
   /** By the plain client, which asks this node's agent and nobody else. */

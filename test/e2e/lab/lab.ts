@@ -1,20 +1,25 @@
-import { randomBytes } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { KEEPERS } from '../../../src/routing/roster.ts';
 import { AgentProcess } from '../../support/agent-process.ts';
 import { Containerd } from '../../support/containerd.ts';
 import { type ContainerdBinaries, cacheFolder } from '../../support/containerd-binaries.ts';
+import { eventually } from '../../support/eventually.ts';
 import { writeHostsToml } from '../../support/hosts-toml.ts';
 import { buildImage, type Image, type ImageOptions } from '../../support/image.ts';
 import { Scratch } from '../../support/scratch.ts';
 import { Gate } from './gate.ts';
-import { LabNode, type Reference } from './lab-node.ts';
+import { LabNode, nameOf, type Reference } from './lab-node.ts';
 import { LabRegistry } from './lab-registry.ts';
 import { type Host, LabNetwork } from './network.ts';
 
 /** The registry as images name it; through the gate, another name. */
 export const REGISTRY = 'lab.test';
 export const GATED_REGISTRY = 'gate.test';
+/** For containerd, without a mirror. */
+const DIRECT = 'direct.test';
 
 export interface LabOptions {
   readonly nodes: number;
@@ -22,8 +27,8 @@ export interface LabOptions {
   readonly nodeRate?: number;
   /** Of the registry's link. */
   readonly upstreamRate?: number;
-  /** The first nodes get these, one each; the others pull by the plain client alone. */
-  readonly containerds?: readonly ContainerdBinaries[];
+  /** The first nodes get these, one each (undefined: none); the others pull by the plain client alone. */
+  readonly containerds?: readonly (ContainerdBinaries | undefined)[];
   /** Agents find each other (static discovery, a cluster secret); else each is alone. By default they do. */
   readonly swarm?: boolean;
   /** Laid over the lab's own, section by section; a function for those of one node. */
@@ -82,6 +87,7 @@ export class Lab {
       for (const name of [REGISTRY, GATED_REGISTRY]) {
         await writeHostsToml(hostsDir, { registry: name, mirrors: ['http://127.0.0.1:5050'], server: registry.url });
       }
+      await writeHostsToml(hostsDir, { registry: DIRECT, mirrors: [], server: registry.url });
       const peers = hosts.map(({ address }) => `${address}:5052`);
       const nodes = await Promise.all(
         hosts.map(async (host, i) => {
@@ -144,6 +150,71 @@ export class Lab {
   halves(): [left: Host[], right: Host[]] {
     const hosts = this.nodes.map(({ host }) => host);
     return [hosts.slice(0, hosts.length / 2), hosts.slice(hosts.length / 2)];
+  }
+
+  /** Waits until every agent that runs knows all the others that run, and nobody else. */
+  async settled(): Promise<void> {
+    const running = this.nodes.filter(({ agent }) => agent.running);
+    const counts = () => Promise.all(running.map(({ agent }) => agent.metric('windlass_peers')));
+    let last: number[] = [];
+    await eventually(
+      async () => {
+        last = await counts();
+        return last.every((count) => count === running.length - 1);
+      },
+      { timeoutMs: 60_000, everyMs: 200, what: () => `${running.length} agents to know each other: they know ${last}` },
+    );
+  }
+
+  /** Starts what was killed, mends what was cut, and waits until all know each other again. */
+  async restore(): Promise<void> {
+    await Promise.all(this.nodes.map(({ agent }) => (agent.running ? undefined : agent.start())));
+    await Promise.all(this.nodes.map((node) => node.mend()));
+    await this.settled();
+  }
+
+  /** Waits until a blob of the image is known to all of its keepers, as held by so many. */
+  async indexed({ image }: LabImage, holders: number): Promise<void> {
+    const entries = holders * KEEPERS * (image.blobs.length + 1);
+    await eventually(async () => (await this.metric('windlass_index_entries')) >= entries, {
+      timeoutMs: 60_000,
+      everyMs: 200,
+      what: `${entries} entries in the index`,
+    });
+  }
+
+  /** A metric, summed over all agents that run. */
+  async metric(name: string, labels: Readonly<Record<string, string>> = {}): Promise<number> {
+    const running = this.nodes.filter(({ agent }) => agent.running);
+    const values = await Promise.all(running.map(({ agent }) => agent.metric(name, labels)));
+    return values.reduce((sum, value) => sum + value, 0);
+  }
+
+  /** The nodes that keep a key, nearest first: by the metric of design.md, worked out here anew. */
+  async keepers(key: string): Promise<LabNode[]> {
+    const hash = (text: string) => BigInt(`0x${createHash('sha256').update(text).digest('hex')}`);
+    const at = await Promise.all(
+      this.nodes.map(async (node) => ({ node, distance: hash(await node.peerId()) ^ hash(key) })),
+    );
+    return at.sort((a, b) => (a.distance < b.distance ? -1 : 1)).map(({ node }) => node);
+  }
+
+  /** All containerds know that registry from now on, and ask no agent for it. */
+  async mirrorless(registry: string, url: string): Promise<void> {
+    await writeHostsToml(this.scratch.join('certs.d'), { registry, mirrors: [], server: url });
+  }
+
+  /** How a containerd names an image to have it from upstream directly, past all agents. */
+  directName({ byTag }: LabImage): string {
+    return nameOf({ ...byTag, ns: DIRECT });
+  }
+
+  /** Writes what the agents logged below a folder of the test's name, for whoever looks into a failure. */
+  async saveLogs(name: string): Promise<void> {
+    const folder = join(tmpdir(), `windlass-lab-${name.replace(/\W+/g, '-')}`);
+    await mkdir(folder, { recursive: true });
+    for (const { name: node, agent } of this.nodes) await writeFile(join(folder, `${node}.log`), agent.log());
+    console.warn(`logs are in ${folder}`);
   }
 
   /** Upstream's link alone. */

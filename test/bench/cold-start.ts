@@ -1,0 +1,117 @@
+/**
+ * A cold start: N nodes pull at once what nobody has seen, `node test/bench/cold-start.ts [ROUNDS [N …]]`. Makespan ÷
+ * (image ÷ upstream's rate), by agents, by every node going to the registry itself, and through one docker-registry as
+ * a pull-through cache on the first node. Six layers, 100 MiB; 25 MiB for the others, which take N times as long.
+ */
+
+import { Lab, type LabImage } from '../e2e/lab/lab.ts';
+import { LabRegistry } from '../e2e/lab/lab-registry.ts';
+import type { Image } from '../support/image.ts';
+import { cpuSeconds } from './cpu-seconds.ts';
+import { InsideClient } from './inside-client.ts';
+import { median, spread } from './statistics.ts';
+
+const MIB = 1024 * 1024;
+const SHARES = [0.4, 0.25, 0.15, 0.1, 0.08, 0.02];
+const IMAGE_MIB = 100;
+const OTHERS_MIB = 25;
+/** Mbit/s. */
+const RATES = [
+  { name: 'upstream at a quarter of a link', upstream: 50, node: 200, goal: 1.15 },
+  { name: 'upstream as fast as a link', upstream: 50, node: 50, goal: 1.5 },
+] as const;
+
+const rounds = Number(process.argv[2] ?? 3);
+const sizes = process.argv.length > 3 ? process.argv.slice(3).map(Number) : [4, 8, 16];
+
+console.log(`${rounds} rounds, median (least–greatest); upstream bytes ÷ image in brackets`);
+for (const { name, upstream, node, goal } of RATES) {
+  for (const nodes of sizes) {
+    const first: number[] = [];
+    const later: number[] = [];
+    const cpu: number[] = [];
+    const bytes: number[] = [];
+    await withLab({ nodes, nodeRate: node, upstreamRate: upstream }, async (lab, clients) => {
+      await lab.settled();
+      for (let round = 0; round <= rounds; round += 1) {
+        const image = await newImage(lab, IMAGE_MIB);
+        const before = await agentsCpu(lab);
+        const ratio = await makespan(clients, image, upstream, () => 'http://127.0.0.1:5050');
+        (round === 0 ? first : later).push(ratio);
+        const moved = (image.image.totalBytes * nodes) / (1024 * MIB);
+        cpu.push(((await agentsCpu(lab)) - before) / moved);
+        bytes.push((await lab.registry.report()).agentBytes / image.image.totalBytes);
+      }
+    });
+    console.log(
+      `${name}, ${nodes} nodes: agents ${spread(later, 3)} (goal ≤ ${goal}: ${median(later) <= goal ? 'met' : 'MISSED'}), ` +
+        `the first pull ${first[0]?.toFixed(3)} [${spread(bytes, 3)}]; agents' CPU-s per GiB ${median(cpu).toFixed(1)}`,
+    );
+    await withLab({ nodes, nodeRate: node, upstreamRate: upstream, agents: 0 }, async (lab, clients) => {
+      const direct = await makespan(clients, await newImage(lab, OTHERS_MIB), upstream, () => lab.registry.url);
+      const cache = await LabRegistry.start(lab.scratch, lab.node(0).host, lab.registry.url);
+      const cached = await makespan(clients, await newImage(lab, OTHERS_MIB), upstream, () => cache.url);
+      console.log(`  each directly ${direct.toFixed(2)}; one pull-through cache ${cached.toFixed(2)}`);
+    });
+  }
+}
+
+const nodes = sizes.at(-1) ?? 16;
+await withLab({ nodes, nodeRate: 200, upstreamRate: 50 }, async (lab, clients) => {
+  const slow = lab.node(nodes - 1);
+  await lab.network.limit(slow.host, { up: 20, down: 200 });
+  await lab.settled();
+  const ratios: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    ratios.push(await makespan(clients, await newImage(lab, IMAGE_MIB), 50, () => 'http://127.0.0.1:5050', nodes - 1));
+  }
+  console.log(
+    `one uplink of ${nodes} at a tenth, upstream at a quarter: the others ${spread(ratios, 3)} (goal ≤ 1.15)`,
+  );
+});
+
+async function withLab(
+  options: Parameters<typeof Lab.start>[0],
+  body: (lab: Lab, clients: readonly InsideClient[]) => Promise<void>,
+): Promise<void> {
+  const lab = await Lab.start({ settings: () => ({ log: { level: 'warn' } }), ...options });
+  try {
+    await body(
+      lab,
+      lab.nodes.map(({ host }) => new InsideClient(lab.scratch, host)),
+    );
+  } finally {
+    await lab.dispose();
+  }
+}
+
+function newImage(lab: Lab, mib: number): Promise<LabImage> {
+  return lab.image({ layerBytes: SHARES.map((share) => Math.round(share * mib * MIB)) });
+}
+
+/** Of the first `counted` nodes (all, if it is not given), in units of the least time that upstream's link needs. */
+async function makespan(
+  clients: readonly InsideClient[],
+  { image, byTag }: LabImage,
+  upstream: number,
+  mirror: () => string,
+  counted = clients.length,
+): Promise<number> {
+  const startedMs = performance.now();
+  const ends = await Promise.all(
+    clients.map(async (client) => {
+      await client.pull({ mirror: mirror(), ...byTag, patienceMs: 600_000 });
+      return performance.now() - startedMs;
+    }),
+  );
+  return Math.max(...ends.slice(0, counted)) / boundMs(image, upstream);
+}
+
+function boundMs(image: Image, megabits: number): number {
+  return (image.totalBytes * 8) / (megabits * 1000);
+}
+
+async function agentsCpu(lab: Lab): Promise<number> {
+  const all = await Promise.all(lab.nodes.map(({ agent }) => cpuSeconds(agent.pid)));
+  return all.reduce((sum, seconds) => sum + seconds, 0);
+}

@@ -1,0 +1,114 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { describeWith } from '../support/requires.ts';
+import { Lab, type LabImage } from './lab/lab.ts';
+import type { LabNode } from './lab/lab-node.ts';
+import { containerds, labMissing } from './lab/requirements.ts';
+import { Scene } from './lab/scene.ts';
+
+const MIB = 1024 * 1024;
+/** One large blob, so that there is one writer of nearly all of it. */
+const LAYERS = [24 * MIB];
+
+describeWith(
+  'deaths during a pull by 16 nodes: every survivor gets right bytes, upstream gives little more',
+  labMissing,
+  () => {
+    let lab: Lab;
+
+    beforeAll(async () => {
+      // Upstream well below half of a node's link.
+      lab = await Lab.start({ nodes: 16, containerds: containerds(4), nodeRate: 200, upstreamRate: 40 });
+    });
+    beforeEach(async () => {
+      await lab.restore();
+      await lab.registry.registry.forget();
+    });
+    afterEach(async ({ task }) => {
+      if (task.result?.state === 'fail') await lab.saveLogs(task.name);
+    });
+    afterAll(() => lab?.dispose());
+
+    /** Deaths cost at most a tenth; what a containerd asked whose own agent died is not among it. */
+    async function expectLittleMore({ image }: LabImage): Promise<void> {
+      const { agentBytes } = await lab.registry.report();
+      expect(agentBytes / image.totalBytes).toBeLessThanOrEqual(1.1);
+    }
+
+    for (const share of [0.1, 0.5, 0.9]) {
+      test(`the writer at ${share * 100}%: the right passes on at once`, async () => {
+        const image = await lab.image({ layerBytes: LAYERS });
+        const scene = await Scene.start(lab, image);
+        await scene.upstreamAt(share);
+        await scene.kill(await scene.writer());
+        await scene.finish();
+
+        await expectLittleMore(image);
+        expect(await lab.metric('windlass_takeovers_total', { reason: 'silent' })).toBe(0);
+      });
+    }
+
+    test('the keeper, when it has just granted', async () => {
+      const image = await lab.image({ layerBytes: LAYERS });
+      const [keeper] = await keepersOf(image);
+      // It does not pull itself, and so is not the writer.
+      const scene = await Scene.start(lab, image, { nodes: lab.nodes.filter((node) => node !== keeper) });
+      await scene.upstreamAt(0.01);
+      if (keeper !== undefined) await scene.kill(keeper);
+      await scene.finish();
+
+      await expectLittleMore(image);
+    });
+
+    test('keeper and writer at once', async () => {
+      const image = await lab.image({ layerBytes: LAYERS });
+      const [keeper] = await keepersOf(image);
+      const scene = await Scene.start(lab, image);
+      await scene.upstreamAt(0.3);
+      const writer = await scene.writer();
+      await scene.kill(writer, ...(keeper === undefined || keeper === writer ? [] : [keeper]));
+      await scene.finish();
+
+      await expectLittleMore(image);
+    });
+
+    test('a relay, with children below it', async () => {
+      const image = await lab.image({ layerBytes: LAYERS });
+      const scene = await Scene.start(lab, image);
+      await scene.upstreamAt(0.3);
+      await scene.kill(await scene.relay());
+      await scene.finish();
+
+      await expectLittleMore(image);
+    });
+
+    test("the writer's network goes silent, without FIN", async () => {
+      const image = await lab.image({ layerBytes: LAYERS });
+      const scene = await Scene.start(lab, image);
+      await scene.upstreamAt(0.3);
+      const writer = await scene.writer();
+      scene.giveUp(writer);
+      await writer.cut();
+      await scene.finish();
+
+      await expectLittleMore(image);
+    });
+
+    test('five of sixteen, one after the other', async () => {
+      const image = await lab.image({ layerBytes: LAYERS });
+      const scene = await Scene.start(lab, image);
+      const live = [...lab.nodes];
+      for (const share of [0.1, 0.25, 0.4, 0.55, 0.7]) {
+        await scene.upstreamAt(share);
+        const [node] = live.splice(Math.floor(Math.random() * live.length), 1);
+        if (node !== undefined) await scene.kill(node);
+      }
+      await scene.finish();
+
+      await expectLittleMore(image);
+    });
+
+    function keepersOf({ image }: LabImage): Promise<LabNode[]> {
+      return lab.keepers(`blob:${image.layers[0]?.digest}`);
+    }
+  },
+);

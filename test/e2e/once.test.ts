@@ -1,0 +1,84 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { seededBytes } from '../support/image.ts';
+import { describeWith } from '../support/requires.ts';
+import { expectOnce } from './lab/expect-once.ts';
+import { Lab } from './lab/lab.ts';
+import { containerds, labMissing } from './lab/requirements.ts';
+import { Scene } from './lab/scene.ts';
+
+const MIB = 1024 * 1024;
+/** 100 MiB in six. */
+const SIX_LAYERS = [40 * MIB, 25 * MIB, 15 * MIB, 10 * MIB, 8 * MIB, 2 * MIB];
+const SMALL = [6 * MIB, 4 * MIB, 3 * MIB, 2 * MIB, MIB, 50_000];
+
+for (const nodes of [16, 8, 4]) {
+  describeWith(`${nodes} nodes pull what nobody has seen: upstream gives it once`, labMissing, () => {
+    let lab: Lab;
+
+    beforeAll(async () => {
+      lab = await Lab.start({ nodes, containerds: containerds(4), nodeRate: 1000, upstreamRate: 200 });
+      await lab.settled();
+    });
+    beforeEach(() => lab.registry.registry.forget());
+    afterAll(() => lab?.dispose());
+
+    test('6 layers of 100 MiB, all at once', async () => {
+      // What a direct pull puts on the wire for each byte of a body.
+      const calibration = await lab.image({ layerBytes: SMALL });
+      const before = await lab.upstreamSent();
+      await lab.node(0).containerd?.pull(lab.directName(calibration));
+      const perByte = ((await lab.upstreamSent()) - before) / calibration.image.totalBytes;
+      const image = await lab.image({ layerBytes: SIX_LAYERS });
+      const sent = await lab.upstreamSent();
+
+      await (await Scene.start(lab, image)).finish();
+
+      expectOnce(await lab.registry.report(), [image.image]);
+      const onWire = ((await lab.upstreamSent()) - sent) / perByte / image.image.totalBytes;
+      expect(onWire).toBeGreaterThan(0.92);
+      expect(onWire).toBeLessThan(1.08);
+    });
+
+    test('one after the other within 5 s, by tag and by digest', async () => {
+      await lab.limitUpstream(50);
+      const image = await lab.image({ layerBytes: SMALL });
+
+      const scene = await Scene.start(lab, image, { staggerMs: 5000 / nodes, byDigest: (node) => node % 2 === 1 });
+      await scene.finish();
+
+      expectOnce(await lab.registry.report(), [image.image]);
+      await lab.limitUpstream(200);
+    });
+
+    test('two images that share layers, both by all', async () => {
+      const layers = (names: readonly string[]) =>
+        names.map((name) => [{ path: `data/${name}`, bytes: seededBytes(`${nodes} shared ${name}`, 3 * MIB) }]);
+      const first = await lab.image({ layerFiles: layers(['a', 'b', 'c', 'd']) });
+      const second = await lab.image({ layerFiles: layers(['c', 'd', 'e', 'f']) });
+
+      const scenes = await Promise.all([Scene.start(lab, first), Scene.start(lab, second)]);
+      await Promise.all(scenes.map((scene) => scene.finish()));
+
+      expectOnce(await lab.registry.report(), [first.image, second.image]);
+    });
+
+    test('a rolling update: of v2 only what v1 had not', async () => {
+      const layers = (names: readonly string[]) =>
+        names.map((name) => [{ path: `data/${name}`, bytes: seededBytes(`${nodes} update ${name}`, 4 * MIB) }]);
+      const old = await lab.image({ layerFiles: layers(['a', 'b', 'c', 'd']) });
+      const update = await lab.image({ layerFiles: layers(['a', 'b', 'x', 'y']), seed: 'v2' });
+      await (await Scene.start(lab, old)).finish();
+      await lab.registry.registry.forget();
+
+      await (await Scene.start(lab, update)).finish();
+
+      const report = await lab.registry.report();
+      const held = new Set(old.image.blobs.map(({ digest }) => digest));
+      const fresh = update.image.blobs.filter(({ digest }) => !held.has(digest));
+      for (const { digest } of fresh) expect(report.gets.get(digest), digest).toBe(1);
+      for (const digest of held) expect(report.gets.get(digest), digest).toBeUndefined();
+      const bytes = fresh.reduce((sum, blob) => sum + blob.bytes.length, update.image.top.bytes.length);
+      expect(report.agentBytes).toBe(bytes);
+    });
+  });
+}
