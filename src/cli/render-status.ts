@@ -93,7 +93,7 @@ function transferLine(transfer: TransferStatus, terminal: Terminal, width: numbe
   const whole = sizeBytes === null ? '?' : showSize(sizeBytes);
   const amount = (width < 64 ? whole : `${showSize(written)} of ${whole}`).padStart(width < 64 ? 10 : 22);
   const drawn = bar(share ?? 0, Math.max(4, width - `  ${short} ${percent}  ${amount}`.length), terminal);
-  const origin = source === 'none' ? state : `${state} from ${source}${from === null || from === '' ? '' : ` ${from}`}`;
+  const origin = source === 'none' ? state : `${state} from ${[source, ...from].join(' ')}`;
   const followers = [count(readers, 'client'), count(children, 'peer')].filter((text) => text !== '').join(', ');
   const note = `    ${origin}, ${showRate(rate)}${followers === '' ? '' : `, read by ${followers}`}`;
   return [`  ${terminal.paint('dim', short)} ${drawn}${percent}  ${amount}`, terminal.paint('dim', cut(note, width))];

@@ -52,8 +52,8 @@ export interface TransferStatus {
   readonly written: number;
   readonly state: string;
   readonly source: SourceLabel;
-  /** The node name (else the peer id) of the agent that it is read from; null from upstream. */
-  readonly from: string | null;
+  /** Node names (else peer ids) of the agents that it is read from; none while it comes from upstream. */
+  readonly from: readonly string[];
   /** Lately. */
   readonly rate: number;
   /** Clients of this node that read it. */

@@ -15,10 +15,10 @@ export interface RunningTransfer {
   /** Wall clock. */
   readonly startedAtMs: number;
   /** Where the last bytes came from. */
-  readonly source?: SourceLabel;
-  /** The peer id of the agent that it is read from. */
-  readonly from?: string | undefined;
-  readonly children?: number;
+  readonly source: SourceLabel;
+  /** Peer ids of the agents that it is read from. */
+  readonly parents: readonly string[];
+  readonly children: number;
 }
 
 /** What a report reads, each time anew. */
@@ -87,11 +87,11 @@ export class StatusReport {
       sizeBytes: transfer.sizeBytes ?? null,
       written: transfer.written,
       state: transfer.state,
-      source: transfer.source ?? 'none',
-      from: peers.find(({ peerId }) => peerId === transfer.from)?.nodeName ?? transfer.from ?? null,
+      source: transfer.source,
+      from: transfer.parents.map((parent) => peers.find(({ peerId }) => peerId === parent)?.nodeName ?? parent),
       rate: Math.round(this.#rates.look(transfer.id, transfer.written, nowMs, transfer.startedAtMs)),
       readers: transfer.readers,
-      children: transfer.children ?? 0,
+      children: transfer.children,
     }));
   }
 }

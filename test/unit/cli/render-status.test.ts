@@ -48,7 +48,7 @@ const transfer = (changes: Partial<TransferStatus> = {}): TransferStatus => ({
   written: 25 * MIB,
   state: 'writing',
   source: 'peer',
-  from: 'node-2',
+  from: ['node-2'],
   rate: 12.5 * MIB,
   readers: 1,
   children: 2,
@@ -94,8 +94,8 @@ test('an agent of a busy cluster', () => {
     peers: [peer('node-2'), peer('node-with-a-longer-name', { zone: 'zone-b', state: 'suspect' })],
     transfers: [
       transfer(),
-      transfer({ source: 'upstream', from: null, readers: 0, children: 1, written: 100 * MIB, state: 'verifying' }),
-      transfer({ sizeBytes: null, written: 0, state: 'opening', source: 'none', from: null, children: 0, rate: 0 }),
+      transfer({ source: 'upstream', from: [], readers: 0, children: 1, written: 100 * MIB, state: 'verifying' }),
+      transfer({ sizeBytes: null, written: 0, state: 'opening', source: 'none', from: [], children: 0, rate: 0 }),
     ],
     uploads: { running: 3, rate: 80 * MIB },
     totals: {
@@ -151,7 +151,7 @@ test.each([48, 60, 80, 200])('no line is wider than a terminal of %d columns, wh
     discovery: 'static',
     peers: Array.from({ length: 100 }, (_, i) => peer(`${i}${long}`, { zone: long, dataAddress: `${long}:5051` })),
     transfers: Array.from({ length: 100 }, () =>
-      transfer({ from: long, readers: 123_456, sizeBytes: 2 ** 50, written: 2 ** 49, rate: 2 ** 40 }),
+      transfer({ from: [long], readers: 123_456, sizeBytes: 2 ** 50, written: 2 ** 49, rate: 2 ** 40 }),
     ),
     uploads: { running: 123_456, rate: 2 ** 40 },
     totals: { ...QUIET.totals, takeovers: 1e9, blamed: 1e9, refused: 1e9, upstreamBytes: 2 ** 52 },

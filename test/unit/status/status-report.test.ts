@@ -40,6 +40,9 @@ const transfer = (changes: Partial<RunningTransfer>): RunningTransfer => ({
   written: 10,
   readers: 1,
   startedAtMs: Date.now() - 1000,
+  source: 'none',
+  parents: [],
+  children: 0,
   ...changes,
 });
 
@@ -90,15 +93,15 @@ test('peers stand by name, transfers by age; the peer that one is read from by i
     peers: [peer('n3'), peer('n2')],
     transfers: [
       transfer({ id: 'late', digest: 'sha256:b', startedAtMs: Date.now(), source: 'upstream' }),
-      transfer({ id: 'early', digest: 'sha256:a', source: 'peer', from: 'id-of-n2', children: 2 }),
-      transfer({ id: 'middle', digest: 'sha256:c', startedAtMs: Date.now() - 500, from: 'id-of-nobody' }),
+      transfer({ id: 'early', digest: 'sha256:a', source: 'peer', parents: ['id-of-n2'], children: 2 }),
+      transfer({ id: 'middle', digest: 'sha256:c', startedAtMs: Date.now() - 500, parents: ['id-of-nobody'] }),
     ],
   }).read(true);
   expect(status.peers.map(({ nodeName }) => nodeName)).toEqual(['n2', 'n3']);
   expect(status.transfers.map(({ digest, from }) => [digest, from])).toEqual([
-    ['sha256:a', 'n2'],
-    ['sha256:c', 'id-of-nobody'],
-    ['sha256:b', null],
+    ['sha256:a', ['n2']],
+    ['sha256:c', ['id-of-nobody']],
+    ['sha256:b', []],
   ]);
   expect(status.transfers[0]).toMatchObject({ source: 'peer', children: 2, readers: 1, sizeBytes: 100, written: 10 });
 });
