@@ -16,20 +16,35 @@ const keys = new LRUCache<PeerId, KeyObject>({ max: 8_192 });
 
 /** @param publicKey an Ed25519 one. */
 export function peerIdOfKey(publicKey: KeyObject): PeerId {
-  const raw = publicKey.export({ type: 'spki', format: 'der' }).subarray(SPKI_PREFIX.length);
+  return peerIdOfBytes(publicKey.export({ type: 'spki', format: 'der' }).subarray(SPKI_PREFIX.length));
+}
+
+/** @param raw the 32 bytes of an Ed25519 public key. */
+export function peerIdOfBytes(raw: Uint8Array): PeerId {
   return base58btc.baseEncode(Buffer.concat([PEER_ID_PREFIX, raw]));
+}
+
+/** The 32 bytes of the key. @returns undefined if the text is not the peer id of an Ed25519 key. */
+export function bytesOfPeerId(peerId: PeerId): Uint8Array | undefined {
+  // Bounded before it is decoded, which is quadratic.
+  if (peerId.length !== TEXT_LENGTH) return undefined;
+  try {
+    const bytes = Buffer.from(base58btc.baseDecode(peerId));
+    const raw = bytes.subarray(PEER_ID_PREFIX.length);
+    const isOne = bytes.subarray(0, PEER_ID_PREFIX.length).equals(PEER_ID_PREFIX) && raw.length === KEY_BYTES;
+    return isOne ? raw : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The key that a peer id is made of. @returns undefined if the text is not the peer id of an Ed25519 key. */
 export function keyOfPeerId(peerId: PeerId): KeyObject | undefined {
   const known = keys.get(peerId);
   if (known !== undefined) return known;
-  // Bounded before it is decoded, which is quadratic.
-  if (peerId.length !== TEXT_LENGTH) return undefined;
+  const raw = bytesOfPeerId(peerId);
+  if (raw === undefined) return undefined;
   try {
-    const bytes = Buffer.from(base58btc.baseDecode(peerId));
-    const raw = bytes.subarray(PEER_ID_PREFIX.length);
-    if (!bytes.subarray(0, PEER_ID_PREFIX.length).equals(PEER_ID_PREFIX) || raw.length !== KEY_BYTES) return undefined;
     const key = createPublicKey({ key: Buffer.concat([SPKI_PREFIX, raw]), format: 'der', type: 'spki' });
     keys.set(peerId, key);
     return key;
