@@ -129,6 +129,10 @@ export class Metrics {
 
   // The swarm. Bytes saved are what the mirrors sent less what upstream sent: see the README's queries.
   readonly peers = this.#gauge('windlass_peers', 'Live members of the cluster, this agent left out.');
+  readonly indexEntries = this.#gauge(
+    'windlass_index_entries',
+    'Pairs of a blob and an agent that holds it, as far as this agent keeps the index.',
+  );
   readonly p2pConnections = this.#gauge('windlass_p2p_connections', 'Open libp2p connections to other agents.');
   readonly claims = this.#counter(
     'windlass_claims_total',

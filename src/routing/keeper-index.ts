@@ -46,6 +46,11 @@ export class KeeperIndex implements HolderIndex {
     this.#options = options;
   }
 
+  /** Pairs of a key and a holder. */
+  get entries(): number {
+    return this.#pairs;
+  }
+
   holders(key: string): PeerId[] {
     const peers = this.#keys.get(key);
     return peers === undefined ? [] : [...peers].filter((peerId) => this.#options.isLive(peerId));
