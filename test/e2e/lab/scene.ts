@@ -40,7 +40,11 @@ export class Scene {
     nodes.forEach((node, i) => {
       const reference = byDigest(i) ? image.byDigest : image.byTag;
       const begun = i * staggerMs;
-      scene.#pulls.set(node, scene.#pull(node, reference, begun));
+      const pull = scene.#pull(node, reference, begun);
+      scene.#pulls.set(node, pull);
+      pull.catch(() => {
+        // `finish` tells.
+      });
     });
     return scene;
   }
