@@ -7,7 +7,7 @@ import { systemCode } from '../errors.ts';
 import { isDigest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import { KeyedTurns } from './keyed-turns.ts';
-import type { TagRecord, TagStore } from './tag-store.ts';
+import type { NamedTag, TagRecord, TagStore } from './tag-store.ts';
 
 export interface DiskTagStoreOptions {
   /** The store's folder: tags are below it, in `tags/`. */
@@ -79,6 +79,34 @@ export class DiskTagStore implements TagStore {
     });
   }
 
+  async list(max: number): Promise<readonly NamedTag[]> {
+    const found: NamedTag[] = [];
+    for await (const path of this.#files()) {
+      if (found.length >= max) break;
+      if (!path.endsWith('.json')) continue;
+      try {
+        const text = await readFile(path, 'utf8');
+        const key = nameIn(text);
+        found.push({ ...namesOf(key), record: this.#memory.peek(key) ?? parse(text, key) });
+      } catch (error) {
+        // Deleted meanwhile; or not one of ours, which `get` says when somebody asks for it.
+        this.#logger.debug({ err: error, path }, 'tag passed over');
+      }
+    }
+    return found;
+  }
+
+  async *#files(): AsyncGenerator<string> {
+    const folders = await readdir(this.#folder, { withFileTypes: true }).catch((error: unknown) => {
+      if (systemCode(error) === 'ENOENT') return [];
+      throw error;
+    });
+    for (const folder of folders) {
+      if (!folder.isDirectory()) continue;
+      for (const name of await readdir(join(this.#folder, folder.name))) yield join(this.#folder, folder.name, name);
+    }
+  }
+
   async #load(key: string): Promise<TagRecord | undefined> {
     const known = this.#memory.get(key);
     if (known !== undefined) return known;
@@ -135,16 +163,12 @@ export class DiskTagStore implements TagStore {
   async #pruneNow(): Promise<void> {
     this.#atMost = 0;
     const files: { path: string; mtimeMs: number }[] = [];
-    for (const inner of await readdir(this.#folder, { withFileTypes: true })) {
-      if (!inner.isDirectory()) continue;
-      for (const name of await readdir(join(this.#folder, inner.name))) {
-        const path = join(this.#folder, inner.name, name);
-        if (name.endsWith('.json')) {
-          const mtimeMs = (await stat(path).catch(() => undefined))?.mtimeMs;
-          if (mtimeMs !== undefined) files.push({ path, mtimeMs });
-        } else if (!name.includes(this.#own)) {
-          await rm(path, { force: true });
-        }
+    for await (const path of this.#files()) {
+      if (path.endsWith('.json')) {
+        const mtimeMs = (await stat(path).catch(() => undefined))?.mtimeMs;
+        if (mtimeMs !== undefined) files.push({ path, mtimeMs });
+      } else if (!path.includes(this.#own)) {
+        await rm(path, { force: true });
       }
     }
     const excess = Math.max(0, files.length - Math.floor(this.#maxTags * 0.9));
@@ -162,6 +186,23 @@ export class DiskTagStore implements TagStore {
 
 function keyOf({ registry, repository }: RepositoryName, tag: string): string {
   return `${registry}/${repository}:${tag}`;
+}
+
+/** The other way; no part but the registry has a `:` before the last `/`. */
+function namesOf(key: string): Omit<NamedTag, 'record'> {
+  const slash = key.indexOf('/');
+  const colon = key.lastIndexOf(':');
+  if (slash < 1 || colon < slash) throw new Error(`no name of a tag: ${JSON.stringify(key)}`);
+  return {
+    name: { registry: key.slice(0, slash), repository: key.slice(slash + 1, colon) },
+    tag: key.slice(colon + 1),
+  };
+}
+
+function nameIn(text: string): string {
+  const value: unknown = JSON.parse(text);
+  if (typeof value !== 'object' || value === null || !('name' in value)) throw new Error('it has no name');
+  return String(value.name);
 }
 
 /** @throws Error if that is not what `save` wrote for `key` */

@@ -15,4 +15,12 @@ export interface TagStore {
   get(name: RepositoryName, tag: string): Promise<TagRecord | undefined>;
   set(name: RepositoryName, tag: string, record: TagRecord): Promise<void>;
   delete(name: RepositoryName, tag: string): Promise<boolean>;
+  /** All of them, at most `max`, in no order; what is set or deleted meanwhile may be among them or not. */
+  list(max: number): Promise<readonly NamedTag[]>;
+}
+
+export interface NamedTag {
+  readonly name: RepositoryName;
+  readonly tag: string;
+  readonly record: TagRecord;
 }

@@ -48,6 +48,21 @@ export function tagStoreConformance(name: string, factory: TagStoreFactory): voi
       expect(await tags.get(redis, '7')).toBeUndefined();
     });
 
+    it('lists what it remembers, no more than asked for', async () => {
+      expect(await tags.list(10)).toEqual([]);
+      const local = { registry: 'registry.local:5000', repository: 'a/b' };
+      await tags.set(redis, '7', tagRecord('a'));
+      await tags.set(local, 'v1', tagRecord('b'));
+      await tags.set(redis, '8', tagRecord('c'));
+      await tags.delete(redis, '8');
+      const listed = [...(await tags.list(10))].sort((a, b) => a.tag.localeCompare(b.tag));
+      expect(listed).toEqual([
+        { name: redis, tag: '7', record: tagRecord('a') },
+        { name: local, tag: 'v1', record: tagRecord('b') },
+      ]);
+      expect(await tags.list(1)).toHaveLength(1);
+    });
+
     it('gives a time in the future as it is: as now it would be fresh until the clock has come there', async () => {
       const record = tagRecord('a', Date.now() + 365 * 86_400_000);
       await tags.set(redis, '7', record);
