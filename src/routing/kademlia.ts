@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { PeerId } from './member.ts';
 
-const CACHED_KEYS = 20_000;
+const CACHED_KEYS = 10_000;
 
 /** The first 64 bits of sha256 of a text; beyond these nothing is compared: equal ones are ordered by peer id. */
 interface Position {

@@ -1,32 +1,21 @@
 import type { Logger } from 'pino';
 import type { Member, PeerId, SignedMember } from './member.ts';
 import { WIRE_VERSION } from './member.ts';
-import {
-  isGenuine,
-  type MemberEntry,
-  type MemberVersion,
-  readMember,
-  type Sign,
-  signMember,
-  type Verify,
-} from './member-entry.ts';
+import { isGenuine, type MemberEntry, type MemberVersion, readMember, type Sign, type Verify } from './member-entry.ts';
 import type { CallHandler, PeerCalls } from './peer-calls.ts';
 import { KEEPERS, type Roster, type RosterChange } from './roster.ts';
+import { RosterComparisons } from './roster-comparisons.ts';
 import { RosterExchange } from './roster-exchange.ts';
 import { type NewsChannel, RosterNews } from './roster-news.ts';
 import { RosterProbes } from './roster-probes.ts';
+import { RosterRounds } from './roster-rounds.ts';
+import { RosterSchedule } from './roster-schedule.ts';
+import { RosterSelf } from './roster-self.ts';
 import { RosterTable } from './roster-table.ts';
 import type { Timers } from './timers.ts';
 
-const PROBE_EVERY_MS = 5_000;
-const REVIVE_EVERY_MS = 10_000;
-const COMPARE_EVERY_MS = 30_000;
 /** A newcomer is asked for what it knows after a random part of this. */
 const NEWCOMER_MS = 300;
-/** News needs that long to reach all; until then a difference is nothing to mend. */
-const NEWS_MS = 2_000;
-/** An agent says no more often than this that it is not dead. */
-const RENEW_MS = 1_000;
 /** Signatures that are checked in one go: some 5 ms. */
 const SLICE = 50;
 
@@ -50,48 +39,54 @@ export interface LiveRosterOptions {
  * with a random one each 30 s; who is dead is found by failed calls and probes (see RosterProbes). News may all be
  * lost: comparing alone makes the rosters equal.
  *
- * A member that is known from others alone is live at once, as all must name the same keepers soon after it came; if
- * it does not exist it is out as soon as somebody calls it. Such members make room for those that were met, when there
- * are too many.
+ * A member that is known from others alone is live at once, as all must name the same keepers soon after it came. If
+ * it does not exist it is out as soon as somebody calls it, and some of those who hear of it do so within 10 s. When
+ * there are too many members, such ones make room for those that were met.
  */
 export class LiveRoster implements Roster {
   readonly #options: LiveRosterOptions;
-  readonly #random: () => number;
   readonly #table: RosterTable;
   readonly #news: RosterNews;
   readonly #probes: RosterProbes;
   readonly #exchange: RosterExchange;
+  readonly #comparisons: RosterComparisons;
+  readonly #rounds: RosterRounds;
   readonly #listeners = new Set<(change: RosterChange) => void>();
   readonly #stopping = new AbortController();
   readonly #taken = Promise.withResolvers<void>();
-  /** What is to be undone at the end. */
-  readonly #undo = new Map<string, () => void>();
-  #self: MemberEntry;
-  #renewedAtMs = Number.NEGATIVE_INFINITY;
-  /** Members still to be probed in this round, in random order. */
-  #round: PeerId[] = [];
-  /** Who is compared with next, as soon as may be. */
-  #next: PeerId | undefined;
-  #comparing = false;
-  #mendedAtMs = Number.NEGATIVE_INFINITY;
+  readonly #schedule: RosterSchedule;
+  readonly #self: RosterSelf;
+  #unsubscribe: (() => void) | undefined;
 
   constructor(self: SelfDescription, options: LiveRosterOptions) {
-    const { sign, verify, calls, news, timers, random = Math.random, wireVersion = WIRE_VERSION } = options;
+    const { sign, verify, calls, news, timers, logger, random = Math.random, wireVersion = WIRE_VERSION } = options;
     this.#options = options;
-    this.#random = random;
-    this.#self = signMember({ ...self, sequence: 0, wireVersion, leaving: false }, sign);
-    this.#table = new RosterTable(this.#self, timers);
+    this.#schedule = new RosterSchedule(timers, random);
+    this.#self = new RosterSelf(
+      { ...self, sequence: 0, wireVersion, leaving: false },
+      { sign, timers, schedule: this.#schedule, logger, onRenewed: (entry) => this.#renewed(entry) },
+    );
+    this.#table = new RosterTable(this.#self.entry, timers);
     this.#news = new RosterNews(news, { selfId: self.peerId, sign, verify, timers });
     this.#exchange = new RosterExchange({
       table: this.#table,
       calls,
-      self: () => this.#self,
+      self: () => this.#self.entry,
       absorb: (entries, origin) => this.merge(entries, origin),
       accuse: (peerId, version, by) => this.#accused(peerId, version, by),
-      calledDead: (version) => this.#calledDead(version),
+      calledDead: (version) => this.#self.calledDead(version),
       look: (peerId) => this.#probes.look(peerId),
-      differs: (peerId) => this.#differs(peerId),
+      differs: (peerId) => this.#comparisons.differs(peerId),
       signal: this.#stopping.signal,
+    });
+    this.#comparisons = new RosterComparisons({
+      table: this.#table,
+      timers,
+      random,
+      schedule: this.#schedule,
+      logger,
+      exchange: (other) => this.exchangeWith(other),
+      onFailed: (peerId) => this.#probes.look(peerId),
     });
     this.#probes = new RosterProbes({
       selfId: self.peerId,
@@ -102,15 +97,23 @@ export class LiveRoster implements Roster {
       ask: (witness, target) => this.#exchange.ask(witness, target),
       onDead: (peerId, version, tell) => this.#died(peerId, version, tell),
     });
+    this.#rounds = new RosterRounds({
+      selfId: self.peerId,
+      table: this.#table,
+      schedule: this.#schedule,
+      random,
+      look: (peerId) => this.#probes.look(peerId),
+      compare: (peerId) => this.#comparisons.soon(peerId, 0),
+    });
   }
 
   get self(): Member {
-    return this.#self.member;
+    return this.#self.entry.member;
   }
 
   /** This agent's own entry, for hellos. */
   get signedSelf(): SignedMember {
-    return this.#self.signed;
+    return this.#self.entry.signed;
   }
 
   get changedAtMs(): number {
@@ -121,24 +124,15 @@ export class LiveRoster implements Roster {
   readonly handleRoster: CallHandler = (from, body) => this.#exchange.handle(from, body);
 
   start(): void {
-    this.#undo.set(
-      'news',
-      this.#options.news.subscribe((bytes) => this.#read(bytes)),
-    );
-    this.#news.tell(this.#self);
-    this.#every('probe', PROBE_EVERY_MS, () => this.#probeNext());
-    this.#every('compare', COMPARE_EVERY_MS, () => this.#compareSoon(this.#anyOf(this.#others())?.peerId, 0));
-    this.#every('revive', REVIVE_EVERY_MS, () => {
-      this.#table.sweep();
-      const dead = this.#anyOf(this.#table.dead());
-      if (dead !== undefined) this.#probes.look(dead.entry.member.peerId);
-    });
+    this.#unsubscribe = this.#options.news.subscribe((bytes) => this.#read(bytes));
+    this.#news.tell(this.#self.entry);
+    this.#rounds.start();
   }
 
   stop(): void {
     this.#stopping.abort();
-    for (const undo of this.#undo.values()) undo();
-    this.#undo.clear();
+    this.#unsubscribe?.();
+    this.#schedule.stop();
     this.#probes.stop();
     this.#news.stop();
   }
@@ -201,20 +195,21 @@ export class LiveRoster implements Roster {
 
   /** What was learnt later about this agent. */
   updateSelf(change: Partial<Pick<Member, 'nodeName' | 'zone' | 'dataAddress' | 'p2pAddresses'>>): void {
-    this.#renew(change);
+    if (!this.#stopping.signal.aborted) this.#self.renew(change);
   }
 
   /** Tells all that this agent goes down in order: from now on nobody names it as a keeper, itself included. */
   async leave(): Promise<void> {
     if (this.self.leaving) return;
-    this.#renew({ leaving: true });
+    this.#self.renew({ leaving: true });
     this.#news.flush();
     const heirs = this.#table.closest(this.self.peerId, KEEPERS);
-    await Promise.allSettled(heirs.map((heir) => this.#exchange.give(heir, [this.#self.signed])));
+    await Promise.allSettled(heirs.map((heir) => this.#exchange.give(heir, [this.#self.entry.signed])));
   }
 
   #take(entries: readonly SignedMember[], from: PeerId | undefined): void {
     const joined: Member[] = [];
+    const hearsay: PeerId[] = [];
     const left: { readonly member: Member; readonly leaving: boolean }[] = [];
     for (const signed of entries) {
       const entry = readMember(signed);
@@ -223,19 +218,22 @@ export class LiveRoster implements Roster {
       const firstHand = peerId === from;
       if (!this.#table.wants(entry, firstHand) || !isGenuine(entry, this.#options.verify)) continue;
       if (peerId === this.self.peerId) {
-        this.#outrun(entry.member);
+        this.#self.outrun(entry.member);
         continue;
       }
       const change = this.#table.take(entry, firstHand);
       this.#probes.refuted(peerId);
       joined.push(...change.joined);
       left.push(...change.left);
-      if (firstHand && change.joined.length > 0) {
+      if (change.joined.length === 0) continue;
+      if (!firstHand) hearsay.push(peerId);
+      else {
         // Its own news may not have got far: it came but now.
         this.#news.tell(entry);
-        this.#compareSoon(peerId, NEWCOMER_MS);
+        this.#comparisons.soon(peerId, NEWCOMER_MS);
       }
     }
+    this.#rounds.heardOf(hearsay);
     this.#emit({ joined, left });
   }
 
@@ -250,40 +248,14 @@ export class LiveRoster implements Roster {
   }
 
   #accused(peerId: PeerId, version: MemberVersion, by: PeerId): void {
-    if (peerId === this.self.peerId) this.#calledDead(version);
+    if (peerId === this.self.peerId) this.#self.calledDead(version);
     else this.#probes.accuse(peerId, version, by);
   }
 
-  #calledDead({ incarnation, sequence }: MemberVersion): void {
-    // Of an older entry it is no matter, and a newer one there is not.
-    if (incarnation !== this.self.incarnation || sequence !== this.self.sequence || this.self.leaving) return;
-    const waitMs = this.#renewedAtMs + RENEW_MS - this.#options.timers.now();
-    if (waitMs <= 0) this.#renew({});
-    else this.#once('renew', waitMs, () => this.#calledDead({ incarnation, sequence }));
-  }
-
-  /** An entry that this identity signed, newer than ours. */
-  #outrun(version: MemberVersion): void {
-    if (this.self.leaving || this.#options.timers.now() < this.#renewedAtMs + RENEW_MS) return;
-    const { incarnation, sequence } = version;
-    if (incarnation === this.self.incarnation) {
-      this.#renew({}, sequence);
-      return;
-    }
-    this.#options.logger.warn(
-      { ours: this.self.incarnation, incarnation },
-      'another process has this identity, or its incarnation was set back',
-    );
-    this.#renew({ incarnation: incarnation + 1 }, -1);
-  }
-
-  #renew(change: Partial<Member>, above = this.self.sequence): void {
-    if (this.#stopping.signal.aborted) return;
-    this.#renewedAtMs = this.#options.timers.now();
-    this.#self = signMember({ ...this.self, ...change, sequence: above + 1 }, this.#options.sign);
-    const changed = this.#table.take(this.#self, true);
-    this.#news.tell(this.#self);
-    this.#emit(changed);
+  #renewed(entry: MemberEntry): void {
+    const change = this.#table.take(entry, true);
+    this.#news.tell(entry);
+    this.#emit(change);
   }
 
   #died(peerId: PeerId, version: MemberVersion, tell: boolean): void {
@@ -307,72 +279,5 @@ export class LiveRoster implements Roster {
         logger.error({ err }, 'a listener to the roster failed');
       }
     }
-  }
-
-  #probeNext(): void {
-    for (;;) {
-      if (this.#round.length === 0) {
-        this.#round = this.#others().map(({ peerId }) => peerId);
-        if (this.#round.length === 0) return;
-      }
-      const [peerId] = this.#round.splice(Math.floor(this.#random() * this.#round.length), 1);
-      if (peerId === undefined || !this.isLive(peerId)) continue;
-      this.#probes.look(peerId);
-      return;
-    }
-  }
-
-  #differs(peerId: PeerId): void {
-    const nowMs = this.#options.timers.now();
-    if (nowMs - this.changedAtMs < NEWS_MS || nowMs - this.#mendedAtMs < PROBE_EVERY_MS) return;
-    this.#mendedAtMs = nowMs;
-    this.#compareSoon(peerId, 0);
-  }
-
-  #compareSoon(peerId: PeerId | undefined, withinMs: number): void {
-    if (peerId === undefined) return;
-    this.#next = peerId;
-    if (!this.#comparing && !this.#undo.has('next'))
-      this.#once('next', this.#random() * withinMs, () => this.#compare());
-  }
-
-  #compare(): void {
-    const member = this.#next === undefined ? undefined : this.#table.find(this.#next)?.entry.member;
-    this.#next = undefined;
-    if (member === undefined) return;
-    this.#comparing = true;
-    this.exchangeWith(member)
-      .catch((err: unknown) => {
-        if (!this.#stopping.signal.aborted) this.#options.logger.debug({ err, peerId: member.peerId }, 'not compared');
-        this.#probes.look(member.peerId);
-      })
-      .finally(() => {
-        this.#comparing = false;
-        this.#compareSoon(this.#next, NEWCOMER_MS);
-      });
-  }
-
-  #others(): Member[] {
-    return this.members().filter(({ peerId }) => peerId !== this.self.peerId);
-  }
-
-  #anyOf<T>(items: readonly T[]): T | undefined {
-    return items[Math.floor(this.#random() * items.length)];
-  }
-
-  #once(name: string, ms: number, call: () => void): void {
-    if (this.#stopping.signal.aborted || this.#undo.has(name)) return;
-    const cancel = this.#options.timers.after(ms, () => {
-      this.#undo.delete(name);
-      call();
-    });
-    this.#undo.set(name, cancel);
-  }
-
-  #every(name: string, ms: number, call: () => void): void {
-    this.#once(name, ms * (0.75 + this.#random() / 2), () => {
-      call();
-      this.#every(name, ms, call);
-    });
   }
 }

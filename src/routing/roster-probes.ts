@@ -12,7 +12,7 @@ const WITNESSES = 3;
 /** Who was heard so lately is not asked again because others say that it is dead. */
 const FRESH_MS = 1_000;
 /** Who was heard so lately is asked before it is believed to be dead, however many say so. */
-const RECENT_MS = 10_000;
+const RECENT_MS = 3_000;
 /** A member's word on others counts when it has been here for so long: not as it comes back from a partition. */
 const SETTLED_MS = 60_000;
 const ACCUSERS = 2;
@@ -21,8 +21,9 @@ const MAX_ACCUSERS = 8;
 const TOLD_ENOUGH = 3;
 /** Whoever called a member dead that answered is not listened to for so long. */
 const DISTRUST_MS = 30_000;
-/** How many members may ask one that is called dead, in about what time: 100 a second. */
-const MS_A_MEMBER = 10;
+/** How many members may ask one that is called dead, in about what time: some 30 a second. */
+const MS_A_MEMBER = 30;
+const MAX_DELAY_MS = 10_000;
 
 export type Finding = 'alive' | 'gone' | 'silent';
 
@@ -59,15 +60,15 @@ interface Inquiry {
  *    │            refused or reset,       │  │ silent twice                one is answered
  *    │            the second time ────────┤  ├──▶ three others ask it ────────────────────▶ live
  *    │            (the report counts)     │  │         │ none is answered
- *    │            two settled members ────┤  │         │
- *    │            say so                  ▼  ▼         ▼
+ *    │            or others say so too ───┤  │         │
+ *    │                                    ▼  ▼         ▼
  *    └── newer entry ◀── probed ◀──────── dead, and told to all
  * ```
- * - What others say leads to a probe of one's own, which tells the member what is said of it: if it lives, it signs a
- *   newer entry, which undoes the death everywhere. The three members nearest to it probe at once, the others after a
- *   random while, so that a rumour costs the member at most some hundred probes a second.
+ * - What others say (they have found out by the rule above) leads to one probe of one's own, which tells the member
+ *   what is said of it: if it lives, it signs a newer entry, which undoes the death everywhere. The three members
+ *   nearest to it probe at once, the others after a random while, so that a rumour costs it some 30 probes a second.
  * - Two members that have been here for a minute, and were heard by this agent itself, are believed without a probe if
- *   the member was not heard in the last 10 s. One liar removes nobody; two are undone by the member's next entry.
+ *   the member was not heard in the last 3 s. One liar removes nobody; two are undone by the member's next entry.
  * - Who accused a member that answered is not listened to for half a minute.
  * - The dead are probed as well: when they are heard of, and one in turn every 10 s for ever. So partitions heal.
  */
@@ -192,7 +193,7 @@ export class RosterProbes {
       if (now?.state !== 'live') return;
       // It has said something meanwhile.
       if (compareVersions(now.entry.member, member) > 0) return;
-      if (inquiry.gones >= GONES) return this.#declareDead(peerId, member);
+      if (inquiry.gones >= GONES || inquiry.accusers.size > 0) return this.#declareDead(peerId, member);
       if (inquiry.silences >= SILENCES) {
         if (!(await this.#vouchedFor(peerId)) && this.#inquiries.get(peerId) === inquiry) {
           this.#declareDead(peerId, member);
@@ -239,6 +240,6 @@ export class RosterProbes {
     const { table, selfId, random } = this.#options;
     // Itself, and the three nearest to it.
     if (table.closest(peerId, 4).some((member) => member.peerId === selfId)) return 0;
-    return random() * table.members().length * MS_A_MEMBER;
+    return random() * Math.min(table.members().length * MS_A_MEMBER, MAX_DELAY_MS);
   }
 }

@@ -83,6 +83,13 @@ export class RosterTable {
     return this.#ring.closest(key, count).flatMap((peerId) => this.#live.get(peerId)?.entry.member ?? []);
   }
 
+  /** How many live members did something themselves that this agent saw. */
+  met(): number {
+    let count = 0;
+    for (const { heardMs } of this.#live.values()) if (heardMs !== Number.NEGATIVE_INFINITY) count += 1;
+    return count;
+  }
+
   dead(): MemberRecord[] {
     return [...this.#gone.values()].filter(({ state }) => state === 'dead');
   }
