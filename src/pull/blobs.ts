@@ -185,6 +185,15 @@ export class Blobs {
     }));
   }
 
+  /** Deletes it here, on its way in or held: it is offered no more. @returns was there anything? */
+  async purge(digest: Digest): Promise<boolean> {
+    const running = this.#ingests.get(digest);
+    running?.ingest.stop(new WindlassError('STOPPING', 'it was dropped'));
+    await running?.ended;
+    this.#options.swarm?.proofs.forget(digest);
+    return (await this.#options.store.delete(digest)) || running !== undefined;
+  }
+
   /** Ends all ingests; what they wrote stays for resuming. */
   async stop(): Promise<void> {
     this.#stopped = true;

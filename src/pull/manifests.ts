@@ -1,16 +1,20 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
-import { hasCode, WindlassError } from '../errors.ts';
+import { WindlassError } from '../errors.ts';
 import type { Metrics, SourceLabel } from '../metrics/metrics.ts';
 import { algorithmOf, type Digest, type DigestAlgorithm } from '../oci/digest.ts';
 import { bareMediaType, MAX_MANIFEST_BYTES, type ManifestInfo, readManifest } from '../oci/manifest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { BlobStore, OpenBlob } from '../store/blob-store.ts';
-import type { ManifestBody, Registries } from '../upstream/registry-client.ts';
+import type { BlobBody, ManifestBody, Registries } from '../upstream/registry-client.ts';
+import { INLINE_BYTES } from './claims/messages.ts';
 import type { Descriptors } from './descriptors.ts';
 import { Flights } from './flights.ts';
+import { ManifestSource } from './manifest-source.ts';
 import { Origins } from './origins.ts';
+import type { Swarm } from './swarm.ts';
+import { SwarmSource } from './swarm-source.ts';
 
 const CACHE_BYTES = 32 * 1024 * 1024;
 
@@ -31,6 +35,8 @@ export interface ManifestsOptions {
   readonly store: BlobStore;
   readonly registries: Registries;
   readonly descriptors: Descriptors;
+  /** Stands before upstream. Without it, this node is alone. */
+  readonly swarm?: Swarm;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -95,6 +101,11 @@ export class Manifests {
     return this.#flights.join(`${own}@${digest}`, signal, fetch);
   }
 
+  /** Forgets it; the store's copy goes by the store. @returns was it here? */
+  purge(digest: Digest): boolean {
+    return this.#cache.delete(digest);
+  }
+
   /**
    * GET by tag, for upstreams whose HEAD does not tell the digest. Counts as the fetch of that manifest.
    * @throws as `get`; UPSTREAM_NONSENSE if it is no manifest.
@@ -107,28 +118,53 @@ export class Manifests {
     }
     // The header may name a sha512; else the digest is ours to compute.
     const digest = digestOf(body.bytes, body.digest === undefined ? 'sha256' : algorithmOf(body.digest));
-    if (body.digest !== undefined && body.digest !== digest) throw this.#mismatch(origin, body.digest, digest);
-    return this.#accept(origin, digest, body);
+    if (body.digest !== undefined && body.digest !== digest)
+      throw this.#mismatch(origin, body.digest, digest, 'upstream');
+    const manifest = await this.#accept(origin, digest, body, 'upstream');
+    await this.#tell(origin, manifest);
+    return manifest;
   }
 
   async #fetch(origin: RepositoryName, digest: Digest, signal: AbortSignal): Promise<Manifest> {
-    const client = this.#options.registries.get(origin.registry);
-    let body: ManifestBody;
-    try {
-      body = await client.getManifest(origin.repository, digest, { signal });
-    } catch (error) {
-      // Cut off, or a stale connection: once more. What asks to be left alone, is.
-      if (!hasCode(error, 'UPSTREAM_UNAVAILABLE', 'UPSTREAM_STALLED') || error.retryAfterMs !== undefined) throw error;
-      signal.throwIfAborted();
-      body = await client.getManifest(origin.repository, digest, { signal });
+    const { swarm, registries } = this.#options;
+    const upstream = new ManifestSource(registries);
+    if (swarm === undefined) {
+      const bytes = await collect(await upstream.open(origin, digest, { offset: 0, signal }));
+      const actual = digestOf(bytes, algorithmOf(digest));
+      if (actual !== digest) throw this.#mismatch(origin, digest, actual, 'upstream');
+      return this.#accept(origin, digest, { bytes, contentType: upstream.contentType }, 'upstream');
     }
-    const actual = digestOf(body.bytes, algorithmOf(digest));
-    if (actual !== digest) throw this.#mismatch(origin, digest, actual);
-    return this.#accept(origin, digest, body);
+    for (let again = false; ; again = true) {
+      const source = new SwarmSource(swarm, upstream, { digest, inline: true });
+      let error: WindlassError | undefined;
+      try {
+        const bytes = await collect(await source.open(origin, digest, { offset: 0, signal }));
+        const actual = digestOf(bytes, algorithmOf(digest));
+        if (actual === digest) {
+          const manifest = await this.#accept(
+            origin,
+            digest,
+            { bytes, contentType: upstream.contentType },
+            source.label,
+          );
+          source.ended({ state: 'committed' }, bytes.length, bytes.length <= INLINE_BYTES ? bytes : undefined);
+          return manifest;
+        }
+        error = this.#mismatch(origin, digest, actual, source.label);
+      } catch (failure) {
+        error = failure instanceof WindlassError ? failure : new WindlassError('UPSTREAM_UNAVAILABLE', String(failure));
+        if (signal.aborted) error = new WindlassError('STOPPING', 'nobody waits for it any more');
+        source.ended({ state: 'failed', error }, undefined);
+        throw failure;
+      }
+      // Whoever vouched for wrong bytes is left out now: once more.
+      const upstreams = source.ended({ state: 'failed', error }, undefined);
+      if (upstreams || again) throw error;
+    }
   }
 
-  #mismatch(origin: RepositoryName, expected: Digest, actual: Digest): WindlassError {
-    this.#options.metrics.verificationFailures.inc({ source: 'upstream' });
+  #mismatch(origin: RepositoryName, expected: Digest, actual: Digest, source: SourceLabel): WindlassError {
+    this.#options.metrics.verificationFailures.inc({ source });
     const error = new WindlassError(
       'DIGEST_MISMATCH',
       `${Origins.keyOf(origin)}: the manifest sent for ${expected} has digest ${actual}`,
@@ -137,7 +173,20 @@ export class Manifests {
     return error;
   }
 
-  async #accept(origin: RepositoryName, digest: Digest, body: ManifestBody): Promise<Manifest> {
+  /** Fetched without a claim for its digest, which was not known: nobody else need fetch it. */
+  async #tell(origin: RepositoryName, { digest, bytes }: Manifest): Promise<void> {
+    const { swarm } = this.#options;
+    if (swarm === undefined) return;
+    const small = bytes.length <= INLINE_BYTES ? { bytes } : {};
+    swarm.claims.held(swarm.blobKey(digest), await swarm.sourceOf(origin), { sizeBytes: bytes.length, ...small });
+  }
+
+  async #accept(
+    origin: RepositoryName,
+    digest: Digest,
+    body: Pick<ManifestBody, 'bytes' | 'contentType'>,
+    source: SourceLabel,
+  ): Promise<Manifest> {
     const info = readManifest(body.bytes);
     const mediaType = info?.mediaType ?? bareMediaType(body.contentType ?? 'application/octet-stream');
     this.#cache.set(digest, { mediaType, bytes: body.bytes, info });
@@ -153,7 +202,7 @@ export class Manifests {
       },
       'manifest fetched',
     );
-    return { digest, mediaType, bytes: body.bytes, source: 'upstream' };
+    return { digest, mediaType, bytes: body.bytes, source };
   }
 
   /** Best effort: a manifest that cannot be kept is served all the same. */
@@ -228,6 +277,19 @@ export class Manifests {
       await blob.close();
     }
   }
+}
+
+/** @throws UPSTREAM_NONSENSE for more than a manifest may have. */
+async function collect({ body }: BlobBody): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of body) {
+    sizeBytes += chunk.length;
+    if (sizeBytes > MAX_MANIFEST_BYTES) throw new WindlassError('UPSTREAM_NONSENSE', 'too large for a manifest');
+    // A source may use the chunk's memory again.
+    chunks.push(chunk.slice());
+  }
+  return Buffer.concat(chunks);
 }
 
 function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm): Digest {

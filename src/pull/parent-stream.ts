@@ -252,7 +252,8 @@ export class ParentStream {
       return { type: 'left', why: 'missing', lied: this.#role === 'holder', error };
     }
     if (hasCode(error, 'PEER_SILENT')) return this.#left('silent', error);
-    if (hasCode(error, 'PEER_BUSY')) return this.#left('full', error);
+    const { cause } = error;
+    if (hasCode(error, 'PEER_BUSY') || hasCode(cause, 'PEER_BUSY')) return this.#left('full', error);
     if (hasCode(error, 'PEER_FAILED')) return this.#left('failed', error);
     return this.#left('broken', error);
   }

@@ -27,7 +27,8 @@ interface Remembered {
 export class PieceProofs {
   readonly #roster: Pick<Roster, 'self' | 'get'>;
   readonly #key: PieceKey;
-  readonly #running = new Map<Digest, Map<number, Remembered>>();
+  /** A manifest may be asked for as a blob meanwhile: then there are two. */
+  readonly #running = new Map<Digest, { readonly pieces: Map<number, Remembered>; ingests: number }>();
   readonly #finished = new LRUCache<Digest, Map<number, Remembered>>({
     maxSize: MAX_FINISHED_PIECES,
     sizeCalculation: (pieces) => pieces.size + 1,
@@ -41,14 +42,19 @@ export class PieceProofs {
   /** An ingest begins: what is remembered of the digest is of bytes that are gone. */
   begin(digest: Digest): void {
     this.#finished.delete(digest);
-    this.#running.set(digest, new Map());
+    const running = this.#running.get(digest);
+    if (running === undefined) this.#running.set(digest, { pieces: new Map(), ingests: 1 });
+    else running.ingests += 1;
   }
 
   /** The ingest ended; its proofs are worth keeping where its bytes were right. */
   end(digest: Digest, verified: boolean): void {
-    const pieces = this.#running.get(digest);
+    const running = this.#running.get(digest);
+    if (running === undefined) return;
+    running.ingests -= 1;
+    if (running.ingests > 0) return;
     this.#running.delete(digest);
-    if (verified && pieces !== undefined) this.#finished.set(digest, pieces);
+    if (verified) this.#finished.set(digest, running.pieces);
   }
 
   forget(digest: Digest): void {
@@ -66,7 +72,7 @@ export class PieceProofs {
    * @param whole false if the first bytes of the piece were here before, from elsewhere.
    */
   remember(digest: Digest, index: number, proof: PieceProof, whole: boolean): void {
-    this.#running.get(digest)?.set(index, { proof, checked: whole });
+    this.#running.get(digest)?.pieces.set(index, { proof, checked: whole });
   }
 
   /**
@@ -96,13 +102,13 @@ export class PieceProofs {
   }
 
   #pieces(digest: Digest): Map<number, Remembered> | undefined {
-    return this.#running.get(digest) ?? this.#finished.get(digest);
+    return this.#running.get(digest)?.pieces ?? this.#finished.get(digest);
   }
 
   #set(digest: Digest, index: number, remembered: Remembered): void {
     const running = this.#running.get(digest);
     if (running !== undefined) {
-      running.set(index, remembered);
+      running.pieces.set(index, remembered);
       return;
     }
     const pieces = this.#finished.get(digest) ?? new Map<number, Remembered>();

@@ -10,6 +10,8 @@ import { clock } from './clock.ts';
 import { Flights } from './flights.ts';
 import type { Manifests } from './manifests.ts';
 import { Origins } from './origins.ts';
+import type { Swarm } from './swarm.ts';
+import { type CheckedTag, TagClaims, type UncheckedTag } from './tag-claims.ts';
 
 /** Where an older answer is at hand, upstream gets this long: a client's patience is needed for the pull itself. */
 const CHECK_WITH_FALLBACK_MS = 8_000;
@@ -32,6 +34,8 @@ export interface TagsOptions {
   readonly registries: Registries;
   readonly maxAgeMs: number;
   readonly staleWhenDown: boolean;
+  /** One check a cluster, not one a node. */
+  readonly swarm?: Swarm;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -58,8 +62,11 @@ export class Tags {
   /** By a clock that is never set: when this process checked what is in the tag store. */
   readonly #checkedAtMs = new LRUCache<string, number>({ max: 10_000 });
 
+  readonly #claims: TagClaims | undefined;
+
   constructor(options: TagsOptions) {
     this.#options = options;
+    this.#claims = options.swarm && new TagClaims(options.swarm, options);
     this.#down = new LRUCache({ max: 10_000, ttl: Math.max(1, options.maxAgeMs), perf: clock });
   }
 
@@ -88,33 +95,42 @@ export class Tags {
     if (known !== undefined && this.#isFresh(key, known)) {
       return { record: known, source: 'store', result: 'fresh' };
     }
-    const fallback = staleWhenDown ? known : undefined;
+    const own = staleWhenDown ? known : undefined;
     const failed = this.#down.get(key);
     if (failed !== undefined) {
-      if (fallback === undefined) throw failed;
-      return { record: fallback, source: 'store', result: 'stale' };
+      if (own === undefined) throw failed;
+      return { record: own, source: 'store', result: 'stale' };
     }
-    try {
-      const record = await this.#check(origin, tag, fallback !== undefined, signal);
-      await this.#remember(origin, tag, key, record);
-      return { record, source: 'upstream', result: 'checked' };
-    } catch (error) {
-      if (hasCode(error, 'NOT_FOUND')) await this.#remember(origin, tag, key, undefined);
-      if (!isDown(error)) throw error;
-      const ttl = fallback === undefined ? Math.min(maxAgeMs, FAILURE_WITHOUT_FALLBACK_MS) : maxAgeMs;
-      if (ttl > 0) this.#down.set(key, error, { ttl });
-      if (fallback === undefined) throw error;
-      logger.warn(
-        { tag: key, digest: fallback.digest, ageMs: Date.now() - fallback.checkedAtMs, err: error },
-        'upstream cannot be asked: serving the tag as last known',
-      );
-      return { record: fallback, source: 'store', result: 'stale' };
+    const checked = await this.#check(origin, tag, own !== undefined, signal);
+    if ('record' in checked) {
+      await this.#remember(origin, tag, key, checked.record, checked.ageMs);
+      return { record: checked.record, source: checked.source, result: 'checked' };
     }
+    const { error } = checked;
+    if (hasCode(error, 'NOT_FOUND')) await this.#remember(origin, tag, key, undefined, 0);
+    if (!isDown(error)) throw error;
+    const stale = staleWhenDown ? checked.stale : undefined;
+    const fallback = (stale?.checkedAtMs ?? 0) > (own?.checkedAtMs ?? 0) ? stale : own;
+    // What others knew is ours for as long as upstream is down.
+    if (fallback !== undefined && fallback !== own) await this.#keepStale(origin, tag, fallback);
+    const ttl = fallback === undefined ? Math.min(maxAgeMs, FAILURE_WITHOUT_FALLBACK_MS) : maxAgeMs;
+    if (ttl > 0) this.#down.set(key, error, { ttl });
+    if (fallback === undefined) throw error;
+    logger.warn(
+      { tag: key, digest: fallback.digest, ageMs: Date.now() - fallback.checkedAtMs, err: error },
+      'upstream cannot be asked: serving the tag as last known',
+    );
+    return { record: fallback, source: fallback === own ? 'store' : 'peer', result: 'stale' };
   }
 
   /** Asks upstream, within a shorter bound if there is something to fall back on. */
-  async #check(origin: RepositoryName, tag: string, bounded: boolean, signal: AbortSignal): Promise<TagRecord> {
-    if (!bounded) return this.#ask(origin, tag, signal);
+  async #check(
+    origin: RepositoryName,
+    tag: string,
+    bounded: boolean,
+    signal: AbortSignal,
+  ): Promise<CheckedTag | UncheckedTag> {
+    if (!bounded) return this.#askOnce(origin, tag, signal);
     const bound = new AbortController();
     const timer = setTimeout(() => {
       bound.abort(
@@ -122,10 +138,32 @@ export class Tags {
       );
     }, CHECK_WITH_FALLBACK_MS);
     try {
-      return await this.#ask(origin, tag, AbortSignal.any([signal, bound.signal]));
+      return await this.#askOnce(origin, tag, AbortSignal.any([signal, bound.signal]));
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Once a cluster, where there is one. */
+  async #askOnce(origin: RepositoryName, tag: string, signal: AbortSignal): Promise<CheckedTag | UncheckedTag> {
+    try {
+      const ask = () => this.#ask(origin, tag, signal);
+      if (this.#claims !== undefined) return await this.#claims.check(origin, tag, signal, ask);
+      return { record: await ask(), ageMs: 0, source: 'upstream' };
+    } catch (error) {
+      if (!(error instanceof WindlassError)) throw error;
+      return { error, stale: undefined };
+    }
+  }
+
+  /** @returns what was known. */
+  async purge(origin: RepositoryName, tag: string): Promise<TagRecord | undefined> {
+    const key = `${Origins.keyOf(origin)}:${tag}`;
+    const known = await this.#options.tags.get(origin, tag);
+    this.#checkedAtMs.delete(key);
+    this.#down.delete(key);
+    await this.#options.tags.delete(origin, tag);
+    return known;
   }
 
   #isFresh(key: string, known: TagRecord): boolean {
@@ -138,7 +176,13 @@ export class Tags {
   }
 
   /** Best effort: a record that cannot be written is looked up again. */
-  async #remember(origin: RepositoryName, tag: string, key: string, record: TagRecord | undefined): Promise<void> {
+  async #remember(
+    origin: RepositoryName,
+    tag: string,
+    key: string,
+    record: TagRecord | undefined,
+    ageMs: number,
+  ): Promise<void> {
     const { tags, logger } = this.#options;
     this.#checkedAtMs.delete(key);
     try {
@@ -147,9 +191,17 @@ export class Tags {
         return;
       }
       await tags.set(origin, tag, record);
-      this.#checkedAtMs.set(key, performance.now());
+      this.#checkedAtMs.set(key, performance.now() - ageMs);
     } catch (error) {
       logger.error({ tag: key, err: error }, 'tag could not be remembered');
+    }
+  }
+
+  async #keepStale(origin: RepositoryName, tag: string, record: TagRecord): Promise<void> {
+    try {
+      await this.#options.tags.set(origin, tag, record);
+    } catch (error) {
+      this.#options.logger.error({ tag, err: error }, 'tag could not be remembered');
     }
   }
 

@@ -91,6 +91,7 @@ describe('checks', () => {
       },
       set: store.set.bind(store),
       delete: store.delete.bind(store),
+      list: store.list.bind(store),
     };
     const { resolve, upstream } = await setUp({ tags: slow });
     gates.push(() => {});
@@ -157,6 +158,7 @@ describe('checks', () => {
       delete: async () => {
         throw new Error('EROFS');
       },
+      list: async () => [],
     };
     const { resolve, upstream } = await setUp({ tags: broken });
     expect((await resolve()).record.digest).toBe(DIGEST);
