@@ -4,8 +4,8 @@ import { Metrics } from '../../src/metrics/metrics.ts';
 import { ClusterSecrets } from '../../src/routing/cluster-secret.ts';
 import { type Control, type ControlOptions, createControl } from '../../src/routing/control/control.ts';
 import { type Identity, loadIdentity } from '../../src/routing/identity.ts';
-import { type PeerId, type SignedMember, WIRE_VERSION } from '../../src/routing/member.ts';
-import { signMember } from '../../src/routing/member-entry.ts';
+import { type Member, type PeerId, type SignedMember, WIRE_VERSION } from '../../src/routing/member.ts';
+import { readMember, signMember } from '../../src/routing/member-entry.ts';
 import type { Scratch } from './scratch.ts';
 
 export const SECRET = 'the secret of this cluster';
@@ -92,4 +92,34 @@ export async function startControl(scratch: Scratch, options: ControlNodeOptions
       return values.find(({ labels }) => labels.plane === 'p2p' && labels.reason === reason)?.value ?? 0;
     },
   };
+}
+
+/** Many at once, given the addresses of the first ones; they tell each other of members as the roster would. */
+export async function startControls(scratch: Scratch, count: number, seeds: number): Promise<readonly TestControl[]> {
+  const nodes = await Promise.all(Array.from({ length: count }, () => startControl(scratch)));
+  const known = new Map(nodes.map(({ identity }) => [identity.peerId, new Map<PeerId, Member>()]));
+  for (const { control, identity } of nodes) {
+    control.onHello((signed, from) => {
+      const entry = readMember(signed);
+      const [mine, theirs] = [known.get(identity.peerId), known.get(from)];
+      if (entry === undefined || mine === undefined) return;
+      for (const member of [entry.member, ...(theirs?.values() ?? [])]) mine.set(member.peerId, member);
+      control.setMembers(mine.values());
+    });
+  }
+  for (const { control } of nodes) control.setSeeds(nodes.slice(0, seeds).map(({ address }) => address));
+  return nodes;
+}
+
+/** Can each be reached from each, over connections of peers? */
+export function isOneGraph(nodes: readonly TestControl[]): boolean {
+  const byPeer = new Map(nodes.map((node) => [node.identity.peerId, node]));
+  const reached = new Set<PeerId>();
+  const open = nodes.slice(0, 1).map(({ identity }) => identity.peerId);
+  for (let peer = open.pop(); peer !== undefined; peer = open.pop()) {
+    if (reached.has(peer)) continue;
+    reached.add(peer);
+    open.push(...(byPeer.get(peer)?.control.peers ?? []));
+  }
+  return nodes.every(({ identity }) => reached.has(identity.peerId));
 }

@@ -51,7 +51,7 @@ export class DialLoop {
     this.#options = options;
     this.#random = options.random ?? Math.random;
     this.#candidates = new Candidates({ random: this.#random });
-    this.#visitAtMs = options.timers.now() + VISIT_MS * this.#random();
+    this.#visitAtMs = options.timers.now() + VISIT_MS * (0.5 + this.#random());
   }
 
   /** @param addresses multiaddresses, of whomever. */

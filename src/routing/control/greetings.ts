@@ -12,6 +12,7 @@ export type HelloListener = (entry: SignedMember, from: PeerId) => void;
 
 /** From the opening of an incoming connection to its hello. */
 const HELLO_WITHIN_MS = 10_000;
+const LAST_WORDS_MS = 1_000;
 /** A connection that was closed sooner was not wanted by the other side. */
 const EARLY_MS = 10_000;
 
@@ -122,8 +123,14 @@ export class Greetings {
 
   #refuse(connection: Connection, reason: 'version' | 'nonsense', why: string): void {
     const peer = connection.remotePeer.toString();
-    this.#options.refusals.count(reason, { address: connection.remoteAddr.toString(), peer, why });
-    connection.close().catch((error: Error) => connection.abort(error));
+    const { refusals, timers } = this.#options;
+    refusals.count(reason, { address: connection.remoteAddr.toString(), peer, why });
+    const close = () => {
+      if (connection.status === 'open') connection.close().catch((error: Error) => connection.abort(error));
+    };
+    // Closing takes what was not sent yet with it, and who dialled is to read our entry, and to close.
+    if (connection.direction === 'inbound') timers.after(LAST_WORDS_MS, close);
+    else close();
   }
 
   #closed(connection: Connection): void {

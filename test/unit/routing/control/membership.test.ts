@@ -126,7 +126,7 @@ test('who connects and says nothing is cut off', { timeout: 20_000 }, async () =
   const socket = connect(Number(member.address.split(':')[1]), '127.0.0.1');
   socket.on('error', () => {});
   socket.resume();
-  await once(socket, 'close');
+  await new Promise((resolve) => socket.once('close', resolve));
   await eventually(async () => (await member.refused('stranger')) === 1);
 });
 

@@ -1,0 +1,53 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { isOneGraph, startControls } from '../support/control-cluster.ts';
+import { eventually } from '../support/eventually.ts';
+import { Scratch } from '../support/scratch.ts';
+
+let scratch: Scratch;
+beforeEach(async () => {
+  scratch = await Scratch.create();
+});
+afterEach(() => scratch.dispose());
+
+test.each([
+  [15, 2],
+  [45, 2],
+])(
+  '%d agents that start at once, given %d addresses, become one graph of few connections',
+  { timeout: 120_000 },
+  async (count, seeds) => {
+    const nodes = await startControls(scratch, count, seeds);
+    let most = 0;
+    const watch = () => {
+      most = Math.max(most, ...nodes.map(({ control }) => control.connections));
+      return isOneGraph(nodes) && nodes.every(({ control }) => control.peers.length >= 10);
+    };
+    await eventually(watch, { timeoutMs: 90_000, what: () => nodes.map(({ control }) => control.peers.length).join() });
+    expect(most).toBeLessThanOrEqual(30);
+
+    // News reaches all.
+    const [first] = nodes;
+    const others = nodes.slice(1);
+    const heard = others.map(({ control }) => {
+      const texts: string[] = [];
+      control.news.subscribe((bytes) => texts.push(Buffer.from(bytes).toString()));
+      return texts;
+    });
+    await eventually(
+      () => {
+        first?.control.news.publish(Buffer.from('hauled'));
+        return heard.every((texts) => texts.length > 0);
+      },
+      { everyMs: 500 },
+    );
+
+    // One that goes is noticed by all that were connected to it, and the rest stay one graph.
+    const gone = nodes.at(-1);
+    if (gone === undefined) throw new Error('no nodes');
+    const rest = nodes.slice(0, -1);
+    await gone.control.stop();
+    await eventually(() => rest.every(({ control }) => !control.peers.includes(gone.identity.peerId)));
+    expect(isOneGraph(rest)).toBe(true);
+    expect(rest.some(({ disconnects }) => disconnects.includes(gone.identity.peerId))).toBe(true);
+  },
+);
