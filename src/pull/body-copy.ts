@@ -3,6 +3,11 @@ import type { BlobWriter } from '../store/blob-store.ts';
 import type { BlobBody } from '../upstream/registry-client.ts';
 
 /**
+ * What may wait in memory for the write before it: past this, the source is read no further.
+ * What waits through two collections grows old, and V8 frees what is old late: with 4 MiB, 30 to 60 MiB lay about.
+ */
+const MAX_PENDING_BYTES = 1024 * 1024;
+/**
  * Writes begin at least this far apart, unless that many bytes wait: a link brings bytes by the packet, and a write,
  * a hash and a read by every reader for each of them took more than a core at 200 Mbit/s (test/bench/README.md).
  */
@@ -12,9 +17,6 @@ const WRITE_BYTES = 512 * 1024;
 /**
  * Appends a source's bytes to a writer. The first bytes wait for nothing; then what arrives within a few
  * milliseconds, or while a write is under way, is written together.
- *
- * Chunks are copied at once, into two buffers in turn: one is filled while the other is written. Chunks that waited
- * for their write grew old, and V8 frees what is old late: 30 to 60 MiB of them lay about (test/bench/README.md).
  *
  * @param body begins at or before `writer.written`; what is there already is skipped.
  * @param sizeBytes where the blob must end, if known.
@@ -29,10 +31,8 @@ export async function copyBody(
 ): Promise<void> {
   let skip = writer.written - body.offset;
   let position = writer.written;
-  const capacity = Math.max(1, Math.min(WRITE_BYTES, (sizeBytes ?? WRITE_BYTES) - position));
-  let filling: Buffer = Buffer.allocUnsafeSlow(capacity);
-  let spare: Buffer | undefined;
-  let filled = 0;
+  let pending: Uint8Array[] = [];
+  let pendingBytes = 0;
   let flushing: Promise<void> | undefined;
   let flushTimer: NodeJS.Timeout | undefined;
   let nextFlushMs = 0;
@@ -41,19 +41,17 @@ export async function copyBody(
   /** One batch, then the next when it is due. */
   const write = async () => {
     nextFlushMs = performance.now() + WRITE_INTERVAL_MS;
-    const written = filling;
-    const batch = written.subarray(0, filled);
-    filling = spare ?? Buffer.allocUnsafeSlow(capacity);
-    filled = 0;
+    const batch = pending;
+    pending = [];
+    pendingBytes = 0;
     try {
-      await writer.write([batch]);
-      spare = written;
+      await writer.write(batch);
       await onWritten();
     } catch (error) {
       failure = { error };
     }
     flushing = undefined;
-    if (filled > 0 && failure === undefined) schedule();
+    if (pending.length > 0 && failure === undefined) schedule();
   };
   const flush = (): Promise<void> => {
     clearTimeout(flushTimer);
@@ -63,7 +61,7 @@ export async function copyBody(
   };
   const schedule = () => {
     const waitMs = nextFlushMs - performance.now();
-    if (waitMs <= 0 || filled === capacity) void flush();
+    if (waitMs <= 0 || pendingBytes >= WRITE_BYTES) void flush();
     else flushTimer ??= setTimeout(flush, waitMs);
   };
 
@@ -81,18 +79,14 @@ export async function copyBody(
       if (sizeBytes !== undefined && position > sizeBytes) {
         throw new WindlassError('DIGEST_MISMATCH', `more than the ${sizeBytes} bytes that its manifest names`);
       }
-      while (chunk.length > 0 && failure === undefined) {
-        if (filled === capacity) await flush();
-        const part = chunk.subarray(0, capacity - filled);
-        filling.set(part, filled);
-        filled += part.length;
-        chunk = chunk.subarray(part.length);
-        if (flushing === undefined) schedule();
-      }
+      pending.push(chunk);
+      pendingBytes += chunk.length;
+      if (flushing === undefined) schedule();
+      else if (pendingBytes >= MAX_PENDING_BYTES) await flushing;
     }
   } finally {
     // A write that ends may have begun the next.
-    while (flushing !== undefined || (filled > 0 && failure === undefined)) await flush();
+    while (flushing !== undefined || (pending.length > 0 && failure === undefined)) await flush();
     clearTimeout(flushTimer);
   }
   // TypeScript does not see that `flush` assigns it.
