@@ -4,9 +4,8 @@ import type { BlobReader } from '../pull/blob-reader.ts';
 import { BufferPool } from './buffer-pool.ts';
 
 const BUFFER_BYTES = 256 * 1024;
-const MAX_FREE_BUFFERS = 64;
-/** 64 MiB of them: more than a hundred clients at full speed. */
-const MAX_BUFFERS = 256;
+/** 16 MiB, all of them kept: V8 frees what is old late, and 50 MiB of dropped buffers lay about. */
+const MAX_BUFFERS = 64;
 const SMALL_BUFFER_BYTES = 32 * 1024;
 /** A client that never closes its side after our FIN. */
 const HALF_CLOSED_MS = 5_000;
@@ -26,13 +25,12 @@ export interface SendOptions {
   readonly onBytes: (count: number) => void;
 }
 
-/** Copies from blobs, held or arriving, to clients, with bounded memory: two buffers a client. */
+/** Copies from blobs, held or arriving, to clients, with bounded memory: two buffers a client, one where there are many. */
 export class BodySender {
   readonly #pool = new BufferPool({
     bufferBytes: BUFFER_BYTES,
     smallBytes: SMALL_BUFFER_BYTES,
     max: MAX_BUFFERS,
-    maxFree: MAX_FREE_BUFFERS,
   });
   readonly #writeTimeoutMs: number;
 
@@ -55,6 +53,8 @@ export class BodySender {
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       while ((end === undefined || position < end) && (await reader.wait(position, signal))) {
+        // Gives its own buffer back first. It waits for its own client only, never for another's.
+        if (this.#pool.crowded) await writing;
         const buffer = this.#pool.take();
         let count: number;
         try {

@@ -7,15 +7,18 @@ export class BufferPool {
   readonly #bufferBytes: number;
   readonly #smallBytes: number;
   readonly #max: number;
-  readonly #maxFree: number;
   #taken = 0;
 
-  /** @param max how many of `bufferBytes` are given out; then `smallBytes`. @param maxFree how many unused ones are kept. */
-  constructor(options: { bufferBytes: number; smallBytes: number; max: number; maxFree: number }) {
+  /** @param max how many of `bufferBytes` are given out; then `smallBytes`. */
+  constructor(options: { bufferBytes: number; smallBytes: number; max: number }) {
     this.#bufferBytes = options.bufferBytes;
     this.#smallBytes = options.smallBytes;
     this.#max = options.max;
-    this.#maxFree = options.maxFree;
+  }
+
+  /** Half of them are taken: whoever has one should give it back before it takes another. */
+  get crowded(): boolean {
+    return this.#taken * 2 >= this.#max;
   }
 
   take(): Buffer {
@@ -28,6 +31,6 @@ export class BufferPool {
   give(buffer: Buffer): void {
     if (buffer.length !== this.#bufferBytes) return;
     this.#taken -= 1;
-    if (this.#free.length < this.#maxFree) this.#free.push(buffer);
+    this.#free.push(buffer);
   }
 }
