@@ -82,7 +82,11 @@ export const reportSchema = z.object({
   upstreamStatus: z.number().int().optional(),
   retryAfterMs: durationMs.optional(),
 });
-export const reportsSchema = z.object({ type: z.literal('reports'), reports: z.array(reportSchema).max(1000) });
+export const reportsSchema = z.object({
+  type: z.literal('reports'),
+  reports: z.array(reportSchema).max(1000),
+  onBehalfOf: peerId.optional(),
+});
 
 /** From a keeper to its deputies, without waiting: what they need to go on if it dies. Also answers `recall`. */
 export const copySchema = z.object({
@@ -117,12 +121,15 @@ export const copySchema = z.object({
 export const copiesSchema = z.object({ type: z.literal('copies'), copies: z.array(copySchema).max(1000) });
 /** A keeper whose view has just changed asks its deputies what they know of a key. Answered with a copy or null. */
 export const recallSchema = z.object({ type: z.literal('recall'), key });
+/** From a keeper to a writer: another one writes by now. Answered when it knows. */
+export const revokeSchema = z.object({ type: z.literal('revoke'), key, grant: z.string().max(200) });
 
 export const claimsRequestSchema = z.discriminatedUnion('type', [
   claimSchema,
   reportsSchema,
   copiesSchema,
   recallSchema,
+  revokeSchema,
 ]);
 
 export const parentSchema = z.object({
@@ -162,6 +169,11 @@ export const reportAnswersSchema = z.object({
   /** In the order of the reports. lost: another one writes by now; become a reader. */
   answers: z.array(z.enum(['ok', 'lost'])).max(1000),
 });
+
+export const recallAnswerSchema = copySchema.nullable();
+export const revokeAnswerSchema = z.object({ revoked: z.literal(true) });
+/** Of copies nothing is answered that anybody reads. */
+export const unknownAnswerSchema = z.unknown();
 
 export type FailedPeer = z.output<typeof failedPeerSchema>;
 export type Claim = z.output<typeof claimSchema>;

@@ -1,0 +1,307 @@
+import { LRUCache } from 'lru-cache';
+import type { Logger } from 'pino';
+import { ERROR_TABLE, type ErrorCode, hasCode, WindlassError } from '../../errors.ts';
+import type { Metrics } from '../../metrics/metrics.ts';
+import type { Roster } from '../../routing/roster.ts';
+import type { Timers } from '../../routing/timers.ts';
+import type { Claimed, ClaimRequest, Claims, Lease } from './claims.ts';
+import { HeldLease } from './held-lease.ts';
+import { isWhatKeySays } from './inline-bytes.ts';
+import type { Keeper } from './keeper.ts';
+import type { KeeperCalls } from './keeper-calls.ts';
+import { isKeeper } from './keepers-of.ts';
+import { type Claim, type ClaimAnswer, claimAnswerSchema, RENEW_MS, type Report } from './messages.ts';
+import { Outbox } from './outbox.ts';
+import type { Rates } from './rates.ts';
+
+/** An answer may be held back so long at the keeper. */
+const HELD_MS = 2_000;
+/** Of asking around, the held time included; then this agent grants itself the right. */
+const ASKING_MS = 8_000;
+/** `wait` is believed so long: a keeper that always says so is not to be waited for until the client gives up. */
+const WAITING_MS = 300_000;
+const LEAST_PAUSE_MS = 20;
+
+export interface ClaimerOptions {
+  readonly roster: Roster;
+  readonly calls: KeeperCalls;
+  readonly keeper: Keeper;
+  readonly timers: Timers;
+  readonly rates: Rates;
+  /** Bytes a second that this agent can send, where it is known (`peer.uploadRate`, or the most ever seen). */
+  readonly uplink: () => number | undefined;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/**
+ * One agent in its role of claimer: asks keepers, keeps its leases alive, tells what became of what it claimed.
+ *
+ * ```
+ *   claim ─▶ lease held already? ─▶ write
+ *     │
+ *     ▼            no answer                no answer              no answer
+ *   keeper ──────────────────▶ deputy 1 ──────────────▶ deputy 2 ──────────────▶ this agent's own keeper
+ *     │ (a function call,         │ (asks the keeper before it grants)              │ grants: "self"
+ *     │  where it is this agent)  │                                                 │
+ *     └──────────┬────────────────┴─────────────────────────────────────────────────┘
+ *                ├─ wait ─▶ asked again, for as long as a keeper says that somebody writes
+ *                └─ write, read, bytes, failed ─▶ Claimed
+ * ```
+ */
+export class Claimer implements Claims {
+  readonly #options: ClaimerOptions;
+  readonly #outbox: Outbox;
+  readonly #leases = new Map<string, HeldLease>();
+  /** Grants that were revoked before we heard of them. */
+  readonly #revoked = new LRUCache<string, true>({ max: 1_000 });
+  #cancelTick: (() => void) | undefined;
+  #stopped = false;
+
+  constructor(options: ClaimerOptions) {
+    this.#options = options;
+    this.#outbox = new Outbox(options);
+  }
+
+  async claim(request: ClaimRequest, signal: AbortSignal): Promise<Claimed> {
+    const { timers, metrics } = this.#options;
+    const startMs = timers.now();
+    let heldMs = request.inline ? HELD_MS : 0;
+    for (;;) {
+      signal.throwIfAborted();
+      const held = this.#leases.get(request.key);
+      if (held !== undefined && !held.isOver) return { kind: 'write', lease: held };
+      const said = this.#outbox.said(request.key);
+      if (said !== undefined) await said;
+      const patient = timers.now() - startMs < WAITING_MS;
+      const askedMs = timers.now();
+      const { answer, by } = await this.#ask(this.#claimOf(request, heldMs), patient, signal);
+      if (answer.kind !== 'wait') {
+        const claimed = this.#claimed(request, answer);
+        if (claimed !== undefined) {
+          metrics.claims.inc({ answer: by === 'self' && claimed.kind === 'write' ? 'self' : claimed.kind });
+          return claimed;
+        }
+      }
+      // The answer came at once, though it could have been held: no need to be asked by a thousand at that pace.
+      const pauseMs = answer.kind === 'wait' ? answer.waitMs : 0;
+      const quick = timers.now() - askedMs < LEAST_PAUSE_MS;
+      await this.#pause(Math.min(HELD_MS, Math.max(pauseMs, quick ? LEAST_PAUSE_MS : 0)), signal);
+      heldMs = HELD_MS;
+    }
+  }
+
+  held(
+    key: string,
+    source: string,
+    held: { readonly sizeBytes?: number; readonly bytes?: Uint8Array; readonly ageMs?: number },
+  ): void {
+    const ending = {
+      state: 'held' as const,
+      ...(held.sizeBytes === undefined ? {} : { sizeBytes: held.sizeBytes }),
+      ...(held.bytes === undefined ? {} : { bytes: Buffer.from(held.bytes).toString('base64') }),
+      ...(held.ageMs === undefined ? {} : { ageMs: Math.max(0, held.ageMs) }),
+    };
+    const lease = this.#leases.get(key);
+    if (lease !== undefined && !lease.isOver) {
+      lease.end(ending);
+      return;
+    }
+    const report = { key, incarnation: this.#options.roster.self.incarnation, source, ...ending };
+    if (held.bytes === undefined) this.#later(report);
+    else this.#outbox.send(report);
+  }
+
+  left(key: string, source: string): void {
+    const lease = this.#leases.get(key);
+    if (lease !== undefined && !lease.isOver) lease.left();
+    else this.#later({ key, incarnation: this.#options.roster.self.incarnation, source, state: 'left' });
+  }
+
+  /** The keeper says that another one writes by now. @returns true: it is known here. */
+  revoke(key: string, grant: string): boolean {
+    this.#revoked.set(grant, true);
+    const lease = this.#leases.get(key);
+    if (lease?.grant === grant) this.#lose(lease);
+    return true;
+  }
+
+  /** Leases that run, for status. */
+  get leases(): number {
+    return this.#leases.size;
+  }
+
+  /** Ends all leases, and tells the keepers. Resolves when they know, or cannot be reached. */
+  async stop(): Promise<void> {
+    for (const lease of [...this.#leases.values()]) lease.left();
+    const said = [...this.#leases.keys()].map((key) => this.#outbox.said(key));
+    await Promise.all([...said, this.#outbox.flush([])]);
+    this.#stopped = true;
+    this.#cancelTick?.();
+    this.#outbox.stop();
+  }
+
+  #claimOf(request: ClaimRequest, waitMs: number): Claim {
+    const { roster, rates, uplink } = this.#options;
+    const registryRate = rates.registry(request.registry);
+    const rate = uplink() ?? rates.uplink;
+    return {
+      type: 'claim',
+      key: request.key,
+      incarnation: roster.self.incarnation,
+      source: request.source,
+      ...(request.sizeBytes === undefined ? {} : { sizeBytes: request.sizeBytes }),
+      prefix: request.prefix,
+      failed: request.failed.slice(-64),
+      inline: request.inline,
+      waitMs,
+      ...(request.maxAgeMs === undefined ? {} : { maxAgeMs: request.maxAgeMs }),
+      zone: roster.self.zone,
+      ...(rate !== undefined && rate > 0 ? { uplink: rate } : {}),
+      ...(registryRate !== undefined && registryRate > 0 ? { registryRate } : {}),
+    };
+  }
+
+  /** The keeper; the deputies; oneself. */
+  async #ask(
+    claim: Claim,
+    patient: boolean,
+    signal: AbortSignal,
+  ): Promise<{ readonly answer: ClaimAnswer; readonly by: 'keeper' | 'self' }> {
+    const { roster, calls, keeper, timers } = this.#options;
+    const { peerId } = roster.self;
+    if (patient && isKeeper(roster, claim.key, peerId)) {
+      return { answer: await keeper.claim(peerId, claim, signal), by: 'keeper' };
+    }
+    const untilMs = timers.now() + ASKING_MS;
+    let waitMs = claim.waitMs;
+    for (const member of patient ? roster.keepers(claim.key) : []) {
+      if (member.peerId === peerId) break; // The nearer ones are gone: it falls to us.
+      if (calls.isLeftOut(member.peerId)) continue;
+      const leftMs = untilMs - timers.now();
+      if (leftMs <= calls.boundMs) break;
+      waitMs = Math.min(waitMs, leftMs - calls.boundMs);
+      try {
+        const asked = { ...claim, waitMs };
+        const answer = await calls.ask(member, asked, claimAnswerSchema, { signal, heldMs: waitMs });
+        if (this.#makesSense(claim.key, answer)) return { answer, by: 'keeper' };
+        calls.blame(member.peerId, `${member.nodeName} answers a claim with what cannot be`);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!hasCode(error, 'PEER_GONE', 'PEER_SILENT', 'PEER_DENIED', 'PEER_BUSY', 'PEER_NONSENSE')) throw error;
+        this.#options.logger.debug({ key: claim.key, keeper: member.peerId, err: error }, 'keeper did not answer');
+      }
+      // Time was lost already: whoever is asked next answers at once.
+      waitMs = 0;
+    }
+    return { answer: await keeper.claim(peerId, { ...claim, waitMs }, signal), by: 'self' };
+  }
+
+  #makesSense(key: string, answer: ClaimAnswer): boolean {
+    if (answer.kind === 'read') return answer.parents.some(({ peerId }) => peerId !== this.#options.roster.self.peerId);
+    if (answer.kind === 'bytes') return isWhatKeySays(key, Buffer.from(answer.bytes, 'base64'));
+    return true;
+  }
+
+  /** @returns undefined where it is to be asked again. */
+  #claimed(request: ClaimRequest, answer: Exclude<ClaimAnswer, { kind: 'wait' }>): Claimed | undefined {
+    const { roster } = this.#options;
+    switch (answer.kind) {
+      case 'write':
+        if (this.#revoked.has(answer.grant)) return undefined;
+        return { kind: 'write', lease: this.#lease(request, answer.grant) };
+      case 'read': {
+        const parents = answer.parents.filter(({ peerId }) => peerId !== roster.self.peerId);
+        return { kind: 'read', parents, sizeBytes: answer.sizeBytes, replaces: answer.replaces };
+      }
+      case 'bytes':
+        return { kind: 'bytes', bytes: Buffer.from(answer.bytes, 'base64'), ageMs: answer.ageMs };
+      case 'failed': {
+        const { stale, upstreamStatus, retryAfterMs } = answer;
+        const error = new WindlassError(codeOf(answer.code), answer.message, {
+          ...(upstreamStatus === undefined ? {} : { upstreamStatus }),
+          ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+        });
+        return {
+          kind: 'failed',
+          error,
+          stale: stale === undefined ? undefined : { bytes: Buffer.from(stale.bytes, 'base64'), ageMs: stale.ageMs },
+        };
+      }
+    }
+  }
+
+  #lease(request: ClaimRequest, id: string): Lease {
+    const before = this.#leases.get(request.key);
+    if (before !== undefined && !before.isOver) return before;
+    const { key, source, registry, prefix } = request;
+    const lease = new HeldLease({ id, key, source, registry, prefix }, this.#options.timers, (ending) => {
+      this.#drop(lease);
+      const { incarnation } = this.#options.roster.self;
+      this.#outbox.send({ key, incarnation, source, grant: id, ...ending });
+    });
+    this.#leases.set(key, lease);
+    this.#tickLater();
+    return lease;
+  }
+
+  #lose(lease: HeldLease): void {
+    this.#drop(lease);
+    lease.lose();
+  }
+
+  #drop(lease: HeldLease): void {
+    if (this.#leases.get(lease.key) === lease) this.#leases.delete(lease.key);
+  }
+
+  #later(report: Report): void {
+    this.#outbox.add(report);
+    this.#tickLater();
+  }
+
+  /** Each second while there is anything to say. */
+  #tickLater(): void {
+    if (this.#stopped) return;
+    this.#cancelTick ??= this.#options.timers.after(RENEW_MS, () => {
+      this.#cancelTick = undefined;
+      void this.#renew();
+      if (this.#leases.size > 0) this.#tickLater();
+    });
+  }
+
+  async #renew(): Promise<void> {
+    const { roster, rates, timers } = this.#options;
+    const leases = [...this.#leases.values()].filter((lease) => !lease.renewing);
+    const renewals = leases.map((lease) => {
+      lease.renewing = true;
+      const report = lease.renewal(roster.self.incarnation);
+      rates.noteUplink(report.output);
+      rates.noteWriter(lease.registry, lease.grant, report.rate ?? 0, timers.now());
+      return report;
+    });
+    const answers = await this.#outbox.flush(renewals);
+    for (const lease of leases) {
+      lease.renewing = false;
+      if (answers.get(lease.grant) === 'lost') this.#lose(lease);
+    }
+  }
+
+  #pause(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        cancel();
+        reject(signal.reason);
+      };
+      const cancel = this.#options.timers.after(ms, () => {
+        signal.removeEventListener('abort', leave);
+        resolve();
+      });
+      signal.addEventListener('abort', leave, { once: true });
+    });
+  }
+}
+
+/** Another version may have codes that this one has not. */
+function codeOf(code: string): ErrorCode {
+  return code in ERROR_TABLE ? (code as ErrorCode) : 'UPSTREAM_UNAVAILABLE';
+}

@@ -1,0 +1,57 @@
+import { LRUCache } from 'lru-cache';
+import type { PeerId } from '../../routing/member.ts';
+import type { FailedPeer } from './messages.ts';
+
+const MAX_PEERS = 10_000;
+const AVOIDED_MS = 30_000;
+const SLOW_MS = 60_000;
+/** So many different claimers are believed. */
+const ENOUGH = 3;
+/** One complaint is enough to try others first for a moment: who breaks for one is often gone. */
+const DOUBTED_MS = 2_000;
+
+const COUNTED: ReadonlySet<FailedPeer['why']> = new Set(['broken', 'silent', 'wrong']);
+
+/** What claimers say of each other, over all keys: who is better not named as a parent. */
+export class Complaints {
+  /** Of each peer: who complained, and when. At most ENOUGH of them. */
+  readonly #by = new LRUCache<PeerId, Map<PeerId, number>>({ max: MAX_PEERS });
+  readonly #avoidedUntilMs = new LRUCache<PeerId, number>({ max: MAX_PEERS });
+  readonly #slowUntilMs = new LRUCache<PeerId, number>({ max: MAX_PEERS });
+
+  note(about: PeerId, why: FailedPeer['why'], from: PeerId, nowMs: number): void {
+    if (!COUNTED.has(why) || about === from) return;
+    const by = this.#by.get(about) ?? new Map<PeerId, number>();
+    for (const [peerId, atMs] of by) if (nowMs - atMs > AVOIDED_MS) by.delete(peerId);
+    by.set(from, nowMs);
+    this.#by.set(about, by);
+    if (by.size < ENOUGH) return;
+    this.#by.delete(about);
+    this.#avoidedUntilMs.set(about, nowMs + AVOIDED_MS);
+  }
+
+  /** It was too slow for a child: for a minute it gets none. */
+  noteSlow(about: PeerId, nowMs: number): void {
+    this.#slowUntilMs.set(about, nowMs + SLOW_MS);
+  }
+
+  isAvoided(peerId: PeerId, nowMs: number): boolean {
+    return (this.#avoidedUntilMs.get(peerId) ?? 0) > nowMs;
+  }
+
+  isDoubted(peerId: PeerId, nowMs: number): boolean {
+    for (const atMs of this.#by.get(peerId)?.values() ?? []) if (nowMs - atMs <= DOUBTED_MS) return true;
+    return this.isAvoided(peerId, nowMs);
+  }
+
+  /** 0 where it may have children. */
+  slowUntilMs(peerId: PeerId): number {
+    return this.#slowUntilMs.get(peerId) ?? 0;
+  }
+
+  /** It is another process by now. */
+  forgive(peerId: PeerId): void {
+    this.#by.delete(peerId);
+    this.#avoidedUntilMs.delete(peerId);
+  }
+}

@@ -1,0 +1,108 @@
+import type { Entry } from './entry.ts';
+import { newGrant } from './grants.ts';
+import type { KeeperContext } from './keeper-context.ts';
+import { type Copy, INLINE_BYTES, LEASE_MS } from './messages.ts';
+
+const MAX_TREE = 10_000;
+const MAX_HOLDERS = 64;
+
+/** What another keeper of the key needs to go on in our stead. Ages, never times of day. */
+export function copyOf(entry: Entry, context: KeeperContext): Copy {
+  const nowMs = context.timers.now();
+  const { writer } = entry.grants;
+  const inline = context.inline.get(entry.key, nowMs);
+  const tree = [...entry.tree.seats()].slice(0, MAX_TREE);
+  return {
+    key: entry.key,
+    ...(entry.sizeBytes === undefined ? {} : { sizeBytes: entry.sizeBytes }),
+    ...(writer === undefined
+      ? {}
+      : {
+          grant: {
+            id: writer.id,
+            peerId: writer.peerId,
+            incarnation: writer.incarnation,
+            source: writer.source,
+            ageMs: nowMs - writer.renewedAtMs,
+            prefix: writer.prefix,
+          },
+        }),
+    holders: context.index.holders(entry.key).slice(0, MAX_HOLDERS),
+    tree: tree.map(({ peerId, parent }) => ({ peerId, parent: parent?.peerId ?? null })),
+    failures: entry.failures
+      .current(nowMs)
+      .flatMap(({ source, code, message, upstreamStatus, untilMs, standsForAll }) =>
+        standsForAll
+          ? [
+              {
+                source,
+                code,
+                message,
+                leftMs: untilMs - nowMs,
+                ...(upstreamStatus === undefined ? {} : { upstreamStatus }),
+              },
+            ]
+          : [],
+      ),
+    ...(inline === undefined || inline.bytes.length > INLINE_BYTES
+      ? {}
+      : { inline: { bytes: Buffer.from(inline.bytes).toString('base64'), ageMs: inline.ageMs } }),
+  };
+}
+
+/**
+ * Takes over what another keeper of the key says. What is known here at first hand stays: a running grant, seats
+ * that have parents, failures.
+ * @param replace the sender is its keeper now: its grant and tree are the right ones.
+ */
+export function adopt(entry: Entry, context: KeeperContext, copy: Copy, replace: boolean): void {
+  const nowMs = context.timers.now();
+  entry.sizeBytes ??= copy.sizeBytes;
+  if (!entry.isTag) for (const holder of copy.holders) context.index.add(entry.key, holder);
+  for (const { source, leftMs, ...failed } of copy.failures) entry.failures.adopt(source, failed, leftMs, nowMs);
+  if (copy.inline !== undefined) {
+    const bytes = Buffer.from(copy.inline.bytes, 'base64');
+    const kept = context.inline.set(entry.key, bytes, copy.inline.ageMs, nowMs);
+    if (kept && entry.isTag) context.index.setLastKnown(entry.key, { bytes, ageMs: copy.inline.ageMs });
+  }
+  const known = entry.grants.writer;
+  if (replace && known !== undefined && known.id !== copy.grant?.id) entry.end(known, true);
+  if (entry.grants.writer === undefined) adoptGrant(entry, copy, nowMs);
+  if (entry.grants.writer?.id === copy.grant?.id && entry.grants.writer !== undefined) {
+    entry.grants.writer.renewedAtMs = Math.max(entry.grants.writer.renewedAtMs, nowMs - (copy.grant?.ageMs ?? 0));
+  }
+  if (!entry.isTag) adoptTree(entry, context, copy, replace);
+}
+
+function adoptGrant(entry: Entry, { grant }: Copy, nowMs: number): void {
+  if (grant === undefined || grant.ageMs > LEASE_MS || entry.grants.hasEnded(grant.id)) return;
+  const { id, peerId, incarnation, source, prefix } = grant;
+  entry.grants.add(newGrant(id, { peerId, incarnation, source, prefix }, nowMs - grant.ageMs));
+}
+
+function adoptTree(entry: Entry, { roster, index, timers }: KeeperContext, copy: Copy, replace: boolean): void {
+  const { tree } = entry;
+  if (replace) for (const { peerId } of [...tree.seats()]) tree.remove(peerId);
+  const holders = new Set(index.holders(entry.key));
+  const placed = new Set([...tree.seats()].filter((seat) => seat.parent !== undefined || seat.root !== undefined));
+  for (const { peerId } of copy.tree) {
+    const member = roster.get(peerId);
+    if (member === undefined || !roster.isLive(peerId)) continue;
+    const seat = tree.seat(peerId, member.incarnation, member.zone);
+    seat.heardAtMs = timers.now();
+    if (seat.root === undefined && holders.has(peerId)) tree.makeRoot(seat, 'holder');
+  }
+  const writer = entry.grants.writer;
+  if (writer !== undefined) {
+    const seat = tree.seat(writer.peerId, writer.incarnation, roster.get(writer.peerId)?.zone ?? '');
+    seat.heardAtMs = timers.now();
+    tree.makeRoot(seat, 'writer');
+  }
+  for (const { peerId, parent } of copy.tree) {
+    const seat = tree.get(peerId);
+    const above = parent === null ? undefined : tree.get(parent);
+    // A tree from the wire may have cycles; `move` makes none.
+    if (seat === undefined || above === undefined || seat.root !== undefined || placed.has(seat)) continue;
+    tree.move(seat, above);
+  }
+}

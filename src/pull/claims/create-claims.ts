@@ -1,0 +1,58 @@
+import type { Logger } from 'pino';
+import type { Metrics } from '../../metrics/metrics.ts';
+import type { HolderIndex } from '../../routing/holder-index.ts';
+import type { CallHandler, PeerCalls } from '../../routing/peer-calls.ts';
+import type { Roster } from '../../routing/roster.ts';
+import { systemTimers, type Timers } from '../../routing/timers.ts';
+import { Claimer } from './claimer.ts';
+import { ClaimsHandler } from './claims-handler.ts';
+import { Deputies } from './deputies.ts';
+import { Keeper } from './keeper.ts';
+import { KeeperCalls } from './keeper-calls.ts';
+import { Rates } from './rates.ts';
+
+export interface ClaimsOptions {
+  readonly roster: Roster;
+  readonly calls: PeerCalls;
+  readonly index: HolderIndex;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly timers?: Timers;
+  /** Bytes a second that this agent can send, where it is known: `peer.uploadRate`, else the most ever sent. */
+  readonly uplink?: () => number | undefined;
+}
+
+export interface ClaimsParts {
+  /** For pulls of this node. */
+  readonly claimer: Claimer;
+  /** For status, and tests. */
+  readonly keeper: Keeper;
+  readonly rates: Rates;
+  /** The CallHandler for path `claims`. */
+  readonly handleClaims: CallHandler;
+  /** Gives up all leases, and tells the keepers. */
+  stop(): Promise<void>;
+}
+
+/** An agent's claims: its own, and those that it keeps for others. */
+export function createClaims(options: ClaimsOptions): ClaimsParts {
+  const { roster, index, logger, metrics, timers = systemTimers, uplink = () => undefined } = options;
+  const rates = new Rates();
+  const calls = new KeeperCalls({ roster, calls: options.calls, timers, logger, metrics });
+  const revoke = (key: string, grant: string): boolean => claimer.revoke(key, grant);
+  const deputies = new Deputies({ roster, timers, calls, copyOf: (entry) => keeper.copy(entry), revokeHere: revoke });
+  const keeper = new Keeper({ roster, index, timers, rates, links: deputies, logger, metrics });
+  const claimer: Claimer = new Claimer({ roster, calls, keeper, timers, rates, uplink, logger, metrics });
+  const handler = new ClaimsHandler({ roster, calls, keeper, timers, revoke, logger, metrics });
+  return {
+    claimer,
+    keeper,
+    rates,
+    handleClaims: (from, body, signal) => handler.handle(from, body, signal),
+    stop: async () => {
+      await claimer.stop();
+      keeper.stop();
+      deputies.stop();
+    },
+  };
+}

@@ -1,0 +1,218 @@
+import type { PeerId } from '../../routing/member.ts';
+import { LEASE_MS, type Report } from './messages.ts';
+
+/** Ids of grants that ended; a late renewal of one is answered `lost`. Oldest forgotten first. */
+const MAX_ENDED = 32;
+
+/** The right to fetch one key from upstream, as its keeper sees it. Times by the keeper's monotonic clock. */
+export interface Grant {
+  readonly id: string;
+  readonly peerId: PeerId;
+  readonly incarnation: number;
+  readonly source: string;
+  readonly grantedAtMs: number;
+  renewedAtMs: number;
+  /** When the prefix, or the phase, last moved. */
+  progressAtMs: number;
+  phase: 'opening' | 'writing' | 'verifying';
+  prefix: number;
+  /** Bytes a second, as last reported: from the registry, and to all children. */
+  rate: number | undefined;
+  output: number | undefined;
+}
+
+interface Ended {
+  readonly grant: Grant;
+  /** Its holder knows (it ended it itself, was told, or is dead): it writes no more. */
+  settled: boolean;
+}
+
+/**
+ * The grants of one key. At most two nodes write at any time: the writer, and either a rival or one that lost the
+ * right and may not know it yet ("unsettled"; for no longer than its lease).
+ *
+ * ```
+ *            issue                       no progress: issue beside it
+ *   nobody ─────────▶ writer ───────────────────────────────────────▶ writer + rival
+ *     ▲  ▲              │ │                                              │ first of both to progress
+ *     │  │ lease over,  │ │ revoke: broken, silent, slow                 ▼
+ *     │  │ held, failed,│ ▼                                           writer, the other one revoked
+ *     │  └─── left ─────┘ unsettled ── told `lost`, found dead, lease over ──▶ settled
+ *     └──────────────────── (a new one may be issued beside ONE unsettled) ◀──┘
+ *   a renewal of an unknown grant (its keeper died, or a partition healed): adopted; where there is a writer, the
+ *   longer prefix stays, the other one is answered `lost`.
+ * ```
+ */
+export class Grants {
+  #writer: Grant | undefined;
+  #rival: Grant | undefined;
+  readonly #ended = new Map<string, Ended>();
+
+  get writer(): Grant | undefined {
+    return this.#writer;
+  }
+
+  get rival(): Grant | undefined {
+    return this.#rival;
+  }
+
+  /** Of this node, in this life of it. */
+  of(peerId: PeerId, incarnation: number): Grant | undefined {
+    return [this.#writer, this.#rival].find((grant) => grant?.peerId === peerId && grant.incarnation === incarnation);
+  }
+
+  /** Would one more grant make at most two that write? */
+  mayIssue(nowMs: number): boolean {
+    const running = (this.#writer === undefined ? 0 : 1) + (this.#rival === undefined ? 0 : 1);
+    return running + this.#unsettled(nowMs) < 2;
+  }
+
+  /** Would there be at most two if the writer were revoked, and its right passed on at once? */
+  mayPassOn(nowMs: number): boolean {
+    return this.#rival !== undefined || this.#unsettled(nowMs) === 0;
+  }
+
+  /** The writer, or where there is one already, its rival. */
+  add(grant: Grant): void {
+    if (this.#writer === undefined) this.#writer = grant;
+    else this.#rival = grant;
+  }
+
+  /** It is not to write any more; a rival becomes the writer. @param settled its holder knows, or is dead. */
+  end(grant: Grant, settled: boolean): void {
+    if (this.#rival === grant) this.#rival = undefined;
+    if (this.#writer === grant) {
+      this.#writer = this.#rival;
+      this.#rival = undefined;
+    }
+    this.#ended.set(grant.id, { grant, settled });
+    for (const id of this.#ended.keys()) {
+      if (this.#ended.size <= MAX_ENDED) break;
+      this.#ended.delete(id);
+    }
+  }
+
+  /** @returns false where there was nothing to settle. */
+  settle(id: string): boolean {
+    const ended = this.#ended.get(id);
+    if (ended === undefined || ended.settled) return false;
+    ended.settled = true;
+    return true;
+  }
+
+  hasEnded(id: string): boolean {
+    return this.#ended.has(id);
+  }
+
+  /** Everything that the node had in an earlier life: that process is gone. @returns whether anything ended. */
+  voidBefore(peerId: PeerId, incarnation: number): boolean {
+    let any = false;
+    for (const grant of [this.#writer, this.#rival]) {
+      if (grant?.peerId !== peerId || grant.incarnation >= incarnation) continue;
+      this.end(grant, true);
+      any = true;
+    }
+    for (const { grant } of this.#ended.values()) {
+      if (grant.peerId === peerId && grant.incarnation < incarnation) any = this.settle(grant.id) || any;
+    }
+    return any;
+  }
+
+  /** Ends those whose lease is over. @returns them */
+  expire(nowMs: number): Grant[] {
+    const over = [this.#writer, this.#rival].filter((grant) => grant !== undefined && !isFresh(grant, nowMs));
+    // Not settled by this, but over: it no longer counts, and its renewal may still be adopted.
+    for (const grant of over) {
+      if (grant === undefined) continue;
+      this.end(grant, false);
+      this.#ended.delete(grant.id);
+    }
+    return over.filter((grant) => grant !== undefined);
+  }
+
+  /**
+   * A writer's renewal.
+   * @returns `lost` for who is not to write; and the grant that was ended by it, if one was.
+   */
+  renew(report: Report, peerId: PeerId, nowMs: number): { answer: 'ok' | 'lost'; ended: Grant | undefined } {
+    const id = report.grant ?? '';
+    if (this.#ended.has(id)) {
+      this.settle(id);
+      return { answer: 'lost', ended: undefined };
+    }
+    const known = this.of(peerId, report.incarnation);
+    if (known !== undefined) {
+      const progressed = note(known, report, nowMs);
+      const other = known === this.#writer ? this.#rival : this.#writer;
+      // The first bytes win.
+      if (!progressed || other === undefined) return { answer: 'ok', ended: undefined };
+      this.end(other, false);
+      return { answer: 'ok', ended: other };
+    }
+    const prefix = report.prefix ?? 0;
+    const stranger = newGrant(id, { peerId, incarnation: report.incarnation, source: report.source, prefix }, nowMs);
+    note(stranger, report, nowMs);
+    if (this.#writer === undefined) {
+      this.#writer = stranger;
+      return { answer: 'ok', ended: undefined };
+    }
+    if (this.#rival !== undefined || prefix <= this.#writer.prefix) {
+      this.end(stranger, true);
+      return { answer: 'lost', ended: undefined };
+    }
+    const shorter = this.#writer;
+    this.#writer = stranger;
+    this.end(shorter, false);
+    return { answer: 'ok', ended: shorter };
+  }
+
+  get nothing(): boolean {
+    return this.#writer === undefined && this.#rival === undefined;
+  }
+
+  #unsettled(nowMs: number): number {
+    let count = 0;
+    for (const { grant, settled } of this.#ended.values()) if (!settled && isFresh(grant, nowMs)) count += 1;
+    return count;
+  }
+
+  /** Does an ended one still count? Then its entry is to be kept. */
+  hasUnsettled(nowMs: number): boolean {
+    return this.#unsettled(nowMs) > 0;
+  }
+}
+
+export function newGrant(
+  id: string,
+  to: { readonly peerId: PeerId; readonly incarnation: number; readonly source: string; readonly prefix: number },
+  nowMs: number,
+): Grant {
+  return {
+    id,
+    ...to,
+    grantedAtMs: nowMs,
+    renewedAtMs: nowMs,
+    progressAtMs: nowMs,
+    phase: 'opening',
+    rate: undefined,
+    output: undefined,
+  };
+}
+
+function isFresh(grant: Grant, nowMs: number): boolean {
+  return nowMs - grant.renewedAtMs <= LEASE_MS;
+}
+
+/** @returns whether it has got on. */
+function note(grant: Grant, report: Report, nowMs: number): boolean {
+  const phase = report.phase ?? grant.phase;
+  const prefix = report.prefix ?? grant.prefix;
+  const progressed = prefix > grant.prefix || (phase !== grant.phase && phase !== 'opening');
+  if (progressed) grant.progressAtMs = nowMs;
+  grant.renewedAtMs = nowMs;
+  grant.phase = phase;
+  grant.prefix = prefix;
+  grant.rate = report.rate ?? grant.rate;
+  grant.output = report.output ?? grant.output;
+  return progressed;
+}

@@ -1,0 +1,108 @@
+import type { PeerId } from '../../routing/member.ts';
+import type { Entry } from './entry.ts';
+import type { Grant } from './grants.ts';
+import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
+import type { Claim, FailedPeer } from './messages.ts';
+import type { Seat } from './seat.ts';
+
+/** A writer that renewed so lately is alive, whatever a child says that heard nothing from it. */
+const SILENT_MS = 2_500;
+const FULL_MS = 2_000;
+/** Below this share of the stream's rate a parent is slow. */
+const SLOW_SHARE = 0.3;
+
+/**
+ * What a claim says of others, and what follows for the tree and the grants. Only what is said of one's own parent
+ * moves anything; so a list of failed peers that grows, or a claim asked again, does nothing twice.
+ *
+ * ```
+ *   of the writer     broken, wrong, missing ─▶ the right passes on at once (the old writer is told; see Grants)
+ *                     silent, failed ─▶ the same, if its last renewal is older than 2.5 s; else another parent
+ *                     slow ─▶ the same, if all that it sends is under 0.3 of what it gets
+ *   of a relay        broken, silent, wrong, failed, cycle ─▶ off its parent; the claimer gets another seat
+ *                     slow ─▶ the claimer takes its seat under the grandparent; it is a leaf for a minute
+ *   of anybody        full ─▶ no new children for 2 s;  missing ─▶ no holder any more
+ * ```
+ */
+export function heed(entry: Entry, context: KeeperContext, peerId: PeerId, claim: Claim): void {
+  const seat = entry.tree.get(peerId);
+  for (const { peerId: about, why } of claim.failed) {
+    if (about === peerId) continue;
+    const writer = [entry.grants.writer, entry.grants.rival].find((grant) => grant?.peerId === about);
+    if (writer !== undefined) {
+      heedOfWriter(entry, context, { seat, writer, why });
+      continue;
+    }
+    const parent = seat?.parent;
+    if (seat === undefined || parent?.peerId !== about) continue;
+    if (why === 'full') leaveFull(seat, parent, context);
+    else if (why === 'slow') evict(entry, context, seat, parent, claim);
+    else if (parent.root === undefined) entry.tree.detach(parent);
+    else seat.attach(undefined);
+  }
+}
+
+function heedOfWriter(
+  entry: Entry,
+  context: KeeperContext,
+  { seat, writer, why }: { seat: Seat | undefined; writer: Grant; why: FailedPeer['why'] },
+): void {
+  // Who reads from another by now, or came with an old list, moves nothing. Who is not known here may be a child.
+  const parent = seat?.parent?.peerId ?? seat?.lastParent;
+  if (parent !== undefined && parent !== writer.peerId) return;
+  const nowMs = context.timers.now();
+  if (why === 'full' && seat?.parent !== undefined) leaveFull(seat, seat.parent, context);
+  const reason = reasonToPassOn(writer, why, nowMs);
+  if (reason === undefined || !entry.grants.mayPassOn(nowMs)) return;
+  if (reason === 'slow') context.complaints.noteSlow(writer.peerId, nowMs);
+  pass(entry, context, writer, reason);
+}
+
+function reasonToPassOn(writer: Grant, why: FailedPeer['why'], nowMs: number): TakeoverReason | undefined {
+  switch (why) {
+    case 'broken':
+    case 'wrong':
+    case 'missing':
+      return 'broken';
+    case 'silent':
+    case 'failed':
+      return nowMs - writer.renewedAtMs > SILENT_MS ? 'silent' : undefined;
+    case 'slow':
+      return writer.rate !== undefined && writer.output !== undefined && writer.output < SLOW_SHARE * writer.rate
+        ? 'slow'
+        : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** Takes the right from a writer that may be alive. */
+export function pass(entry: Entry, context: KeeperContext, grant: Grant, reason: TakeoverReason): void {
+  entry.end(grant, false);
+  context.metrics.takeovers.inc({ reason });
+  context.logger.info({ key: entry.key, peer: grant.peerId, reason, prefix: grant.prefix }, 'writer lost its right');
+  context.revoked(entry, grant);
+  context.changed(entry, true);
+}
+
+/** It leaves, so that the same word does not close the parent once more when the claim is looked at again. */
+function leaveFull(seat: Seat, parent: Seat, context: KeeperContext): void {
+  parent.closedUntilMs = Math.max(parent.closedUntilMs, context.timers.now() + FULL_MS);
+  seat.attach(undefined);
+}
+
+/** The child takes its parent's seat, if that has a parent of its own. */
+function evict(entry: Entry, context: KeeperContext, seat: Seat, parent: Seat, claim: Claim): void {
+  const nowMs = context.timers.now();
+  context.complaints.noteSlow(parent.peerId, nowMs);
+  const above = parent.parent;
+  const mayUse = above !== undefined && !claim.failed.some(({ peerId }) => peerId === above.peerId);
+  if (above === undefined || !mayUse || !context.roster.isLive(above.peerId)) {
+    seat.attach(undefined);
+    return;
+  }
+  entry.tree.detach(parent);
+  entry.tree.move(seat, above);
+  seat.replaces = parent.peerId;
+  context.logger.info({ key: entry.key, peer: parent.peerId, child: seat.peerId }, 'slow parent lost its seat');
+}

@@ -1,0 +1,94 @@
+import type { Logger } from 'pino';
+import type { z } from 'zod';
+import { hasCode, WindlassError } from '../../errors.ts';
+import type { Metrics } from '../../metrics/metrics.ts';
+import type { Member } from '../../routing/member.ts';
+import type { PeerCalls } from '../../routing/peer-calls.ts';
+import type { Roster } from '../../routing/roster.ts';
+import type { Timers } from '../../routing/timers.ts';
+import { Bounds } from './bounds.ts';
+import { LeftOut } from './left-out.ts';
+import type { ClaimsRequest } from './messages.ts';
+
+export interface KeeperCallsOptions {
+  readonly roster: Roster;
+  readonly calls: PeerCalls;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** Calls of path `claims` to other agents: bounded by what was measured, answers checked, failures told to the roster. */
+export class KeeperCalls {
+  readonly #options: KeeperCallsOptions;
+  readonly #bounds = new Bounds();
+  readonly #leftOut: LeftOut;
+
+  constructor(options: KeeperCallsOptions) {
+    this.#options = options;
+    this.#leftOut = new LeftOut(options.timers);
+  }
+
+  /** Its answers made no sense lately: ask another. */
+  isLeftOut(peerId: string): boolean {
+    return this.#leftOut.has(peerId);
+  }
+
+  get boundMs(): number {
+    return this.#bounds.callMs;
+  }
+
+  /**
+   * @param options.heldMs the answer may be held back so long on purpose.
+   * @param options.hurryMs no more than this; being silent for so short a time says nothing of the peer.
+   * @throws PEER_GONE, PEER_SILENT, PEER_DENIED, PEER_BUSY, PEER_NONSENSE; the signal's reason.
+   */
+  async ask<T>(
+    to: Member,
+    body: ClaimsRequest,
+    schema: z.ZodType<T>,
+    options: { readonly signal: AbortSignal; readonly heldMs?: number; readonly hurryMs?: number },
+  ): Promise<T> {
+    const { roster, calls, timers } = this.#options;
+    const { heldMs = 0, hurryMs, signal } = options;
+    const timeoutMs = hurryMs ?? this.#bounds.callMs + heldMs;
+    const startMs = timers.now();
+    try {
+      const answer = await calls.call(to, 'claims', body, { signal, timeoutMs });
+      if (heldMs === 0) this.#bounds.note(timers.now() - startMs);
+      roster.heard(to.peerId);
+      return this.#check(to, answer, schema);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (hasCode(error, 'PEER_GONE')) roster.suspect(to.peerId, 'gone');
+      else if (hasCode(error, 'PEER_SILENT') && hurryMs === undefined) {
+        // The next one may take longer, if it was only slow.
+        this.#bounds.note(timeoutMs - heldMs);
+        roster.suspect(to.peerId, 'silent');
+      } else if (hasCode(error, 'PEER_NONSENSE')) this.#blame(to.peerId, error);
+      throw error instanceof WindlassError
+        ? error
+        : new WindlassError('PEER_GONE', `the call to ${to.nodeName} failed`, { cause: error });
+    }
+  }
+
+  #check<T>(from: Member, answer: unknown, schema: z.ZodType<T>): T {
+    const checked = schema.safeParse(answer);
+    if (checked.success) return checked.data;
+    throw new WindlassError('PEER_NONSENSE', `${from.nodeName} answered a claim with nonsense`, {
+      cause: checked.error,
+    });
+  }
+
+  /** Its answer made no sense: others are asked for a while. */
+  #blame(peerId: string, error: unknown): void {
+    this.#leftOut.add(peerId);
+    this.#options.metrics.peerRefused.inc({ plane: 'data', reason: 'nonsense' });
+    this.#options.logger.warn({ peer: peerId, err: error }, 'peer answers claims with nonsense: left out for a while');
+  }
+
+  /** What it said was well formed, and still cannot be. */
+  blame(peerId: string, message: string): void {
+    this.#blame(peerId, new WindlassError('PEER_NONSENSE', message));
+  }
+}

@@ -1,0 +1,241 @@
+import { LRUCache } from 'lru-cache';
+import type { Logger } from 'pino';
+import { WindlassError } from '../../errors.ts';
+import type { Metrics } from '../../metrics/metrics.ts';
+import type { HolderIndex } from '../../routing/holder-index.ts';
+import type { PeerId } from '../../routing/member.ts';
+import type { Roster, RosterChange } from '../../routing/roster.ts';
+import type { Timers } from '../../routing/timers.ts';
+import { Complaints } from './complaints.ts';
+import { adopt, copyOf } from './copies.ts';
+import { Entry } from './entry.ts';
+import type { Grant } from './grants.ts';
+import { InlineBytes } from './inline-bytes.ts';
+import type { KeeperContext, KeeperLinks } from './keeper-context.ts';
+import { type Claim, type ClaimAnswer, type Copy, RENEW_MS, type Report } from './messages.ts';
+import { Rates } from './rates.ts';
+import { take } from './report-handling.ts';
+import { type Asked, verdict } from './verdict.ts';
+import { Waiting } from './waiting.ts';
+
+const MAX_ENTRIES = 20_000;
+/** A view that changed so lately may not be everybody's yet. */
+const UNSETTLED_MS = 30_000;
+
+export interface KeeperOptions {
+  readonly roster: Roster;
+  readonly index: HolderIndex;
+  readonly timers: Timers;
+  readonly rates: Rates;
+  readonly links: KeeperLinks;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/**
+ * One agent in its role of keeper, or deputy, of the keys that fall to it: who may write, who reads from whom.
+ * Everything is in memory and bounded; what is lost with it comes back by the deputies' copies, by renewals, and by
+ * claims that name what failed. The rules of one key are in verdict.ts (claims), grievances.ts (what claims say of
+ * others), report-handling.ts; its state in entry.ts: grants.ts, tree.ts, failures.ts.
+ *
+ * ```
+ *   claim ──▶ entry ─┬─ verdict ──▶ answer                 report ──▶ entry ──▶ ok, lost
+ *                    └─ nothing yet ──▶ waiting ──┐                     │
+ *                         ▲                       │ again, when a grant ended, bytes came, a lease is over,
+ *                         └───────────────────────┘ a member left, a lost writer knows it
+ * ```
+ */
+export class Keeper {
+  readonly #context: KeeperContext;
+  readonly #links: KeeperLinks;
+  readonly #waiting: Waiting;
+  readonly #entries: LRUCache<string, Entry>;
+  readonly #unsubscribe: () => void;
+  #cancelSweep: (() => void) | undefined;
+  #granted = 0;
+  #stopped = false;
+
+  constructor({ roster, index, timers, rates, links, logger, metrics }: KeeperOptions) {
+    this.#links = links;
+    this.#waiting = new Waiting(timers);
+    this.#entries = new LRUCache({ max: MAX_ENTRIES });
+    this.#context = {
+      roster,
+      index,
+      timers,
+      rates,
+      logger,
+      metrics,
+      inline: new InlineBytes(),
+      complaints: new Complaints(),
+      newId: () => {
+        this.#granted += 1;
+        return `${roster.self.peerId}.${roster.self.incarnation}.${this.#granted}`;
+      },
+      changed: (entry, soon) => links.changed(entry, soon),
+      revoked: (entry, grant) => void this.#revoke(entry, grant),
+    };
+    this.#unsubscribe = roster.subscribe((change) => this.#onRoster(change));
+  }
+
+  /**
+   * @param peerId whose claim it is.
+   * @returns within the claim's `waitMs` (2 s at most), at once where there is something to say.
+   * @throws PEER_DENIED where the claim is of an earlier life of the node; the signal's reason never.
+   */
+  async claim(peerId: PeerId, claim: Claim, signal: AbortSignal): Promise<ClaimAnswer> {
+    const { roster, rates, timers } = this.#context;
+    const sinceMs = timers.now();
+    this.#refuseOld(peerId, claim.incarnation);
+    const entry = this.#entry(claim.key);
+    if (entry.renewed(peerId, claim.incarnation)) this.#lookAgain(entry);
+    // A claimer knows the size from the manifest that named the blob; a writer, from upstream.
+    entry.sizeBytes ??= claim.sizeBytes;
+    rates.noteUplink(claim.uplink);
+    rates.noteRegistry(Rates.registryOf(claim.source), claim.registryRate);
+    this.#hear(entry, peerId, claim);
+    const unsettled = timers.now() - roster.changedAtMs < UNSETTLED_MS && roster.members().length > 1;
+    if (unsettled && entry.grants.nothing && entry.recalledAtMs < roster.changedAtMs) await this.#recall(entry);
+    const asked: Asked = { peerId, claim, sinceMs };
+    const answer = verdict(entry, this.#context, asked);
+    this.#sweepLater();
+    return answer ?? this.#waiting.hold(peerId, claim, sinceMs, signal);
+  }
+
+  /** @returns in their order; `lost`: another one writes by now. */
+  report(peerId: PeerId, reports: readonly Report[]): ('ok' | 'lost')[] {
+    return reports.map((report) => {
+      const known = this.#context.roster.get(peerId)?.incarnation ?? 0;
+      if (report.incarnation < known) return 'lost';
+      const entry = this.#entry(report.key);
+      const voided = entry.renewed(peerId, report.incarnation);
+      const { answer, changed } = take(entry, this.#context, peerId, report);
+      if (changed || voided) this.#lookAgain(entry);
+      this.#sweepLater();
+      return answer;
+    });
+  }
+
+  /** What another keeper of these keys has told. @param isKeeper of the sender and a key: it is the one now. */
+  copied(copies: readonly Copy[], isKeeper: (key: string) => boolean): void {
+    for (const copy of copies) {
+      const entry = this.#entry(copy.key);
+      adopt(entry, this.#context, copy, isKeeper(copy.key));
+      this.#lookAgain(entry);
+    }
+    this.#sweepLater();
+  }
+
+  /** What is known of a key; null where that is nothing. */
+  recall(key: string): Copy | null {
+    const entry = this.#entries.get(key);
+    const inline = this.#context.inline.get(key, this.#context.timers.now());
+    if (entry === undefined && inline === undefined) return null;
+    return copyOf(entry ?? new Entry(key), this.#context);
+  }
+
+  copy(entry: Entry): Copy {
+    return copyOf(entry, this.#context);
+  }
+
+  /** Grants that run, for the gauge and the tests. */
+  get grants(): readonly { readonly key: string; readonly grant: Grant }[] {
+    return [...this.#entries.values()].flatMap(({ key, grants }) =>
+      [grants.writer, grants.rival].flatMap((grant) => (grant === undefined ? [] : [{ key, grant }])),
+    );
+  }
+
+  /** For tests and status: the entry as it is. */
+  peek(key: string): Entry | undefined {
+    return this.#entries.peek(key);
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancelSweep?.();
+    this.#unsubscribe();
+    this.#waiting.releaseAll();
+  }
+
+  #entry(key: string): Entry {
+    let entry = this.#entries.get(key);
+    if (entry === undefined) {
+      entry = new Entry(key);
+      this.#entries.set(key, entry);
+    }
+    return entry;
+  }
+
+  #refuseOld(peerId: PeerId, incarnation: number): void {
+    const known = this.#context.roster.get(peerId)?.incarnation ?? 0;
+    if (incarnation < known) {
+      throw new WindlassError('PEER_DENIED', `a claim of incarnation ${incarnation}, it is ${known} by now`);
+    }
+  }
+
+  /** Complaints count over all keys, once each time that they come. */
+  #hear(entry: Entry, peerId: PeerId, claim: Claim): void {
+    const { complaints, index, timers } = this.#context;
+    for (const { peerId: about, why } of claim.failed) {
+      complaints.note(about, why, peerId, timers.now());
+      if (why !== 'missing') continue;
+      index.remove(entry.key, about);
+      const seat = entry.tree.get(about);
+      if (seat?.root === 'holder') entry.tree.remove(about);
+    }
+  }
+
+  /** Once, however many ask meanwhile. */
+  async #recall(entry: Entry): Promise<void> {
+    const atMs = this.#context.timers.now();
+    entry.recalling ??= this.#links.recall(entry.key).then((copies) => {
+      entry.recalling = undefined;
+      entry.recalledAtMs = atMs;
+      for (const copy of copies) adopt(entry, this.#context, copy, false);
+    });
+    await entry.recalling;
+  }
+
+  async #revoke(entry: Entry, grant: Grant): Promise<void> {
+    const knows = await this.#links.revoke(grant.peerId, entry.key, grant.id);
+    if (knows && entry.grants.settle(grant.id)) this.#lookAgain(entry);
+  }
+
+  #lookAgain(entry: Entry): void {
+    for (const waiter of this.#waiting.of(entry.key)) {
+      const answer = verdict(entry, this.#context, waiter);
+      if (answer !== undefined) waiter.answer(answer);
+    }
+  }
+
+  #onRoster({ left, joined }: RosterChange): void {
+    for (const entry of [...this.#entries.values()]) {
+      let changed = false;
+      for (const { member } of left) changed = entry.gone(member.peerId, member.incarnation) || changed;
+      for (const { peerId, incarnation } of joined) changed = entry.renewed(peerId, incarnation) || changed;
+      if (changed) this.#lookAgain(entry);
+    }
+    for (const { peerId } of joined) this.#context.complaints.forgive(peerId);
+  }
+
+  /** Each second while there is anything: leases that are over, what is left of keys that nobody wants any more. */
+  #sweepLater(): void {
+    if (this.#stopped) return;
+    this.#cancelSweep ??= this.#context.timers.after(RENEW_MS, () => {
+      this.#cancelSweep = undefined;
+      const { timers, roster } = this.#context;
+      for (const entry of [...this.#entries.values()]) {
+        const nowMs = timers.now();
+        entry.sweep(nowMs, (peerId) => roster.isLive(peerId));
+        if (this.#waiting.has(entry.key)) this.#lookAgain(entry);
+        else entry.expire(nowMs);
+        if (!this.#waiting.has(entry.key) && entry.isEmpty(nowMs)) this.#entries.delete(entry.key);
+      }
+      if (this.#entries.size > 0) this.#sweepLater();
+    });
+  }
+}

@@ -1,0 +1,130 @@
+import type { Member } from '../../routing/member.ts';
+import { KEEPERS, type Roster } from '../../routing/roster.ts';
+import type { Keeper } from './keeper.ts';
+import type { KeeperCalls } from './keeper-calls.ts';
+import { type Report, reportAnswersSchema } from './messages.ts';
+
+/** What is not urgent and does not fit is forgotten: it is a hint, and the index' own confirmations mend it. */
+const MAX_PENDING = 10_000;
+/** Of one call. With bytes along, each may have 90 KB. */
+const MAX_REPORTS = 1_000;
+const MAX_WITH_BYTES = 40;
+
+type Answer = 'ok' | 'lost';
+
+/** Reports on their way to the keepers of their keys; to the deputies where a keeper does not answer. */
+export class Outbox {
+  readonly #roster: Roster;
+  readonly #calls: KeeperCalls;
+  readonly #keeper: Keeper;
+  readonly #stop = new AbortController();
+  #pending: Report[] = [];
+  /** Of each key, what was sent and is not answered yet: a claim for it must not overtake it. */
+  readonly #sending = new Map<string, Promise<void>>();
+
+  constructor(options: { readonly roster: Roster; readonly calls: KeeperCalls; readonly keeper: Keeper }) {
+    this.#roster = options.roster;
+    this.#calls = options.calls;
+    this.#keeper = options.keeper;
+  }
+
+  get isEmpty(): boolean {
+    return this.#pending.length === 0;
+  }
+
+  /** With the next flush. */
+  add(report: Report): void {
+    if (this.#pending.length < MAX_PENDING) this.#pending.push(report);
+  }
+
+  /** At once. */
+  send(report: Report): void {
+    const { key } = report;
+    const sent = Promise.resolve(this.#sending.get(key))
+      .then(() => this.deliver([report]))
+      .then(() => {
+        if (this.#sending.get(key) === sent) this.#sending.delete(key);
+      });
+    if (this.#roster.keepers(key, 1)[0]?.peerId !== this.#roster.self.peerId || this.#sending.has(key)) {
+      this.#sending.set(key, sent);
+    }
+  }
+
+  /** Resolves when what was said of the key has arrived; undefined where there is nothing to wait for. */
+  said(key: string): Promise<void> | undefined {
+    const late = this.#pending.filter((report) => report.key === key);
+    if (late.length > 0) {
+      this.#pending = this.#pending.filter((report) => report.key !== key);
+      for (const report of late) this.send(report);
+    }
+    return this.#sending.get(key);
+  }
+
+  /** Sends all that waits, and these renewals. @returns the renewals' answers, where there were any. */
+  async flush(renewals: readonly Report[]): Promise<Map<string, Answer>> {
+    const pending = this.#pending;
+    this.#pending = [];
+    return this.deliver([...renewals, ...pending]);
+  }
+
+  stop(): void {
+    this.#stop.abort();
+    this.#pending = [];
+  }
+
+  /**
+   * To the keeper, then the deputies, then (nobody is there) to this agent's own one.
+   * @returns the answers by grant, of reports that have one. Never rejects.
+   */
+  async deliver(reports: readonly Report[], attempt = 0): Promise<Map<string, Answer>> {
+    const answers = new Map<string, Answer>();
+    const groups = new Map<string, { readonly to: Member; readonly reports: Report[] }>();
+    const here: Report[] = [];
+    for (const report of reports) {
+      const to = this.#roster.keepers(report.key, KEEPERS)[attempt];
+      if (to === undefined || to.peerId === this.#roster.self.peerId) here.push(report);
+      else {
+        const group = groups.get(to.peerId) ?? { to, reports: [] };
+        groups.set(to.peerId, group);
+        group.reports.push(report);
+      }
+    }
+    note(answers, here, this.#keeper.report(this.#roster.self.peerId, here));
+    await Promise.all(
+      [...groups.values()].flatMap(({ to, reports: all }) =>
+        batches(all).map(async (batch) => {
+          for (const [grant, answer] of await this.#call(to, batch, attempt)) answers.set(grant, answer);
+        }),
+      ),
+    );
+    return answers;
+  }
+
+  async #call(to: Member, reports: readonly Report[], attempt: number): Promise<Map<string, Answer>> {
+    if (this.#stop.signal.aborted) return new Map();
+    try {
+      if (this.#calls.isLeftOut(to.peerId)) return await this.deliver(reports, attempt + 1);
+      const body = { type: 'reports' as const, reports: [...reports] };
+      const { answers } = await this.#calls.ask(to, body, reportAnswersSchema, { signal: this.#stop.signal });
+      return note(new Map(), reports, answers);
+    } catch {
+      // The keeper of now may be another one already; who was asked in vain is asked once more at worst.
+      return this.deliver(reports, attempt + 1);
+    }
+  }
+}
+
+function note(to: Map<string, Answer>, reports: readonly Report[], answers: readonly Answer[]): Map<string, Answer> {
+  for (const [i, report] of reports.entries()) {
+    const answer = answers[i];
+    if (report.grant !== undefined && answer !== undefined) to.set(report.grant, answer);
+  }
+  return to;
+}
+
+function batches(reports: readonly Report[]): Report[][] {
+  const size = reports.some(({ bytes }) => bytes !== undefined) ? MAX_WITH_BYTES : MAX_REPORTS;
+  const all: Report[][] = [];
+  for (let i = 0; i < reports.length; i += size) all.push(reports.slice(i, i + size));
+  return all;
+}

@@ -1,0 +1,85 @@
+import { LRUCache } from 'lru-cache';
+
+const FRESH_MS = 3_000;
+const MAX_REGISTRIES = 1_000;
+const MAX_WRITERS = 1_000;
+/** The longest that counts as usual: a registry that hangs is not to set its own bound. */
+const MAX_FIRST_BYTE_MS = 20_000;
+
+interface Registry {
+  /** Bytes a second: the highest sum of its concurrent writers' rates. */
+  best: number | undefined;
+  firstByteMs: number | undefined;
+  readonly writers: Map<string, { readonly rate: number; readonly atMs: number }>;
+}
+
+/**
+ * What is known of how fast registries and uplinks are: from writers' renewals, and from what claims say. By it a
+ * keeper chooses between a tree and a chain, and knows when a writer has stalled.
+ */
+export class Rates {
+  readonly #registries = new LRUCache<string, Registry>({ max: MAX_REGISTRIES });
+  #uplink: number | undefined;
+
+  /** `<registry>/<repository>…` */
+  static registryOf(source: string): string {
+    return source.split('/', 1)[0] ?? source;
+  }
+
+  /** The highest seen, in bytes a second; undefined while none is known. */
+  get uplink(): number | undefined {
+    return this.#uplink;
+  }
+
+  registry(name: string): number | undefined {
+    return this.#registries.get(name)?.best;
+  }
+
+  usualFirstByteMs(name: string): number {
+    return this.#registries.get(name)?.firstByteMs ?? 0;
+  }
+
+  noteUplink(rate: number | undefined): void {
+    if (rate !== undefined && rate > (this.#uplink ?? 0)) this.#uplink = rate;
+  }
+
+  /** Somebody says so, of all its writers together. */
+  noteRegistry(name: string, rate: number | undefined): void {
+    if (rate === undefined) return;
+    const registry = this.#of(name);
+    registry.best = Math.max(registry.best ?? 0, rate);
+  }
+
+  /** One writer's rate now. */
+  noteWriter(name: string, writer: string, rate: number, nowMs: number): void {
+    const { writers } = this.#of(name);
+    for (const [id, { atMs }] of writers) if (nowMs - atMs > FRESH_MS) writers.delete(id);
+    if (rate <= 0 || (writers.size >= MAX_WRITERS && !writers.has(writer))) return;
+    writers.set(writer, { rate, atMs: nowMs });
+    let sum = 0;
+    for (const other of writers.values()) sum += other.rate;
+    this.noteRegistry(name, sum);
+  }
+
+  noteFirstByte(name: string, ms: number): void {
+    const registry = this.#of(name);
+    const bounded = Math.min(ms, MAX_FIRST_BYTE_MS);
+    registry.firstByteMs = registry.firstByteMs === undefined ? bounded : 0.8 * registry.firstByteMs + 0.2 * bounded;
+  }
+
+  /** What is worth keeping over a restart. */
+  known(): Record<string, number> {
+    const known: Record<string, number> = {};
+    for (const [name, { best }] of this.#registries.entries()) if (best !== undefined) known[name] = Math.round(best);
+    return known;
+  }
+
+  #of(name: string): Registry {
+    let registry = this.#registries.get(name);
+    if (registry === undefined) {
+      registry = { best: undefined, firstByteMs: undefined, writers: new Map() };
+      this.#registries.set(name, registry);
+    }
+    return registry;
+  }
+}

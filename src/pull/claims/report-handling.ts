@@ -1,0 +1,117 @@
+import type { PeerId } from '../../routing/member.ts';
+import type { Entry } from './entry.ts';
+import type { Grant } from './grants.ts';
+import type { KeeperContext } from './keeper-context.ts';
+import type { Report } from './messages.ts';
+import { Rates } from './rates.ts';
+
+/** What a report does to its key. @returns its answer, and whether claims that wait are to be looked at again. */
+export function take(
+  entry: Entry,
+  context: KeeperContext,
+  peerId: PeerId,
+  report: Report,
+): { readonly answer: 'ok' | 'lost'; readonly changed: boolean } {
+  if (report.sizeBytes !== undefined) entry.sizeBytes = report.sizeBytes;
+  switch (report.state) {
+    case 'writing':
+      return renew(entry, context, peerId, report);
+    case 'held':
+      return hold(entry, context, peerId, report);
+    case 'failed':
+      return fail(entry, context, peerId, report);
+    case 'left':
+      return leave(entry, context, peerId, report);
+  }
+}
+
+function renew(entry: Entry, context: KeeperContext, peerId: PeerId, report: Report) {
+  const nowMs = context.timers.now();
+  const before = entry.grants.of(peerId, report.incarnation);
+  const opening = before?.phase === 'opening';
+  const { answer, ended } = entry.grants.renew(report, peerId, nowMs);
+  const grant = entry.grants.of(peerId, report.incarnation);
+  const registry = Rates.registryOf(report.source);
+  if (report.rate !== undefined && answer === 'ok')
+    context.rates.noteWriter(registry, report.grant ?? peerId, report.rate, nowMs);
+  if (grant !== undefined && opening && grant.phase !== 'opening') {
+    context.rates.noteFirstByte(registry, nowMs - grant.grantedAtMs);
+  }
+  if (ended !== undefined) {
+    context.metrics.takeovers.inc({ reason: 'stalled' });
+    const seat = entry.tree.get(ended.peerId);
+    if (seat?.root === 'writer') entry.tree.detach(seat);
+    context.revoked(entry, ended);
+  }
+  const adopted = grant !== undefined && before === undefined;
+  if (adopted && !entry.isTag) {
+    const zone = context.roster.get(peerId)?.zone ?? '';
+    const seat = entry.tree.seat(peerId, report.incarnation, zone);
+    seat.heardAtMs = nowMs;
+    entry.tree.makeRoot(seat, 'writer');
+  }
+  if (adopted || ended !== undefined) context.changed(entry, true);
+  return { answer, changed: adopted || ended !== undefined };
+}
+
+function hold(entry: Entry, context: KeeperContext, peerId: PeerId, report: Report) {
+  const nowMs = context.timers.now();
+  const own = entry.grants.of(peerId, report.incarnation);
+  if (own !== undefined) {
+    const rival = entry.grants.rival;
+    const other = rival === own ? entry.grants.writer : rival;
+    entry.end(own, true);
+    // One of two has it all: the other one reads.
+    if (other !== undefined) endOther(entry, context, other);
+    entry.failures.forget(report.source);
+  }
+  if (report.bytes !== undefined) {
+    const bytes = Buffer.from(report.bytes, 'base64');
+    const ageMs = report.ageMs ?? 0;
+    const kept = context.inline.set(entry.key, bytes, ageMs, nowMs);
+    if (kept && entry.isTag) context.index.setLastKnown(entry.key, { bytes, ageMs });
+  }
+  if (!entry.isTag) {
+    context.index.add(entry.key, peerId);
+    const seat = entry.tree.get(peerId);
+    // What is below it stays there.
+    if (seat !== undefined) entry.tree.makeRoot(seat, 'holder');
+  }
+  context.changed(entry, own !== undefined);
+  return { answer: 'ok' as const, changed: true };
+}
+
+function endOther(entry: Entry, context: KeeperContext, other: Grant): void {
+  entry.end(other, false);
+  context.revoked(entry, other);
+}
+
+function fail(entry: Entry, context: KeeperContext, peerId: PeerId, report: Report) {
+  const own = entry.grants.of(peerId, report.incarnation);
+  // Only who had the right can know what upstream says.
+  if (own === undefined || (report.grant !== undefined && report.grant !== own.id)) {
+    return { answer: 'ok' as const, changed: report.grant !== undefined && entry.grants.settle(report.grant) };
+  }
+  entry.end(own, true);
+  const { code = 'UPSTREAM_UNAVAILABLE', message = '', upstreamStatus, retryAfterMs } = report;
+  const nodes = context.roster.members().length;
+  const failed = { code, message, upstreamStatus, retryAfterMs };
+  entry.failures.add(report.source, failed, peerId, nodes, context.timers.now());
+  context.metrics.takeovers.inc({ reason: 'failed' });
+  context.changed(entry, true);
+  return { answer: 'ok' as const, changed: true };
+}
+
+function leave(entry: Entry, context: KeeperContext, peerId: PeerId, report: Report) {
+  const own = entry.grants.of(peerId, report.incarnation);
+  const settled = report.grant !== undefined && entry.grants.settle(report.grant);
+  if (own !== undefined) {
+    if (report.grant !== undefined && report.grant !== own.id) return { answer: 'ok' as const, changed: settled };
+    entry.end(own, true);
+    context.metrics.takeovers.inc({ reason: 'left' });
+  }
+  const seat = entry.tree.get(peerId);
+  if (seat !== undefined && seat.root !== 'holder') entry.tree.remove(peerId);
+  context.changed(entry, own !== undefined);
+  return { answer: 'ok' as const, changed: own !== undefined || settled };
+}

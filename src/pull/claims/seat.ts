@@ -1,0 +1,79 @@
+import type { PeerId } from '../../routing/member.ts';
+
+interface Load {
+  readonly fanOut: number;
+  readonly nowMs: number;
+}
+
+/** One node's place in the tree of one key. */
+export class Seat {
+  readonly peerId: PeerId;
+  readonly incarnation: number;
+  zone: string;
+  /** It reads from nobody: it writes, or holds the whole. */
+  root: 'writer' | 'holder' | undefined;
+  readonly children = new Set<Seat>();
+  /** It said that it was full, or was found slow: no new children until then. */
+  closedUntilMs = 0;
+  heardAtMs = 0;
+  /** Whose seat it was given, so that a claim asked again gets the same answer. */
+  replaces: PeerId | undefined;
+  #parent: Seat | undefined;
+  /** The last parent, also after that one is gone. */
+  #lastParent: PeerId | undefined;
+
+  constructor(peerId: PeerId, incarnation: number, zone: string) {
+    this.peerId = peerId;
+    this.incarnation = incarnation;
+    this.zone = zone;
+  }
+
+  get parent(): Seat | undefined {
+    return this.#parent;
+  }
+
+  get lastParent(): PeerId | undefined {
+    return this.#lastParent;
+  }
+
+  attach(parent: Seat | undefined): void {
+    this.#parent?.children.delete(this);
+    this.#parent = parent;
+    this.replaces = undefined;
+    if (parent === undefined) return;
+    parent.children.add(this);
+    this.#lastParent = parent.peerId;
+  }
+
+  top(): Seat {
+    let seat: Seat = this;
+    while (seat.#parent !== undefined) seat = seat.#parent;
+    return seat;
+  }
+
+  isBelow(other: Seat): boolean {
+    for (let seat: Seat | undefined = this; seat !== undefined; seat = seat.#parent) if (seat === other) return true;
+    return false;
+  }
+
+  isClosed(nowMs: number): boolean {
+    return this.closedUntilMs > nowMs;
+  }
+
+  /** For a reader of the same zone. One child that imports into another zone does not count. */
+  isFree({ fanOut, nowMs }: Load): boolean {
+    if (this.isClosed(nowMs)) return false;
+    return this.children.size < fanOut || this.children.size - Math.min(1, this.#exports()) < fanOut;
+  }
+
+  /** For the first reader of another zone: one more than the fan-out. */
+  mayExport({ fanOut, nowMs }: Load): boolean {
+    return !this.isClosed(nowMs) && this.children.size < fanOut + 1;
+  }
+
+  #exports(): number {
+    let count = 0;
+    for (const child of this.children) if (child.zone !== this.zone) count += 1;
+    return count;
+  }
+}

@@ -1,0 +1,214 @@
+import type { PeerId } from '../../routing/member.ts';
+import type { Entry } from './entry.ts';
+import { type Failure, Failures } from './failures.ts';
+import { type Grant, newGrant } from './grants.ts';
+import { heed } from './grievances.ts';
+import type { KeeperContext } from './keeper-context.ts';
+import { type Claim, type ClaimAnswer, type FailedPeer, INLINE_BYTES, LEASE_MS, type Parent } from './messages.ts';
+import { Rates } from './rates.ts';
+import type { Seat } from './seat.ts';
+
+const STALLED_MS = 10_000;
+/** Hashing a large blob at the end moves no prefix. */
+const VERIFYING_MS = 60_000;
+const HOP_SECONDS = 0.005;
+/** So far behind the writer a reader is late. */
+const LATE_BYTES = 32 * 1024 * 1024;
+/** Holders named behind the seat's parent, should that not have it. */
+const MORE_HOLDERS = 3;
+/** Of those that the index knows. */
+const MAX_HOLDERS = 16;
+
+export interface Asked {
+  readonly peerId: PeerId;
+  readonly claim: Claim;
+  /** When the claim came. */
+  readonly sinceMs: number;
+}
+
+/**
+ * What a claim is to be told now; undefined: nothing yet. In this order:
+ *
+ * ```
+ *   refused to this source (401, 403, 404) ─▶ failed          lest a claim opens what upstream would not
+ *   small bytes here, fresh enough ─────────▶ bytes
+ *   the right is the claimer's already ─────▶ write
+ *   small bytes on their way ───────────────▶ (held)
+ *   the writer renews, but has stalled ─────▶ write, beside it
+ *   a holder, or a seat in a writer's tree ─▶ read
+ *   somebody writes ────────────────────────▶ (held)
+ *   refused to this source, otherwise ──────▶ read from a doubtful holder, else failed (and the last known answer)
+ *   two that lost the right may still write ▶ (held)
+ *   nobody writes ──────────────────────────▶ write
+ * ```
+ */
+export function verdict(entry: Entry, context: KeeperContext, asked: Asked): ClaimAnswer | undefined {
+  const { peerId, claim } = asked;
+  const { grants, failures } = entry;
+  const nowMs = context.timers.now();
+  for (const over of entry.expire(nowMs)) {
+    context.metrics.takeovers.inc({ reason: 'silent' });
+    context.logger.info({ key: entry.key, peer: over.peerId }, 'lease is over');
+  }
+  heed(entry, context, peerId, claim);
+  const failure = failures.for(claim.source, peerId, nowMs);
+  if (failure !== undefined && Failures.isAboutAccess(failure)) return failed(entry, context, failure, nowMs);
+  const inline = claim.inline ? context.inline.get(entry.key, nowMs) : undefined;
+  if (inline !== undefined && isFreshEnough(inline.ageMs, asked, nowMs)) {
+    return { kind: 'bytes', bytes: Buffer.from(inline.bytes).toString('base64'), ageMs: inline.ageMs };
+  }
+  const own = grants.of(peerId, claim.incarnation);
+  if (own !== undefined) return write(own);
+  const holders = entry.isTag ? [] : seatHolders(entry, context, peerId);
+  const writer = grants.writer;
+  const comesInline = claim.inline && (entry.isTag || (entry.sizeBytes ?? 0) <= INLINE_BYTES) && holders.length === 0;
+  if (writer !== undefined && failure === undefined && hasStalled(writer, context, nowMs) && grants.mayIssue(nowMs)) {
+    context.metrics.takeovers.inc({ reason: 'stalled' });
+    return grant(entry, context, asked, nowMs);
+  }
+  if (writer !== undefined && comesInline) return undefined;
+  const parent = entry.isTag ? undefined : findParent(entry, context, asked, writer === undefined);
+  if (parent !== undefined) return read(entry, context, asked, parent);
+  if (writer !== undefined) return undefined;
+  if (failure !== undefined) {
+    const doubtful = entry.isTag ? undefined : findParent(entry, context, asked, false);
+    return doubtful === undefined ? failed(entry, context, failure, nowMs) : read(entry, context, asked, doubtful);
+  }
+  if (!grants.mayIssue(nowMs)) return undefined;
+  return grant(entry, context, asked, nowMs);
+}
+
+/** @param strict only those of whom nobody complained lately. */
+function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: boolean): Seat | undefined {
+  const { peerId, claim } = asked;
+  const { tree, grants } = entry;
+  const nowMs = context.timers.now();
+  // Who was full is asked again when it may have room.
+  const stillFails = (one: FailedPeer) => one.why !== 'full' || (tree.get(one.peerId)?.isClosed(nowMs) ?? true);
+  const failed = new Set(claim.failed.filter(stillFails).map((one) => one.peerId));
+  const isUsable = (other: PeerId) => other !== peerId && !failed.has(other) && context.roster.isLive(other);
+  const seat = seatOf(entry, context, asked);
+  if (seat.parent !== undefined && isUsable(seat.parent.peerId) && tree.isRooted(seat)) return seat.parent;
+  const sizeBytes = entry.sizeBytes;
+  const choice = {
+    fanOut: fanOut(context, claim, sizeBytes),
+    nowMs,
+    late: (grants.writer?.prefix ?? 0) > claim.prefix + LATE_BYTES,
+  };
+  const trusted = (other: PeerId) => isUsable(other) && !context.complaints.isDoubted(other, nowMs);
+  const parent =
+    tree.choose(seat, { ...choice, usable: trusted }) ??
+    (strict ? undefined : tree.choose(seat, { ...choice, usable: isUsable }));
+  if (parent === undefined || !tree.move(seat, parent)) return undefined;
+  context.changed(entry, false);
+  return parent;
+}
+
+function seatOf(entry: Entry, context: KeeperContext, { peerId, claim }: Asked): Seat {
+  const nowMs = context.timers.now();
+  const seat = entry.tree.seat(peerId, claim.incarnation, claim.zone);
+  // It asks, so it neither holds nor (as its grant was looked for before) writes.
+  seat.root = undefined;
+  seat.heardAtMs = nowMs;
+  seat.closedUntilMs = Math.max(seat.closedUntilMs, context.complaints.slowUntilMs(peerId));
+  return seat;
+}
+
+/** Those that the index knows get a place as roots. @returns the live ones. */
+function seatHolders(entry: Entry, context: KeeperContext, asking: PeerId): PeerId[] {
+  const { index, roster } = context;
+  const zone = roster.get(asking)?.zone;
+  const holders = index.holders(entry.key).filter((peerId) => {
+    if (peerId !== asking) return roster.isLive(peerId);
+    index.remove(entry.key, peerId); // It asks for it, so it has it no more.
+    return false;
+  });
+  if (holders.length > MAX_HOLDERS) {
+    const near = (peerId: PeerId) => (roster.get(peerId)?.zone === zone ? 0 : 1);
+    holders.sort((a, b) => near(a) - near(b));
+    holders.length = MAX_HOLDERS;
+  }
+  for (const peerId of holders) {
+    const member = roster.get(peerId);
+    if (member === undefined) continue;
+    const seat = entry.tree.seat(peerId, member.incarnation, member.zone);
+    seat.heardAtMs = context.timers.now();
+    if (seat.root !== 'holder') entry.tree.makeRoot(seat, 'holder');
+  }
+  return holders;
+}
+
+/** 2; or 1, a chain, where upstream is as fast as a node can send, and the chain is short beside the blob. */
+function fanOut({ rates, roster }: KeeperContext, claim: Claim, sizeBytes: number | undefined): number {
+  const rate = rates.registry(Rates.registryOf(claim.source));
+  const { uplink } = rates;
+  if (rate === undefined || uplink === undefined || sizeBytes === undefined || rate <= uplink / 2) return 2;
+  return roster.members().length * HOP_SECONDS < sizeBytes / rate ? 1 : 2;
+}
+
+function hasStalled(writer: Grant, { rates }: KeeperContext, nowMs: number): boolean {
+  const usualMs = rates.usualFirstByteMs(Rates.registryOf(writer.source));
+  const patienceMs = writer.phase === 'verifying' ? VERIFYING_MS : Math.max(STALLED_MS, 5 * usualMs);
+  return nowMs - writer.progressAtMs > patienceMs;
+}
+
+function isFreshEnough(ageMs: number, { claim, sinceMs }: Asked, nowMs: number): boolean {
+  // What came while the claim waited is as fresh as if it had been asked for.
+  return claim.maxAgeMs === undefined || ageMs <= claim.maxAgeMs || ageMs <= nowMs - sinceMs;
+}
+
+function grant(entry: Entry, context: KeeperContext, asked: Asked, nowMs: number): ClaimAnswer {
+  const { peerId, claim } = asked;
+  const { incarnation, source, prefix } = claim;
+  const given = newGrant(context.newId(), { peerId, incarnation, source, prefix }, nowMs);
+  entry.grants.add(given);
+  if (!entry.isTag) entry.tree.makeRoot(seatOf(entry, context, asked), 'writer');
+  context.logger.debug({ key: entry.key, peer: peerId, grant: given.id, prefix }, 'granted');
+  context.changed(entry, true);
+  return write(given);
+}
+
+function write({ id }: Grant): ClaimAnswer {
+  return { kind: 'write', grant: id, leaseMs: LEASE_MS };
+}
+
+function read(entry: Entry, context: KeeperContext, { peerId, claim }: Asked, parent: Seat): ClaimAnswer {
+  const failed = new Set(claim.failed.map((one) => one.peerId));
+  const nowMs = context.timers.now();
+  const load = { fanOut: 2, nowMs };
+  const more = [...entry.tree.seats()]
+    .filter((seat) => seat.root === 'holder' && seat !== parent && seat.peerId !== peerId && !failed.has(seat.peerId))
+    .filter((seat) => !context.complaints.isDoubted(seat.peerId, nowMs))
+    .sort((a, b) => cost(a, claim.zone, load) - cost(b, claim.zone, load))
+    .slice(0, MORE_HOLDERS);
+  const parents = [parent, ...more].flatMap((seat): Parent[] => {
+    const dataAddress = context.roster.get(seat.peerId)?.dataAddress;
+    return dataAddress === undefined ? [] : [{ peerId: seat.peerId, dataAddress, role: seat.root ?? 'relay' }];
+  });
+  const replaces = entry.tree.get(peerId)?.replaces;
+  return {
+    kind: 'read',
+    parents,
+    ...(entry.sizeBytes === undefined ? {} : { sizeBytes: entry.sizeBytes }),
+    ...(replaces === undefined ? {} : { replaces }),
+  };
+}
+
+function cost(seat: Seat, zone: string, load: { fanOut: number; nowMs: number }): number {
+  return (seat.isFree(load) ? 0 : 2) + (seat.zone === zone ? 0 : 1);
+}
+
+function failed(entry: Entry, context: KeeperContext, failure: Failure, nowMs: number): ClaimAnswer {
+  const known = Failures.isAboutAccess(failure) ? undefined : context.index.lastKnown(entry.key);
+  const { code, message, upstreamStatus, untilMs } = failure;
+  return {
+    kind: 'failed',
+    code,
+    message,
+    ...(upstreamStatus === undefined ? {} : { upstreamStatus }),
+    retryAfterMs: Math.max(0, untilMs - nowMs),
+    ...(known === undefined
+      ? {}
+      : { stale: { bytes: Buffer.from(known.bytes).toString('base64'), ageMs: known.ageMs } }),
+  };
+}
