@@ -45,7 +45,7 @@ describe('answers that clients do not read', () => {
 });
 
 test('buffers are small ones past a number, and large ones again when those are given back', () => {
-  const pool = new BufferPool({ bufferBytes: 1000, smallBytes: 10, max: 2, maxFree: 1 });
+  const pool = new BufferPool({ bufferBytes: 1000, smallBytes: 10, max: 2 });
   const taken = [pool.take(), pool.take(), pool.take(), pool.take()];
   expect(taken.map(({ length }) => length)).toEqual([1000, 1000, 10, 10]);
   for (const buffer of taken) pool.give(buffer);
