@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Cluster } from './cluster.ts';
 import type { Settings } from './config/settings.ts';
 import { readVersion } from './config/version.ts';
 import { Metrics } from './metrics/metrics.ts';
@@ -6,13 +7,16 @@ import { MirrorServer } from './mirror/mirror-server.ts';
 import { Blobs } from './pull/blobs.ts';
 import { Descriptors } from './pull/descriptors.ts';
 import { Manifests } from './pull/manifests.ts';
+import { Offers } from './pull/offers.ts';
 import { Tags } from './pull/tags.ts';
 import { AdminServer } from './status/admin-server.ts';
+import { Purge } from './status/purge.ts';
 import { StatusReport } from './status/status-report.ts';
 import { StatusServer } from './status/status-server.ts';
 import { DiskBlobStore } from './store/disk-blob-store.ts';
 import { DiskTagStore } from './store/disk-tag-store.ts';
 import { createRegistries } from './upstream/registries.ts';
+import type { Registries } from './upstream/registry-client.ts';
 
 export interface Agent {
   /** Serves when it resolves. Rejects with the cause, everything closed again. */
@@ -24,7 +28,7 @@ export interface Agent {
   readonly statusAddress: string;
 }
 
-/** The composition root: settings in, a startable agent out. Nothing else wires rooms together. */
+/** The composition root: settings in, a startable agent out. Nothing else, but for `cluster.ts`, wires rooms together. */
 export function createAgent(settings: Settings, { logger }: { readonly logger: Logger }): Agent {
   const metrics = new Metrics();
   const store = new DiskBlobStore({
@@ -49,49 +53,21 @@ export function createAgent(settings: Settings, { logger }: { readonly logger: L
     logger: logger.child({ room: 'upstream' }),
     metrics,
   });
-  const pullLogger = logger.child({ room: 'pull' });
-  const descriptors = new Descriptors();
-  const manifests = new Manifests({ store, registries, descriptors, logger: pullLogger, metrics });
-  const blobs = new Blobs({
-    store,
-    registries,
-    descriptors,
-    finishLimitBytes: settings.ingest.finishLimit,
-    logger: pullLogger,
-    metrics,
-  });
-  const tags = new Tags({
-    tags: tagStore,
-    manifests,
-    registries,
-    maxAgeMs: settings.tags.maxAge,
-    staleWhenDown: settings.tags.staleWhenDown,
-    logger: pullLogger,
-    metrics,
-  });
-  const mirror = new MirrorServer({
-    listen: settings.mirror.listen,
-    defaultRegistry: settings.mirror.defaultRegistry,
-    headersTimeoutMs: settings.mirror.headersTimeout,
-    writeTimeoutMs: settings.mirror.writeTimeout,
-    maxConnections: settings.mirror.maxConnections,
-    registries,
-    blobs,
-    manifests,
-    tags,
-    logger: logger.child({ room: 'mirror' }),
-    metrics,
-  });
+  let cluster: Cluster | undefined;
+  let serving: Serving | undefined;
+  const running = () => serving?.blobs.running() ?? [];
   const status = new StatusServer({
     listen: settings.status.listen,
     metrics,
-    blobs,
+    blobs: { running },
     report: new StatusReport({
       node: settings.node.name,
       zone: settings.node.zone,
       version: readVersion(),
       discovery: settings.discovery.kind,
-      transfers: () => blobs.running(),
+      peerId: () => cluster?.peerId,
+      peers: () => cluster?.others.map((member) => ({ ...member, state: 'live' as const })) ?? [],
+      transfers: running,
       store: () => store.stats(),
       metrics,
     }),
@@ -101,33 +77,42 @@ export function createAgent(settings: Settings, { logger }: { readonly logger: L
       metrics.storeBytes.set(stats.blobBytes);
       metrics.storeIngestBytes.set(stats.ingestBytes);
       metrics.storeMaxBytes.set(stats.maxBytes);
+      cluster?.refreshMetrics();
     },
   });
 
-  const admin = new AdminServer({
-    storePath: settings.store.path,
-    drop: async (target) => {
-      const node = settings.node.name;
-      if (target.kind === 'tag') {
-        const had = await tagStore.delete(target.name, target.tag);
-        return [{ node, self: true, removed: had ? [{ what: 'tag' }] : [] }];
-      }
-      const sizeBytes = store.stat(target.digest)?.sizeBytes;
-      const had = await store.delete(target.digest);
-      return [{ node, self: true, removed: had ? [{ what: 'blob', sizeBytes }] : [] }];
-    },
-    logger: logger.child({ room: 'status' }),
-  });
+  const start = async () => {
+    // First, so that probes tell "not ready" from "not there" while a large store is being opened.
+    await status.start();
+    await store.start();
+    if (settings.discovery.kind !== 'none') {
+      // Only now: a lone agent does without the memory that libp2p takes.
+      const { Cluster } = await import('./cluster.ts');
+      cluster = await Cluster.create({ settings, store, tagStore, registries, logger, metrics });
+    }
+    serving = createServing({ settings, store, tagStore, registries, cluster, logger, metrics });
+    const { blobs, purge, mirror, admin } = serving;
+    if (cluster !== undefined) {
+      await cluster.start({
+        offers: new Offers({ blobs, swarm: cluster.swarm }),
+        purge: (_from, body) => purge.handle(body),
+      });
+    }
+    await mirror.start();
+    await startAdmin(admin, logger);
+  };
 
   let stopping: Promise<void> | undefined;
   const stop = async () => {
     status.ready = false;
     const enough = AbortSignal.timeout(settings.stop.gracePeriod);
-    await admin.stop();
-    await mirror.drain(enough);
+    await serving?.admin.stop();
+    await Promise.all([serving?.mirror.drain(enough), cluster?.leave()]);
+    await cluster?.drain(enough);
     // What is left ends with FIN: clients go on at their registry, and the bytes wait for the next start.
-    await blobs.stop();
-    await mirror.stop();
+    await serving?.blobs.stop();
+    await serving?.mirror.stop();
+    await cluster?.stop();
     await registries.close();
     await store.stop();
     await status.stop();
@@ -146,13 +131,16 @@ export function createAgent(settings: Settings, { logger }: { readonly logger: L
       // From 0 on, or a query of what increased would miss the first.
       for (const { host } of settings.registries) metrics.tagStale.inc({ registry: host }, 0);
       try {
-        // First, so that probes tell "not ready" from "not there" while a large store is being opened.
-        await status.start();
-        await store.start();
-        await mirror.start();
-        await startAdmin(admin, logger);
+        await start();
       } catch (error) {
-        await Promise.allSettled([admin.stop(), mirror.stop(), store.stop(), registries.close(), status.stop()]);
+        await Promise.allSettled([
+          serving?.admin.stop(),
+          serving?.mirror.stop(),
+          cluster?.stop(),
+          registries.close(),
+          store.stop(),
+          status.stop(),
+        ]);
         throw error;
       }
       status.ready = true;
@@ -163,12 +151,85 @@ export function createAgent(settings: Settings, { logger }: { readonly logger: L
       return stopping;
     },
     get mirrorAddresses() {
-      return mirror.addresses;
+      return serving?.mirror.addresses ?? [];
     },
     get statusAddress() {
       return status.address;
     },
   };
+}
+
+/** What serves pulls; made once it is known whether there are others to ask. */
+interface Serving {
+  readonly blobs: Blobs;
+  readonly purge: Purge;
+  readonly mirror: MirrorServer;
+  readonly admin: AdminServer;
+}
+
+interface ServingOptions {
+  readonly settings: Settings;
+  readonly store: DiskBlobStore;
+  readonly tagStore: DiskTagStore;
+  readonly registries: Registries;
+  readonly cluster: Cluster | undefined;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+function createServing(options: ServingOptions): Serving {
+  const { settings, store, tagStore, registries, cluster, logger, metrics } = options;
+  const pullLogger = logger.child({ room: 'pull' });
+  const descriptors = new Descriptors();
+  const swarm = cluster === undefined ? {} : { swarm: cluster.swarm };
+  const manifests = new Manifests({ store, registries, descriptors, ...swarm, logger: pullLogger, metrics });
+  const blobs = new Blobs({
+    store,
+    registries,
+    descriptors,
+    ...swarm,
+    finishLimitBytes: settings.ingest.finishLimit,
+    logger: pullLogger,
+    metrics,
+  });
+  const tags = new Tags({
+    tags: tagStore,
+    manifests,
+    registries,
+    ...swarm,
+    maxAgeMs: settings.tags.maxAge,
+    staleWhenDown: settings.tags.staleWhenDown,
+    logger: pullLogger,
+    metrics,
+  });
+  const mirror = new MirrorServer({
+    listen: settings.mirror.listen,
+    defaultRegistry: settings.mirror.defaultRegistry,
+    headersTimeoutMs: settings.mirror.headersTimeout,
+    writeTimeoutMs: settings.mirror.writeTimeout,
+    maxConnections: settings.mirror.maxConnections,
+    registries,
+    blobs,
+    manifests,
+    tags,
+    logger: logger.child({ room: 'mirror' }),
+    metrics,
+  });
+  const purge = new Purge({
+    node: settings.node.name,
+    store,
+    blobs,
+    manifests,
+    tags,
+    forget: async (target) => cluster?.forget(target),
+    others: async (body, signal) => cluster?.askAll(body, signal) ?? [],
+  });
+  const admin = new AdminServer({
+    storePath: settings.store.path,
+    drop: (target, { cluster: everywhere, signal }) => purge.drop(target, { everywhere, signal }),
+    logger: logger.child({ room: 'status' }),
+  });
+  return { blobs, purge, mirror, admin };
 }
 
 /** Without it blobs are served as well as ever; only `windlass drop` cannot be had. */

@@ -1,1 +1,357 @@
-export {};
+import { createHmac } from 'node:crypto';
+import type { Logger } from 'pino';
+import { formatListenAddress } from './config/listen-address.ts';
+import type { Settings } from './config/settings.ts';
+import { createDiscovery } from './discovery/create-discovery.ts';
+import type { Discovery } from './discovery/discovery.ts';
+import { WindlassError } from './errors.ts';
+import type { Metrics } from './metrics/metrics.ts';
+import { PeerClient } from './peer/peer-client.ts';
+import { PeerServer } from './peer/peer-server.ts';
+import { type ClaimsParts, createClaims } from './pull/claims/create-claims.ts';
+import type { PeerOffers } from './pull/peer-streams.ts';
+import { Swarm } from './pull/swarm.ts';
+import { ClusterSecrets } from './routing/cluster-secret.ts';
+import { type Control, createControl } from './routing/control/control.ts';
+import { type Identity, loadIdentity } from './routing/identity.ts';
+import { verifySignature } from './routing/identity-signature.ts';
+import { KeeperIndex } from './routing/keeper-index.ts';
+import { Libp2pRouter } from './routing/libp2p-router.ts';
+import { LiveRoster } from './routing/live-roster.ts';
+import type { Member } from './routing/member.ts';
+import type { CallHandler } from './routing/peer-calls.ts';
+import { systemTimers } from './routing/timers.ts';
+import type { DropTarget } from './status/drop-target.ts';
+import type { Asked } from './status/purge.ts';
+import type { BlobStore } from './store/blob-store.ts';
+import type { TagStore } from './store/tag-store.ts';
+import type { Registries } from './upstream/registry-client.ts';
+
+/** More tags of one agent no keeper is told. */
+const MAX_TAGS = 10_000;
+const HAND_OVER_MS = 5_000;
+const PURGE_MS = 10_000;
+
+export interface ClusterOptions {
+  readonly settings: Settings;
+  readonly store: BlobStore;
+  readonly tagStore: TagStore;
+  readonly registries: Registries;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** What only exists when the cluster does: this agent's pulls, and what others may purge here. */
+export interface ClusterEnds {
+  readonly offers: PeerOffers;
+  /** POST /windlass/v1/purge. */
+  readonly purge: CallHandler;
+}
+
+/**
+ * This agent's part in the cluster: everything that a lone agent has not. The part of the composition root that
+ * is used when `discovery.kind` is not `none`.
+ *
+ * ```
+ *  create: identity ▶ secret ▶ peer server listens ▶ control, roster, claims ▶ swarm
+ *  start:  libp2p listens ▶ discovery ▶ hellos ▶ roster ── taken from another ──▶ index taken, holdings announced
+ *  leave:  the roster says so ▶ the index is handed over
+ * ```
+ */
+export class Cluster {
+  readonly swarm: Swarm;
+  readonly #options: ClusterOptions;
+  readonly #server: PeerServer;
+  readonly #client: PeerClient;
+  readonly #control: Control;
+  readonly #roster: LiveRoster;
+  readonly #router: Libp2pRouter;
+  readonly #claims: ClaimsParts;
+  readonly #index: KeeperIndex;
+  readonly #discovery: Discovery;
+  readonly #late: { ends?: ClusterEnds };
+  readonly #stops: (() => void)[] = [];
+
+  private constructor(options: ClusterOptions, parts: Parts) {
+    this.#options = options;
+    this.swarm = parts.swarm;
+    this.#server = parts.server;
+    this.#client = parts.client;
+    this.#control = parts.control;
+    this.#roster = parts.roster;
+    this.#router = parts.router;
+    this.#claims = parts.claims;
+    this.#index = parts.index;
+    this.#late = parts.late;
+    this.#discovery = parts.discovery;
+  }
+
+  /** Listens for other agents when it resolves; they are declined until `start`. The store is open. */
+  static async create(options: ClusterOptions): Promise<Cluster> {
+    const { settings, logger } = options;
+    const identity = await loadIdentity({
+      storePath: settings.store.path,
+      nodeName: settings.node.name,
+      logger: logger.child({ room: 'routing' }),
+    });
+    const secrets = new ClusterSecrets(
+      settings.cluster.insecure
+        ? 'insecure'
+        : { files: settings.cluster.secretFile, logger: logger.child({ room: 'routing' }) },
+    );
+    await secrets.load();
+    if (secrets.insecure) logger.warn('cluster.insecure: whoever reaches the ports is a member of this cluster');
+    const late: { ends?: ClusterEnds; parts?: Parts } = {};
+    const server = createServer(options, identity, secrets, late);
+    await server.start();
+    try {
+      const parts = await createParts(options, { identity, secrets, server, late });
+      late.parts = parts;
+      return new Cluster(options, parts);
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+  }
+
+  /** To be called before metrics are read. */
+  refreshMetrics(): void {
+    this.#options.metrics.peers.set(this.others.length);
+    this.#options.metrics.indexEntries.set(this.#index.entries);
+  }
+
+  get peerId(): string {
+    return this.#roster.self.peerId;
+  }
+
+  /** The other live members. */
+  get others(): readonly Member[] {
+    return this.#roster.members().filter(({ peerId }) => peerId !== this.peerId);
+  }
+
+  /** Takes part. Resolves when others can reach this agent; who they are it learns afterwards. */
+  async start(ends: ClusterEnds): Promise<void> {
+    const { store, logger, metrics } = this.#options;
+    this.#late.ends = ends;
+    const roster = this.#roster;
+    this.#stops.push(
+      store.subscribe((event) => {
+        if (event.type === 'committed') this.#router.advertise([event.digest]);
+        else this.#router.withdraw([event.digest]);
+      }),
+      roster.subscribe(({ joined, left }) => {
+        metrics.peers.set(this.others.length);
+        this.#control.setMembers(this.others);
+        for (const { nodeName, zone, dataAddress } of joined) {
+          logger.info({ peer: nodeName, zone, dataAddress, peers: this.others.length }, 'agent joined');
+        }
+        for (const { member, leaving } of left) {
+          logger.info({ peer: member.nodeName, leaving, peers: this.others.length }, 'agent left');
+        }
+      }),
+      this.#control.onHello((entry, from) => void roster.merge([entry], from)),
+    );
+    roster.start();
+    await this.#control.start();
+    roster.updateSelf({ p2pAddresses: this.#control.multiaddrs });
+    await this.#discovery.start((candidates) => this.#control.setSeeds(candidates.map(({ address }) => address)));
+    // Alone there is nobody to tell, and nothing to take over.
+    void roster.taken().then(() => this.#router.start([...store.list()].map(({ digest }) => digest)));
+  }
+
+  /** Passes a drop on to every other member. @returns each one's answer, or its failure. */
+  async askAll(body: unknown, signal: AbortSignal): Promise<Asked[]> {
+    return Promise.all(
+      this.others.map(async (member) => {
+        const { nodeName } = member;
+        try {
+          return { nodeName, answer: await this.#client.call(member, 'purge', body, { signal, timeoutMs: PURGE_MS }) };
+        } catch (error) {
+          return { nodeName, error };
+        }
+      }),
+    );
+  }
+
+  /** What this agent keeps for others of something that was dropped. */
+  async forget(target: DropTarget): Promise<void> {
+    const key =
+      target.kind === 'digest' ? this.swarm.blobKey(target.digest) : await this.swarm.tagKey(target.name, target.tag);
+    this.#claims.keeper.forget(key);
+  }
+
+  /** In order: nobody names this agent as a keeper from now on, and the next ones know what it kept. */
+  async leave(): Promise<void> {
+    await this.#discovery.stop();
+    await this.#roster.leave();
+    await this.#router.stop(AbortSignal.timeout(HAND_OVER_MS));
+  }
+
+  /** What is still being sent may end until the signal. */
+  async drain(signal: AbortSignal): Promise<void> {
+    await this.#server.drain(signal);
+  }
+
+  /** Closes everything. Idempotent. */
+  async stop(): Promise<void> {
+    for (const stop of this.#stops.splice(0)) stop();
+    await this.#claims.stop();
+    this.#roster.stop();
+    await this.#control.stop();
+    await this.#server.stop();
+    this.#client.close();
+  }
+}
+
+interface Parts {
+  readonly swarm: Swarm;
+  readonly server: PeerServer;
+  readonly client: PeerClient;
+  readonly control: Control;
+  readonly roster: LiveRoster;
+  readonly router: Libp2pRouter;
+  readonly claims: ClaimsParts;
+  readonly index: KeeperIndex;
+  readonly discovery: Discovery;
+  readonly late: { ends?: ClusterEnds };
+}
+
+function createServer(
+  { settings, logger, metrics }: ClusterOptions,
+  identity: Identity,
+  secrets: ClusterSecrets,
+  late: { ends?: ClusterEnds; parts?: Parts },
+): PeerServer {
+  const notYet = () => new WindlassError('PEER_BUSY', 'this agent is starting');
+  const parts = () => {
+    if (late.parts === undefined) throw notYet();
+    return late.parts;
+  };
+  return new PeerServer({
+    listen: settings.peer.listen,
+    announce: settings.peer.announce && formatListenAddress(settings.peer.announce),
+    encryption: settings.peer.encryption,
+    maxUploads: settings.peer.maxUploads,
+    uploadRateBytesPerSecond: settings.peer.uploadRate,
+    identity,
+    secrets,
+    handlers: {
+      claims: async (from, body, signal) => parts().claims.handleClaims(from, body, signal),
+      index: async (from, body) => parts().router.handle(from, body),
+      roster: async (from, body, signal) => parts().roster.handleRoster(from, body, signal),
+      purge: async (from, body, signal) => {
+        if (late.ends === undefined) throw notYet();
+        return late.ends.purge(from, body, signal);
+      },
+    },
+    offers: {
+      offer: async (digest, options) => late.ends?.offers.offer(digest, options),
+    },
+    logger: logger.child({ room: 'peer' }),
+    metrics,
+  });
+}
+
+async function createParts(
+  { settings, tagStore, registries, logger, metrics }: ClusterOptions,
+  made: {
+    readonly identity: Identity;
+    readonly secrets: ClusterSecrets;
+    readonly server: PeerServer;
+    readonly late: { ends?: ClusterEnds };
+  },
+): Promise<Parts> {
+  const { identity, secrets, server, late } = made;
+  const timers = systemTimers;
+  const routingLogger = logger.child({ room: 'routing' });
+  const client = new PeerClient({
+    encryption: settings.peer.encryption,
+    identity,
+    secrets,
+    connectTimeoutMs: settings.peer.connectTimeout,
+    firstByteTimeoutMs: settings.peer.firstByteTimeout,
+    stallTimeoutMs: settings.peer.stallTimeout,
+    logger: logger.child({ room: 'peer' }),
+    metrics,
+  });
+  const control = await createControl({
+    identity,
+    secrets,
+    listen: settings.p2p.listen,
+    announce: settings.p2p.announce,
+    selfEntry: () => roster.signedSelf,
+    logger: routingLogger,
+    metrics,
+  });
+  const roster: LiveRoster = new LiveRoster(
+    {
+      peerId: identity.peerId,
+      incarnation: identity.incarnation,
+      nodeName: settings.node.name,
+      zone: settings.node.zone,
+      dataAddress: server.dataAddress,
+      p2pAddresses: [],
+    },
+    {
+      sign: (bytes) => identity.sign(bytes),
+      verify: verifySignature,
+      calls: client,
+      news: control.news,
+      timers,
+      logger: routingLogger,
+    },
+  );
+  const index = new KeeperIndex({ isLive: (peerId) => roster.isLive(peerId), timers });
+  const [credentialsKey = Buffer.alloc(0)] = await secrets.keys('windlass/credentials/1');
+  const { kind, peers, dns } = settings.discovery;
+  const discovery = createDiscovery({ kind, peers, dns }, { logger: logger.child({ room: 'discovery' }) });
+  if (discovery === undefined) throw new WindlassError('INVALID_SETTINGS', 'discovery.kind none has no cluster');
+  const claims = createClaims({
+    roster,
+    calls: client,
+    index,
+    timers,
+    uplink: () => settings.peer.uploadRate || server.uplink,
+    logger: logger.child({ room: 'pull' }),
+    metrics,
+  });
+  const swarm: Swarm = new Swarm({
+    claims: claims.claimer,
+    streams: client,
+    roster,
+    sign: (message) => identity.sign(message),
+    verify: verifySignature,
+    fingerprint: async ({ registry, repository }) => {
+      const fingerprint = await registries.get(registry).credentialsFingerprint(repository);
+      return fingerprint && keyedFingerprint(credentialsKey, fingerprint);
+    },
+    bounds: { openMs: settings.peer.firstByteTimeout },
+    logger: logger.child({ room: 'pull' }),
+    metrics,
+  });
+  const router = new Libp2pRouter({
+    roster,
+    calls: client,
+    index,
+    timers,
+    dht: control.dht,
+    news: control.news,
+    tags: async () => {
+      const known = await tagStore.list(MAX_TAGS);
+      return Promise.all(
+        known.map(async ({ name, tag, record: { digest, mediaType, sizeBytes, checkedAtMs } }) => ({
+          key: await swarm.tagKey(name, tag),
+          bytes: Buffer.from(JSON.stringify({ digest, mediaType, sizeBytes })),
+          ageMs: Math.max(0, Date.now() - checkedAtMs),
+        })),
+      );
+    },
+    logger: routingLogger,
+  });
+  return { swarm, server, client, control, roster, router, claims, index, discovery, late };
+}
+
+/** Keyed, so that nobody who sees a claim can try passwords on it. The same at all agents with the same secret. */
+function keyedFingerprint(key: Buffer, fingerprint: string): string {
+  return createHmac('sha256', key).update(fingerprint).digest('base64url').slice(0, 22);
+}

@@ -15,4 +15,6 @@ export interface HolderIndex {
   remove(key: string, peerId: PeerId): void;
   lastKnown(key: string): LastKnown | undefined;
   setLastKnown(key: string, record: LastKnown): void;
+  /** Of everybody: it was dropped. */
+  forget(key: string): void;
 }

@@ -97,6 +97,11 @@ export class KeeperIndex implements HolderIndex {
     if (known === undefined || known.atMs <= atMs) this.#tags.set(key, { bytes, atMs });
   }
 
+  forget(key: string): void {
+    for (const peerId of [...(this.#keys.peek(key) ?? [])]) this.remove(key, peerId);
+    this.#tags.delete(key);
+  }
+
   /** What is known of one agent, of the keys that are `wanted`: for comparing with what it says. */
   checksumOf(peerId: PeerId, wanted: (key: string) => boolean): DigestChecksum {
     const checksum = new DigestChecksum();

@@ -134,6 +134,13 @@ export class Keeper {
     return copyOf(entry ?? new Entry(key), this.#context);
   }
 
+  /** Forgets the bytes and the answer that are kept of a key, and where it is held: it was dropped. */
+  forget(key: string): void {
+    const { inline, index } = this.#context;
+    inline.delete(key);
+    index.forget(key);
+  }
+
   copy(entry: Entry): Copy {
     return copyOf(entry, this.#context);
   }
