@@ -90,7 +90,7 @@ export async function readAll(
 export async function failureOf(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
     (value) => {
-      throw new Error(`resolved with ${String(value)}`);
+      throw new Error(`resolved with ${String(value).slice(0, 80)}`);
     },
     (error: unknown) => error,
   );

@@ -8,7 +8,7 @@ import type { Parent } from '../../../src/pull/claims/messages.ts';
 import { Descriptors } from '../../../src/pull/descriptors.ts';
 import { Manifests } from '../../../src/pull/manifests.ts';
 import { Offers } from '../../../src/pull/offers.ts';
-import type { PeerEvent, PeerStreams } from '../../../src/pull/peer-streams.ts';
+import type { PeerEvent, PeerStream, PeerStreams } from '../../../src/pull/peer-streams.ts';
 import { Swarm, type SwarmBounds } from '../../../src/pull/swarm.ts';
 import type { Member, PeerId } from '../../../src/routing/member.ts';
 import type { BlobStore } from '../../../src/store/blob-store.ts';
@@ -73,6 +73,7 @@ export class PlainKeeper {
       if (why === 'slow' || why === 'full' || why === 'cycle') continue;
       if (this.leases.get(key)?.by === peerId) this.leases.delete(key);
       this.#holders(key).delete(peerId);
+      seats.delete(peerId);
       if (seats.get(by) === peerId) seats.delete(by);
     }
     const except = new Set([by, ...failed.map(({ peerId }) => peerId)]);
@@ -152,6 +153,8 @@ export interface SwarmNode {
   readonly sign: (message: Uint8Array) => Uint8Array;
   /** What it sends instead, where a test says so; undefined: nothing. */
   lie: ((event: PeerEvent, digest: Digest) => PeerEvent | undefined | Promise<PeerEvent | undefined>) | undefined;
+  /** What it gives instead of its offer. */
+  serve: ((digest: Digest, offset: number) => PeerStream | Promise<PeerStream>) | undefined;
   /** Others that open one of its streams wait for it. */
   gate: Promise<void> | undefined;
   /** Sees and hears nothing any more. */
@@ -266,6 +269,7 @@ export class PullCluster {
       registries,
       sign: (message) => sign(null, message, privateKey),
       lie: undefined,
+      serve: undefined,
       gate: undefined,
       dead,
       pull: async (digest, signal = forever) =>
@@ -282,6 +286,7 @@ export class PullCluster {
         const cut = AbortSignal.any([signal, dead, node.dead.signal]);
         cut.throwIfAborted();
         if (node.gate !== undefined) await orAborted(node.gate, cut);
+        if (node.serve !== undefined) return orAborted(Promise.resolve(node.serve(digest, offset)), cut);
         const offer = await node.offers.offer(digest, { offset, to: by, replaces, signal: cut });
         if (offer === undefined) throw new WindlassError('PEER_MISSING', `${parent.peerId} has not got ${digest}`);
         async function* events(): AsyncGenerator<PeerEvent> {
