@@ -9,7 +9,7 @@ const MAX_AT_ONCE = 16;
 const SILENCES = 2;
 const GONES = 2;
 const WITNESSES = 3;
-/** Who was heard so lately is not asked again because others say that it is dead. */
+/** Who was heard so lately is asked a little later whether it is dead, as others say. */
 const FRESH_MS = 1_000;
 /** Who was heard so lately is asked before it is believed to be dead, however many say so. */
 const RECENT_MS = 3_000;
@@ -107,7 +107,7 @@ export class RosterProbes {
     if (record?.state !== 'live' || peerId === selfId || by === peerId) return;
     if (compareVersions(record.entry.member, version) > 0) return;
     const nowMs = timers.now();
-    if (nowMs - record.heardMs < FRESH_MS || (this.#distrusted.get(by) ?? 0) > nowMs) return;
+    if ((this.#distrusted.get(by) ?? 0) > nowMs) return;
     const inquiry = this.#inquiryOf(peerId);
     if (inquiry === undefined) return;
     inquiry.calledDead = true;
@@ -118,7 +118,8 @@ export class RosterProbes {
       return;
     }
     if (inquiry.running || inquiry.cancel !== undefined) return;
-    inquiry.cancel = timers.after(this.#delay(peerId), () => {
+    const freshMs = Math.max(0, record.heardMs + FRESH_MS - nowMs);
+    inquiry.cancel = timers.after(freshMs + this.#delay(peerId), () => {
       inquiry.cancel = undefined;
       this.#begin(peerId, inquiry);
     });
