@@ -33,6 +33,9 @@ async function runAgent(flags: readonly string[]): Promise<number> {
     process.exit(1);
   });
 
+  // Started by a program of Node's that kept a line to it (windlass demo): gone with it, however that ends.
+  if (process.channel !== undefined) process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+
   // Only now: whoever asks for help or has a fault in the settings need not wait for the servers' code.
   const { createAgent } = await import('../agent.ts');
   return runUntilSignal(createAgent(settings, { logger }), {

@@ -20,7 +20,7 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
   [
     'demo',
     {
-      summary: 'watch one image travel: registry, agent, eight clients, all on this machine',
+      summary: 'watch an image travel: registry, agents, clients, all on this machine',
       load: async () => (await import('./demo.ts')).demoCommand(),
     },
   ],

@@ -20,6 +20,8 @@ export interface ClientOptions {
   readonly ns: string | undefined;
   readonly repository: string;
   readonly tag: string;
+  /** The registry, which a runtime asks when its mirror is gone; without it a client fails then. */
+  readonly fallbackUrl?: string;
 }
 
 export interface ClientReport {
@@ -30,6 +32,8 @@ export interface ClientReport {
   /** Manifests and blobs whose bytes had their digest. */
   readonly verified: number;
   readonly rangeRequests: number;
+  /** Of the bytes received: from the registry, its mirror being gone. */
+  readonly directBytes: number;
   readonly timeMs: number;
   readonly error: string | undefined;
 }
@@ -44,6 +48,9 @@ export class Client {
   #receivedBytes = 0;
   #verified = 0;
   #rangeRequests = 0;
+  #directBytes = 0;
+  /** The mirror is gone: whatever is left is asked of the registry. */
+  #isDirect = false;
   #outcome: ClientReport['outcome'] | undefined;
 
   constructor(options: ClientOptions) {
@@ -90,6 +97,7 @@ export class Client {
       receivedBytes: this.#receivedBytes,
       verified: this.#verified,
       rangeRequests: this.#rangeRequests,
+      directBytes: this.#directBytes,
       timeMs: performance.now() - startedMs,
       error: failure,
     };
@@ -116,17 +124,22 @@ export class Client {
   }
 
   async #resolve(signal: AbortSignal): Promise<Digest> {
-    const response = await this.#request('HEAD', `manifests/${this.#options.tag}`, signal);
-    await response.body.dump();
+    const response = await this.#asking(signal, async () => {
+      const answer = await this.#request('HEAD', `manifests/${this.#options.tag}`, signal);
+      await answer.body.dump();
+      return answer;
+    });
     const digest = String(response.headers['docker-content-digest']);
     if (!isDigest(digest)) throw new WindlassError('UPSTREAM_NONSENSE', `a tag without a digest: ${digest}`);
     return digest;
   }
 
   async #manifest(digest: Digest, signal: AbortSignal): Promise<ManifestInfo> {
-    const response = await this.#request('GET', `manifests/${digest}`, signal);
-    const bytes = Buffer.from(await response.body.arrayBuffer());
-    this.#receivedBytes += bytes.length;
+    const bytes = await this.#asking(signal, async () => {
+      const response = await this.#request('GET', `manifests/${digest}`, signal);
+      return Buffer.from(await response.body.arrayBuffer());
+    });
+    this.#receive(bytes.length);
     this.#verify(digest, createHash('sha256').update(bytes).digest('hex'));
     const manifest = readManifest(bytes);
     if (manifest === undefined) throw new WindlassError('UPSTREAM_NONSENSE', `no manifest: ${digest}`);
@@ -158,27 +171,50 @@ export class Client {
   ): Promise<void> {
     this.#reading.set(digest, (this.#reading.get(digest) ?? 0) + 1);
     try {
-      const headers = range === undefined ? {} : { range: `bytes=${range.start}-${range.end}` };
-      if (range !== undefined) this.#rangeRequests++;
-      const response = await this.#request('GET', `blobs/${digest}`, signal, headers);
-      if (range !== undefined) {
-        const got = parseContentRange(String(response.headers['content-range']));
-        if (response.statusCode !== 206 || got?.start !== range.start || got.end !== range.end) {
-          throw new WindlassError('UPSTREAM_NONSENSE', `asked for ${headers.range}, got ${response.statusCode}`);
+      const end = range?.end ?? sizeBytes - 1;
+      let at = range?.start ?? 0;
+      await this.#asking(signal, async () => {
+        // It broke after the last byte.
+        if (at > end) return;
+        const isPart = range !== undefined || at > 0;
+        const headers = isPart ? { range: `bytes=${at}-${end}` } : {};
+        if (isPart) this.#rangeRequests++;
+        const response = await this.#request('GET', `blobs/${digest}`, signal, headers);
+        if (isPart) {
+          const got = parseContentRange(String(response.headers['content-range']));
+          if (response.statusCode !== 206 || got?.start !== at || got.end !== end) {
+            throw new WindlassError('UPSTREAM_NONSENSE', `asked for ${headers.range}, got ${response.statusCode}`);
+          }
         }
-      }
-      let got = 0;
-      for await (const chunk of response.body as AsyncIterable<Buffer>) {
-        got += chunk.length;
-        this.#receivedBytes += chunk.length;
-        onChunk(chunk);
-        if (this.#options.manner === 'quits' && this.#receivedBytes * 2 >= this.#expectedBytes) this.#quit.abort();
-      }
-      const expected = range === undefined ? sizeBytes : range.end - range.start + 1;
-      if (got !== expected) throw new WindlassError('DIGEST_MISMATCH', `${digest}: ${got} of ${expected} bytes`);
+        for await (const chunk of response.body as AsyncIterable<Buffer>) {
+          at += chunk.length;
+          this.#receive(chunk.length);
+          onChunk(chunk);
+          if (this.#options.manner === 'quits' && this.#receivedBytes * 2 >= this.#expectedBytes) this.#quit.abort();
+        }
+        if (at !== end + 1) throw new WindlassError('DIGEST_MISMATCH', `${digest}: up to ${at} of ${end + 1} bytes`);
+      });
     } finally {
       this.#reading.set(digest, (this.#reading.get(digest) ?? 1) - 1);
     }
+  }
+
+  /** Once, and once more of the registry if the mirror is gone meanwhile, as runtimes go on at their next host. */
+  async #asking<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
+    const wasDirect = this.#isDirect;
+    try {
+      return await ask();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (wasDirect || this.#options.fallbackUrl === undefined) throw error;
+      this.#isDirect = true;
+      return await ask();
+    }
+  }
+
+  #receive(sizeBytes: number): void {
+    this.#receivedBytes += sizeBytes;
+    if (this.#isDirect) this.#directBytes += sizeBytes;
   }
 
   #verify(digest: Digest, hex: string): void {
@@ -193,9 +229,11 @@ export class Client {
     signal: AbortSignal,
     headers: Record<string, string> = {},
   ): Promise<Dispatcher.ResponseData> {
-    const { url, ns, repository } = this.#options;
+    const { repository, fallbackUrl } = this.#options;
+    const isDirect = this.#isDirect && fallbackUrl !== undefined;
+    const ns = isDirect ? undefined : this.#options.ns;
     const response = await this.#http.request({
-      origin: url,
+      origin: isDirect ? fallbackUrl : this.#options.url,
       path: `/v2/${repository}/${path}`,
       method,
       headers: { accept: MANIFEST_ACCEPT, ...headers },

@@ -1,97 +1,115 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import type { AgentProcess } from './agent-process.ts';
+import { Agents } from './agents.ts';
 import { Client, type ClientManner } from './client.ts';
 import { pullWithContainerd } from './containerd.ts';
 import { buildImage, type DemoImage } from './image.ts';
-import type { DemoProgress } from './progress.ts';
+import { killWriter, successorOf, type Victim } from './killing.ts';
+import { runPulls } from './pulls.ts';
 import { DemoRegistry } from './registry.ts';
-import { type DemoResult, judge, mib } from './result.ts';
+import { type DemoResult, type ImageFacts, judge, type KillMeasurements, mib } from './result.ts';
 import type { DemoView } from './view.ts';
 
 const REGISTRY_HOST = 'registry.example';
 const REPOSITORY = 'windlass/demo';
+const SECOND_REPOSITORY = 'windlass/second';
 const TAG = '1';
 export const IMAGE_NAME = `${REGISTRY_HOST}/${REPOSITORY}:${TAG}`;
 
 /** Slow enough that one can watch it: 72 MiB in three seconds. */
 const UPSTREAM_BYTES_PER_SECOND = 24 * 1024 * 1024;
 const RATE_TEXT = `${UPSTREAM_BYTES_PER_SECOND / (1024 * 1024)} MiB/s`;
-const MANNERS: readonly ClientManner[] = ['whole', 'whole', 'quits', 'whole', 'whole', 'ranges', 'whole', 'whole'];
-const FRAME_MS = 80;
-
-/** A mirror between clients and registry. The demo knows no more of it than a container runtime does. */
-export interface DemoMirror {
-  readonly url: string;
-  stop(): Promise<void>;
-}
+const SECOND_NOISE_MIB = [4, 10, 24];
+const MIN_CLIENTS = 8;
 
 export interface DemoOptions {
   /** Empty, and removed by whoever made it. */
   readonly directory: string;
   readonly view: DemoView;
-  /** Starts a mirror that keeps its data in `storePath` and asks the registry at `registryUrl`. */
-  startMirror(storePath: string, registryHost: string, registryUrl: string): Promise<DemoMirror>;
+  readonly agents: number;
+  /** The script whose command `agent` is run for each of them. */
+  readonly entry: string;
+  /** A file for the agents' logs. */
+  readonly log: string | undefined;
 }
 
-/** A registry, a mirror, an image: started, pulled through by eight clients at once, and judged. */
+/** A registry, agents, two images: started, pulled through by many clients at once, an agent killed, and judged. */
 export class Demo implements AsyncDisposable {
   readonly registryUrl: string;
-  readonly mirrorUrl: string;
   readonly #options: DemoOptions;
   readonly #image: DemoImage;
+  readonly #second: DemoImage;
   readonly #registry: DemoRegistry;
+  readonly #agents: readonly AgentProcess[];
+  readonly #togetherMs: number | undefined;
   readonly #stack: AsyncDisposableStack;
 
   private constructor(
     options: DemoOptions,
-    started: { image: DemoImage; registry: DemoRegistry; registryUrl: string; mirrorUrl: string },
+    started: {
+      readonly image: DemoImage;
+      readonly second: DemoImage;
+      readonly registry: DemoRegistry;
+      readonly registryUrl: string;
+      readonly agents: Agents;
+      readonly togetherMs: number | undefined;
+    },
     stack: AsyncDisposableStack,
   ) {
     this.#options = options;
     this.#image = started.image;
+    this.#second = started.second;
     this.#registry = started.registry;
     this.registryUrl = started.registryUrl;
-    this.mirrorUrl = started.mirrorUrl;
+    this.#agents = started.agents.all;
+    this.#togetherMs = started.togetherMs;
     this.#stack = stack;
   }
 
   static async start(options: DemoOptions, signal: AbortSignal): Promise<Demo> {
+    const { directory, agents: count, entry, log, view } = options;
     await using stack = new AsyncDisposableStack();
     const image = buildImage();
+    const second = buildImage(SECOND_NOISE_MIB, 'second');
     const registry = new DemoRegistry({
-      image,
-      repository: REPOSITORY,
-      tag: TAG,
+      repositories: [
+        { repository: REPOSITORY, tag: TAG, image },
+        { repository: SECOND_REPOSITORY, tag: TAG, image: second },
+      ],
       bytesPerSecond: UPSTREAM_BYTES_PER_SECOND,
     });
     const registryUrl = await registry.start();
     stack.defer(() => registry.stop());
     signal.throwIfAborted();
-    const mirror = await options.startMirror(path.join(options.directory, 'store'), REGISTRY_HOST, registryUrl);
-    stack.defer(() => mirror.stop());
-    signal.throwIfAborted();
-    return new Demo(options, { image, registry, registryUrl, mirrorUrl: mirror.url }, stack.move());
+    const registries = [{ host: REGISTRY_HOST, endpoint: registryUrl }];
+    const agents = stack.use(await Agents.start({ count, directory, entry, registries, log }, signal));
+    const togetherMs = await agents.untilTogether(signal);
+    if (count > 1) view.say(`  ${foundEachOther(count, togetherMs)}`);
+    return new Demo(options, { image, second, registry, registryUrl, agents, togetherMs }, stack.move());
+  }
+
+  /** The first agent that is alive: where `--keep` points to. */
+  get kept(): { readonly mirrorUrl: string; readonly statusUrl: string } {
+    const { mirrorUrl = '', statusUrl = '' } = this.#agents.find((agent) => agent.isAlive) ?? {};
+    return { mirrorUrl, statusUrl };
   }
 
   async run(signal: AbortSignal): Promise<DemoResult> {
-    const clients = MANNERS.map((manner, i) => {
-      const names = { ns: REGISTRY_HOST, repository: REPOSITORY, tag: TAG };
-      return new Client({ name: `${i + 1}`, manner, url: this.mirrorUrl, ...names });
-    });
-    const reports = await this.#watch(clients, signal);
-    const upstream = this.#registry.counts;
+    const { clients, nodes } = await this.#pullAtOnce(signal);
+    const upstream = this.#registry.counts(REPOSITORY);
     const containerd = await this.#pullWithContainerd(signal);
+    const upstreamRequestsOfContainerd = this.#registry.counts(REPOSITORY).total - upstream.total;
     return judge({
-      image: {
-        name: IMAGE_NAME,
-        sizeBytes: this.#image.sizeBytes,
-        blobs: this.#image.blobs.length,
-        manifests: 2,
-      },
-      clients: reports,
+      image: factsOf(this.#image, REPOSITORY),
+      agents: this.#agents.length,
+      togetherMs: this.#togetherMs,
+      clients,
+      nodes,
       upstream,
       containerd,
-      upstreamRequestsOfContainerd: this.#registry.counts.total - upstream.total,
+      upstreamRequestsOfContainerd,
+      kill: this.#agents.length === 1 ? undefined : await this.#pullAndKill(signal),
     });
   }
 
@@ -99,54 +117,100 @@ export class Demo implements AsyncDisposable {
     await this.#stack.disposeAsync();
   }
 
-  async #watch(clients: readonly Client[], signal: AbortSignal): Promise<Awaited<ReturnType<Client['pull']>>[]> {
+  async #pullAtOnce(signal: AbortSignal): ReturnType<typeof runPulls> {
     const { view } = this.#options;
     const { sizeBytes, blobs } = this.#image;
+    const roles = castClients(this.#agents.length);
+    const clients = roles.map(({ manner, agent }, i) => this.#client(`${i + 1}`, manner, agent, REPOSITORY));
     view.say(
       `  An image was made just now: ${mib(sizeBytes)} in ${blobs.length} blobs. The registry sends ${RATE_TEXT}.`,
     );
-    const [quitter, ranger] = [MANNERS.indexOf('quits') + 1, MANNERS.indexOf('ranges') + 1];
-    view.say(`  Eight clients pull it at once; client ${quitter} quits half way, ${ranger} asks for ranges.`);
-    view.say('  Each blob leaves the registry once; all clients read it while it arrives.\n');
-    const startedMs = performance.now();
-    const show = (): void => view.show(this.#progress(clients, performance.now() - startedMs));
-    const timer = setInterval(show, FRAME_MS);
-    try {
-      show();
-      const reports = await Promise.all(clients.map((client) => client.pull(signal)));
-      show();
-      return reports;
-    } finally {
-      clearInterval(timer);
-      view.done();
-    }
+    const [quitter, ranger] = (['quits', 'ranges'] as const).map(
+      (manner) => roles.findIndex((role) => role.manner === manner) + 1,
+    );
+    view.say(`  ${roles.length} clients pull it at once; client ${quitter} quits half way, ${ranger} asks for ranges.`);
+    view.say('  Each blob leaves the registry once; all read it while it arrives.\n');
+    const registry = this.#registry;
+    return runPulls(
+      { clients, agents: this.#agents, registry, repository: REPOSITORY, image: this.#image, view },
+      signal,
+    );
   }
 
-  #progress(clients: readonly Client[], elapsedMs: number): DemoProgress {
-    const { sizeBytes, blobs } = this.#image;
+  async #pullAndKill(signal: AbortSignal): Promise<KillMeasurements> {
+    const { view } = this.#options;
+    const [agents, registry, image, repository] = [this.#agents, this.#registry, this.#second, SECOND_REPOSITORY];
+    view.say(
+      `\n  And now another image, ${mib(image.sizeBytes)}: a client on each node pulls it, and half way the agent`,
+    );
+    view.say('  that is fetching from the registry is killed (-9).\n');
+    let victim: Victim | undefined;
+    let successor: string | undefined;
+    const report = await runPulls(
+      {
+        clients: agents.map((_agent, i) => this.#client(`${i + 1}`, 'whole', i, repository, this.registryUrl)),
+        agents,
+        registry,
+        repository,
+        image,
+        view,
+        beside: async (nodes, ended) => {
+          victim = await killWriter({ agents, registry, repository, image }, ended);
+          successor = await successorOf(victim, agents, nodes, ended);
+        },
+      },
+      signal,
+    );
+    const found = victim as Victim | undefined;
     return {
-      elapsedMs,
-      sizeBytes,
-      upstreamBytes: this.#registry.counts.sentBytes,
-      servedBytes: clients.reduce((sum, client) => sum + client.receivedBytes, 0),
-      blobs: blobs.map(({ digest, bytes }) => ({
-        digest,
-        sizeBytes: bytes.length,
-        sentBytes: this.#registry.sentBytes(digest),
-        readers: clients.filter((client) => client.isReading(digest)).length,
-      })),
-      clients: clients.map(({ name, receivedBytes, outcome }) => ({ name, share: receivedBytes / sizeBytes, outcome })),
+      ...report,
+      image: factsOf(image, repository),
+      upstream: registry.counts(repository, 'agents'),
+      direct: registry.counts(repository, 'others'),
+      victim: found,
+      successor,
+      getsOfVictimsBlob: found === undefined ? 0 : registry.gets(found.digest, 'agents'),
     };
+  }
+
+  #client(name: string, manner: ClientManner, agent: number, repository: string, fallbackUrl?: string): Client {
+    const url = this.#agents[agent]?.mirrorUrl ?? '';
+    const names = { ns: REGISTRY_HOST, repository, tag: TAG };
+    return new Client({ name, manner, url, ...names, ...(fallbackUrl === undefined ? {} : { fallbackUrl }) });
   }
 
   async #pullWithContainerd(signal: AbortSignal): ReturnType<typeof pullWithContainerd> {
     this.#options.view.say('\n  And now a real containerd, if this machine has one.');
     const directory = path.join(this.#options.directory, 'containerd');
     await mkdir(directory);
-    const { registryUrl, mirrorUrl } = this;
+    const { mirrorUrl } = this.kept;
+    const { registryUrl } = this;
     return pullWithContainerd(
       { directory, registryHost: REGISTRY_HOST, registryUrl, mirrorUrl, image: IMAGE_NAME },
       signal,
     );
   }
+}
+
+interface Role {
+  readonly manner: ClientManner;
+  /** Which agent it asks, from 0 on. */
+  readonly agent: number;
+}
+
+/** One on each node that pulls as it should; then one that quits, one that asks for ranges, and more of the first. */
+function castClients(agents: number): Role[] {
+  const extras: ClientManner[] = ['quits', 'ranges'];
+  const count = Math.max(MIN_CLIENTS, agents + extras.length);
+  return Array.from({ length: count }, (_, i) => ({ manner: extras[i - agents] ?? 'whole', agent: i % agents }));
+}
+
+function factsOf({ sizeBytes, blobs }: DemoImage, repository: string): ImageFacts {
+  return { name: `${REGISTRY_HOST}/${repository}:${TAG}`, sizeBytes, blobs: blobs.length, manifests: 2 };
+}
+
+function foundEachOther(count: number, togetherMs: number | undefined): string {
+  return togetherMs === undefined
+    ? `${count} agents did not find each other.`
+    : `${count} agents have found each other, in ${(togetherMs / 1000).toFixed(1)} s.`;
 }

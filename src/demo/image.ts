@@ -25,18 +25,18 @@ export interface DemoImage {
 const NOISE_MIB = [2, 6, 12, 20, 32];
 
 /**
- * An image that any runtime can unpack, the same bytes on each run: index → manifest → config and six tar files.
+ * An image that any runtime can unpack, the same bytes on each run (and others for another seed): index → manifest → config and six tar files.
  * The noise is put into gzip unpacked (level 0), so that making 72 MiB takes half a second.
  */
-export function buildImage(noiseMib: readonly number[] = NOISE_MIB): DemoImage {
+export function buildImage(noiseMib: readonly number[] = NOISE_MIB, seed = 'noise'): DemoImage {
   const layers: { blob: ImageBlob; diffId: Digest }[] = [];
-  const text = Buffer.from('Haul every image into the cluster once.\n'.repeat(20_000));
+  const text = Buffer.from(`Haul every image into the cluster once. (${seed})\n`.repeat(20_000));
   const directories = ['usr/', 'usr/share/', 'usr/share/windlass-demo/'].map((path) => ({ path, bytes: Buffer.of() }));
   const first = createTar([...directories, { path: 'usr/share/windlass-demo/README', bytes: text }]);
   layers.push({ blob: imageBlob(LAYER_GZIP, gzipSync(first, { level: 6 })), diffId: digestOf(first) });
   for (const [i, mib] of noiseMib.entries()) {
     const tar = createTar([
-      { path: `usr/share/windlass-demo/noise-${i + 1}`, bytes: noise(`noise ${i + 1}`, mib * MIB) },
+      { path: `usr/share/windlass-demo/noise-${i + 1}`, bytes: noise(`${seed} ${i + 1}`, mib * MIB) },
     ]);
     // One is left a plain tar: runtimes take both.
     const blob = i === 1 ? imageBlob(LAYER_TAR, tar) : imageBlob(LAYER_GZIP, gzipSync(tar, { level: 0 }));

@@ -1,3 +1,4 @@
+import type { NodeReport } from './nodes.ts';
 import { mib } from './result.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -22,10 +23,11 @@ export interface DemoProgress {
   readonly upstreamBytes: number;
   readonly servedBytes: number;
   readonly blobs: readonly BlobProgress[];
+  readonly nodes: readonly NodeReport[];
   readonly clients: readonly ClientProgress[];
 }
 
-/** One frame: a bar a blob, a bar a client, and a line of sums. No line is wider than the terminal. */
+/** One frame: a bar a blob, a node and a client, and a line of sums. No line is wider than the terminal. */
 export function renderProgress(progress: DemoProgress, terminal: Terminal): string {
   const { paint } = terminal;
   const width = Math.min(terminal.columns - 1, 96);
@@ -33,6 +35,7 @@ export function renderProgress(progress: DemoProgress, terminal: Terminal): stri
     paint('bold', cut('  blob                 arrived from upstream', width)),
     ...progress.blobs.map((blob) => blobLine(blob, terminal, width)),
     '',
+    ...nodeLines(progress, terminal, width),
     paint('bold', cut('  clients, each pulling all of it', width)),
     ...clientLines(progress.clients, terminal, width),
     '',
@@ -52,6 +55,21 @@ function blobLine({ digest, sizeBytes, sentBytes, readers }: BlobProgress, termi
   const share = Math.min(1, sentBytes / sizeBytes);
   const drawn = bar(share, Math.max(4, width - fixed), terminal);
   return `  ${terminal.paint('dim', short)} ${mib(sizeBytes).padStart(9)}  ${drawn}  ${note}`;
+}
+
+/** Where the bytes of each node came from; left out for one that is alone. */
+function nodeLines({ nodes, sizeBytes }: DemoProgress, terminal: Terminal, width: number): string[] {
+  if (nodes.length < 2) return [];
+  const title = terminal.paint('bold', cut('  node                 arrived from upstream and from peers', width));
+  const lines = nodes.map(({ name, upstreamBytes, peerBytes, killed }) => {
+    const figures = `${mib(upstreamBytes).padStart(9)} + ${mib(peerBytes).padStart(9)}`;
+    const share = Math.min(1, (upstreamBytes + peerBytes) / sizeBytes);
+    const note = killed ? 'killed' : '';
+    const fixed = 2 + 8 + 1 + 2 + figures.length + 2 + 7;
+    const drawn = bar(share, Math.max(4, width - fixed), terminal, killed ? 'red' : undefined);
+    return `  ${terminal.paint('dim', cut(name, 8).padEnd(8))} ${drawn}  ${figures}  ${note}`.trimEnd();
+  });
+  return [title, ...lines, ''];
 }
 
 function clientLines(clients: readonly ClientProgress[], terminal: Terminal, width: number): string[] {

@@ -1,6 +1,7 @@
 import type { ClientReport } from './client.ts';
 import type { ContainerdReport } from './containerd.ts';
-import { type DemoResult, mib } from './result.ts';
+import type { NodeReport } from './nodes.ts';
+import { type DemoResult, type KillMeasurements, mib } from './result.ts';
 import type { Terminal } from './terminal.ts';
 
 /** What a person reads at the end: who got what, what upstream saw, and in words what that shows. */
@@ -15,6 +16,7 @@ export function renderResult(result: DemoResult, terminal: Terminal): string {
     ...result.clients.map((client) => clientRow(client, digests)),
     containerdRow(result.containerd, terminal),
     '',
+    ...nodesTable('node', result.nodes, terminal),
     head('upstream', 'requests', 'bytes'),
     row('the tag, HEAD', [`${requests['HEAD tag'] ?? 0}`, '']),
     row('manifests, GET', [`${requests['GET manifest'] ?? 0}`, '']),
@@ -25,6 +27,7 @@ export function renderResult(result: DemoResult, terminal: Terminal): string {
     ),
     paint('dim', row('without a mirror', ['', mib(servedBytes), `${(servedBytes / image.sizeBytes).toFixed(2)}×`])),
     '',
+    ...(result.kill === undefined ? [] : killTable(result.kill, terminal)),
     ...result.checks.flatMap(({ held, text }) => {
       const [first = '', ...rest] = wrap(text, Math.min(columns - 1, 96) - 5);
       const mark = held ? paint('green', marks.yes.padEnd(2)) : paint('red', marks.no.padEnd(2));
@@ -32,7 +35,7 @@ export function renderResult(result: DemoResult, terminal: Terminal): string {
     }),
     '',
     result.ok
-      ? paint('bold', '  Eight clients, one haul: that is all that Windlass is about.')
+      ? paint('bold', '  Many pull, one haul: that is all that Windlass is about.')
       : paint('red', '  Something did not hold; see above.'),
   ]
     .join('\n')
@@ -68,6 +71,33 @@ export function renderKept({ mirrorUrl, registryUrl, statusUrl, image }: KeptAdd
     '    skopeo copy --src-tls-verify=false \\',
     `      docker://${new URL(mirrorUrl).host}/${image} dir:/tmp/demo`,
   ].join('\n');
+}
+
+function killTable(kill: KillMeasurements, terminal: Terminal): string[] {
+  const { paint } = terminal;
+  const { image, upstream, direct, victim } = kill;
+  const ratio = `${(upstream.sentBytes / image.sizeBytes).toFixed(2)}× the second image`;
+  return [
+    ...nodesTable(victim === undefined ? 'second image' : `kill -9 ${victim.name}`, kill.nodes, terminal).slice(0, -1),
+    paint('bold', row('agents asked for', ['', mib(upstream.sentBytes), ratio])),
+    ...(direct.sentBytes === 0
+      ? []
+      : [paint('dim', row('a client itself', ['', mib(direct.sentBytes), 'as its agent was gone']))]),
+    '',
+  ];
+}
+
+function nodesTable(title: string, nodes: readonly NodeReport[], { paint }: Terminal): string[] {
+  const line = (first: string, cells: readonly string[]): string =>
+    `  ${first.padEnd(15)}${cells.map((cell) => cell.padStart(14)).join('')}`.trimEnd();
+  return [
+    paint('bold', line(title, ['from upstream', 'from peers', 'to peers', 'held'])),
+    ...nodes.map(({ name, upstreamBytes, peerBytes, sentBytes, heldBytes, killed }) => {
+      const text = line(name, [...[upstreamBytes, peerBytes, sentBytes].map(mib), killed ? 'killed' : mib(heldBytes)]);
+      return killed ? paint('red', text) : text;
+    }),
+    '',
+  ];
 }
 
 function clientRow(

@@ -1,23 +1,51 @@
 import type { ClientReport } from './client.ts';
 import type { ContainerdReport } from './containerd.ts';
+import type { Victim } from './killing.ts';
+import type { NodeReport } from './nodes.ts';
 import type { RegistryCounts } from './registry.ts';
 
 /** Further away from 1.00×, "once" would be no honest word. */
 const MAX_DEVIATION = 0.01;
+/** What a killed writer had, and had not passed on yet, is fetched a second time. */
+const MAX_RATIO_AFTER_KILL = 1.1;
+
+export interface ImageFacts {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly blobs: number;
+  readonly manifests: number;
+}
+
+/** The second pull, in the middle of which an agent was killed. */
+export interface KillMeasurements {
+  readonly image: ImageFacts;
+  /** One on each node. */
+  readonly clients: readonly ClientReport[];
+  readonly nodes: readonly NodeReport[];
+  /** What agents asked of the registry. */
+  readonly upstream: RegistryCounts;
+  /** What clients asked of it themselves: the one whose agent died. */
+  readonly direct: RegistryCounts;
+  readonly victim: Victim | undefined;
+  /** The node that was seen to go on in its place. */
+  readonly successor: string | undefined;
+  readonly getsOfVictimsBlob: number;
+}
 
 export interface DemoMeasurements {
-  readonly image: {
-    readonly name: string;
-    readonly sizeBytes: number;
-    readonly blobs: number;
-    readonly manifests: number;
-  };
+  readonly image: ImageFacts;
+  readonly agents: number;
+  /** Until each had found all others; undefined: they did not. */
+  readonly togetherMs: number | undefined;
   readonly clients: readonly ClientReport[];
+  readonly nodes: readonly NodeReport[];
   /** What the registry had been asked when the clients were done. */
   readonly upstream: RegistryCounts;
   readonly containerd: ContainerdReport;
   /** Requests that reached the registry after that, while containerd pulled. */
   readonly upstreamRequestsOfContainerd: number;
+  /** Undefined where there is but one agent. */
+  readonly kill: KillMeasurements | undefined;
 }
 
 export interface DemoCheck {
@@ -39,6 +67,7 @@ export function judge(measured: DemoMeasurements): DemoResult {
   const ratio = upstream.sentBytes / image.sizeBytes;
   const servedBytes = clients.reduce((sum, client) => sum + client.receivedBytes, 0);
   const checks = [
+    ...checkTogether(measured),
     {
       held: Math.abs(ratio - 1) <= MAX_DEVIATION,
       text: `Upstream sent ${mib(upstream.sentBytes)} for ${mib(servedBytes)} served: the image's bytes ${ratio.toFixed(2)}×.`,
@@ -46,8 +75,47 @@ export function judge(measured: DemoMeasurements): DemoResult {
     checkRequests(measured),
     ...checkClients(measured),
     ...checkContainerd(measured),
+    ...(measured.kill === undefined ? [] : checkKill(measured.kill)),
   ];
   return { ...measured, ratio, servedBytes, checks, ok: checks.every((check) => check.held) };
+}
+
+function checkTogether({ agents, togetherMs }: DemoMeasurements): DemoCheck[] {
+  if (agents === 1) return [];
+  const text =
+    togetherMs === undefined
+      ? `${agents} agents did not find each other.`
+      : `${agents} agents found each other, in ${(togetherMs / 1000).toFixed(1)} s.`;
+  return [{ held: togetherMs !== undefined, text }];
+}
+
+function checkKill({ image, clients, upstream, victim, successor, getsOfVictimsBlob }: KillMeasurements): DemoCheck[] {
+  const ratio = upstream.sentBytes / image.sizeBytes;
+  const digests = image.blobs + image.manifests;
+  const sound = clients.filter((client) => client.outcome === 'complete' && client.verified === digests);
+  const alone = clients.filter((client) => client.directBytes > 0);
+  const byItself = alone.map((client) => `${client.name} after ${mib(client.receivedBytes - client.directBytes)}`);
+  return [
+    checkVictim(victim, successor, getsOfVictimsBlob),
+    {
+      held: ratio >= 1 - MAX_DEVIATION && ratio <= MAX_RATIO_AFTER_KILL,
+      text: `With an agent lost in the middle, the agents asked for ${ratio.toFixed(2)}× the image.`,
+    },
+    {
+      held: sound.length === clients.length && alone.length <= 1,
+      text:
+        `${sound.length} of ${clients.length} clients have the second image whole` +
+        (alone.length === 0 ? '.' : `; without its agent, client ${byItself.join(', ')} went to the registry itself.`),
+    },
+  ];
+}
+
+function checkVictim(victim: Victim | undefined, successor: string | undefined, gets: number): DemoCheck {
+  if (victim === undefined) return { held: false, text: 'No agent was killed: none was seen to fetch.' };
+  const { name, digest, sentBytes, blobBytes } = victim;
+  const what = `${name} was killed at ${mib(sentBytes)} of ${mib(blobBytes)} of ${digest.slice(7, 19)}`;
+  const held = gets > 1;
+  return { held, text: held ? `${what}: ${successor ?? 'another'} went on.` : `${what}: nobody went on.` };
 }
 
 function checkRequests({ image, upstream }: DemoMeasurements): DemoCheck {

@@ -56,7 +56,9 @@ export class PlainView implements DemoView {
     this.say(`  ${summary(progress)}`);
   }
 
-  done(): void {}
+  done(): void {
+    this.#quarters = -1;
+  }
 }
 
 export const SILENT_VIEW: DemoView = { say: () => {}, show: () => {}, done: () => {} };

@@ -24,7 +24,7 @@ describe('windlass status and windlass drop', () => {
     scratch = await Scratch.create();
     image = buildImage([1, 24]);
     // Slow enough that a transfer can be looked at.
-    registry = new DemoRegistry({ image, repository: 'a/b', tag: '1', bytesPerSecond: 8 * MIB });
+    registry = new DemoRegistry({ repositories: [{ image, repository: 'a/b', tag: '1' }], bytesPerSecond: 8 * MIB });
     const url = await registry.start();
     scratch.defer(() => registry.stop());
     agent = await AgentProcess.start(scratch, {
@@ -130,14 +130,14 @@ describe('windlass status and windlass drop', () => {
   test('a blob is dropped by its digest, and fetched anew when it is asked for again', async () => {
     const { digest, bytes } = smallest();
     await pull(`blobs/${digest}`);
-    const asked = registry.counts.requests['GET blob'] ?? 0;
+    const asked = registry.counts().requests['GET blob'] ?? 0;
     const { code, stdout, stderr } = await windlass('drop', digest, '--store.path', agent.storePath);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(
       new RegExp(`^${digest}\\n {2}node-1 \\(this node\\) {2}removed: blob, ${bytes.length} B\\n$`),
     );
     expect(await pull(`blobs/${digest}`)).toEqual(bytes);
-    expect(registry.counts.requests['GET blob']).toBe(asked + 1);
+    expect(registry.counts().requests['GET blob']).toBe(asked + 1);
 
     await windlass('drop', digest, '--store.path', agent.storePath);
     const again = await windlass('drop', '--local', digest, '--store.path', agent.storePath);
@@ -148,11 +148,11 @@ describe('windlass status and windlass drop', () => {
     const head = () => fetch(`${agent.mirrorUrl}/v2/a/b/manifests/1?ns=${HOST}`, { method: 'HEAD' });
     await head();
     await head();
-    expect(registry.counts.requests['HEAD tag']).toBe(1);
+    expect(registry.counts().requests['HEAD tag']).toBe(1);
     const { stdout } = await windlass('drop', `${HOST}/a/b:1`, '--store.path', agent.storePath);
     expect(stdout).toBe(`${HOST}/a/b:1\n  node-1 (this node)  removed: tag\n`);
     expect((await head()).status).toBe(200);
-    expect(registry.counts.requests['HEAD tag']).toBe(2);
+    expect(registry.counts().requests['HEAD tag']).toBe(2);
   });
 
   test.each([

@@ -15,14 +15,16 @@ describe('a demo client', () => {
   let url: string;
 
   beforeEach(async () => {
-    registry = new DemoRegistry({ image, repository: 'windlass/demo', tag: '1' });
+    registry = new DemoRegistry({ repositories: [{ image, repository: 'windlass/demo', tag: '1' }] });
     url = await registry.start();
   });
 
   afterEach(() => registry.stop());
 
-  const client = (manner: ClientManner, options: { url?: string; tag?: string; ns?: string } = {}) =>
-    new Client({ name: '1', manner, url, ns: undefined, repository: 'windlass/demo', tag: '1', ...options });
+  const client = (
+    manner: ClientManner,
+    options: { url?: string; tag?: string; ns?: string; fallbackUrl?: string } = {},
+  ) => new Client({ name: '1', manner, url, ns: undefined, repository: 'windlass/demo', tag: '1', ...options });
 
   it('asks as containerd does, and verifies every digest', async () => {
     const report = await client('whole').pull(NEVER);
@@ -33,7 +35,7 @@ describe('a demo client', () => {
       rangeRequests: 0,
       error: undefined,
     });
-    expect(registry.counts).toMatchObject({
+    expect(registry.counts()).toMatchObject({
       requests: { 'HEAD tag': 1, 'GET manifest': 2, 'GET blob': image.blobs.length },
       mostGetsOfOne: 1,
     });
@@ -68,6 +70,37 @@ describe('a demo client', () => {
     const pull = client('whole').pull(leave.signal);
     leave.abort(new Error('enough'));
     await expect(pull).rejects.toThrow('enough');
+  });
+
+  it('goes on at the registry, where it was, when its mirror breaks off', async () => {
+    let budget = Math.floor(image.sizeBytes / 2);
+    const dying = createServer((request, response) => {
+      const answer = async (): Promise<void> => {
+        if (budget <= 0) return void request.socket.destroy();
+        const upstream = await fetch(url + (request.url ?? '').replace(/\?.*/, ''), {
+          method: request.method ?? 'GET',
+        });
+        response.writeHead(upstream.status, Object.fromEntries(upstream.headers));
+        const body = Buffer.from(await upstream.arrayBuffer());
+        const part = body.subarray(0, Math.max(0, budget));
+        budget -= body.length;
+        if (part.length === body.length) response.end(part);
+        else response.write(part, () => request.socket.destroy());
+      };
+      answer().catch(() => request.socket.destroy());
+    }).listen(0, '127.0.0.1');
+    await once(dying, 'listening');
+    const mirrorUrl = `http://127.0.0.1:${(dying.address() as AddressInfo).port}`;
+
+    const report = await client('whole', { url: mirrorUrl, ns: 'registry.example', fallbackUrl: url }).pull(NEVER);
+    expect(report).toMatchObject({ outcome: 'complete', verified: DIGESTS, receivedBytes: image.sizeBytes });
+    expect(report.directBytes).toBeGreaterThan(0);
+    expect(report.directBytes).toBeLessThan(image.sizeBytes);
+
+    const without = await client('whole', { url: mirrorUrl }).pull(NEVER);
+    expect(without).toMatchObject({ outcome: 'failed', directBytes: 0 });
+    dying.close();
+    dying.closeAllConnections();
   });
 
   describe('behind something that changes answers', () => {

@@ -18,6 +18,14 @@ function progress(upstreamMib: number): DemoProgress {
       { digest: digest(1), sizeBytes: 50 * MIB, sentBytes: 25 * MIB, readers: 7 },
       { digest: digest(2), sizeBytes: 50 * MIB, sentBytes: 100 * MIB, readers: 0 },
     ],
+    nodes: Array.from({ length: 3 }, (_, i) => ({
+      name: `node-${i + 1}`,
+      upstreamBytes: i * 40 * MIB,
+      peerBytes: 20 * MIB,
+      heldBytes: 0,
+      sentBytes: 0,
+      killed: i === 1,
+    })),
     clients: Array.from({ length: 8 }, (_, i) => ({
       name: `${i + 1}`,
       share: i / 7,
@@ -43,6 +51,15 @@ describe('a frame of progress', () => {
     expect(half).toContain('7 reading');
     expect(count(twice, '.')).toBe(1);
     expect(twice).not.toContain('reading');
+  });
+
+  it('says of each node where its bytes came from, and which was killed', () => {
+    const text = stripVTControlCharacters(renderProgress(progress(25), terminalOf(tty(80), {})));
+    expect(text).toMatch(/node-1 +█+░+ +0 B \+ +20\.0 MiB$/m);
+    expect(text).toMatch(/node-2 +█+░+ +40\.0 MiB \+ +20\.0 MiB +killed$/m);
+    expect(text).toMatch(/node-3 +█+ +80\.0 MiB \+ +20\.0 MiB$/m);
+    const alone = { ...progress(25), nodes: progress(25).nodes.slice(0, 1) };
+    expect(renderProgress(alone, terminalOf(tty(80), {}))).not.toContain('node-1');
   });
 
   it('says of each client how far it is, or how it ended', () => {

@@ -11,7 +11,7 @@ describe('the demo registry', () => {
   let url: string;
 
   beforeEach(async () => {
-    registry = new DemoRegistry({ image, repository: 'windlass/demo', tag: '1' });
+    registry = new DemoRegistry({ repositories: [{ image, repository: 'windlass/demo', tag: '1' }] });
     url = await registry.start();
   });
 
@@ -27,7 +27,7 @@ describe('the demo registry', () => {
       'content-length': String(index.bytes.length),
       'content-type': index.mediaType,
     });
-    expect(registry.counts).toMatchObject({ requests: { 'HEAD tag': 1 }, sentBytes: 0, mostGetsOfOne: 0 });
+    expect(registry.counts()).toMatchObject({ requests: { 'HEAD tag': 1 }, sentBytes: 0, mostGetsOfOne: 0 });
   });
 
   it('serves manifests and blobs, counts requests and bytes', async () => {
@@ -38,13 +38,52 @@ describe('the demo registry', () => {
       const body = await ask(`windlass/demo/blobs/${blob.digest}`);
       expect(Buffer.from(await body.arrayBuffer()).equals(blob.bytes)).toBe(true);
     }
-    expect(registry.counts).toEqual({
+    expect(registry.counts()).toEqual({
       requests: { 'GET manifest': 1, 'GET blob': 2 },
       total: 3,
       sentBytes: manifest.bytes.length + 2 * blob.bytes.length,
       mostGetsOfOne: 2,
+      resumed: 0,
     });
     expect(registry.sentBytes(blob.digest)).toBe(2 * blob.bytes.length);
+  });
+
+  it('tells agents from others, one repository from another, and what was resumed', async () => {
+    const other = buildImage([1], 'other');
+    const two = new DemoRegistry({
+      repositories: [
+        { image, repository: 'a/one', tag: '1' },
+        { image: other, repository: 'b', tag: '2' },
+      ],
+    });
+    const twoUrl = await two.start();
+    const get = async (path: string, headers: Record<string, string>) =>
+      (await fetch(`${twoUrl}/v2/${path}`, { headers })).arrayBuffer();
+    const agent = { 'user-agent': 'windlass/1.2.3' };
+    await get(`a/one/blobs/${blob.digest}`, agent);
+    await get(`a/one/blobs/${blob.digest}`, { ...agent, range: 'bytes=100-' });
+    await get(`a/one/blobs/${blob.digest}`, { range: 'bytes=0-9' });
+    await get('b/manifests/2', {});
+    await get(`b/blobs/${blob.digest}`, {});
+    await two.stop();
+
+    const size = blob.bytes.length;
+    expect(two.counts('a/one', 'agents')).toEqual({
+      requests: { 'GET blob': 2 },
+      total: 2,
+      sentBytes: 2 * size - 100,
+      mostGetsOfOne: 2,
+      resumed: 1,
+    });
+    expect(two.counts('a/one', 'others')).toMatchObject({ total: 1, sentBytes: 10, resumed: 0 });
+    expect(two.counts('b')).toMatchObject({
+      requests: { 'GET tag': 1, other: 1 },
+      sentBytes: other.index.bytes.length,
+    });
+    expect(two.counts()).toMatchObject({ total: 5, mostGetsOfOne: 3, resumed: 1 });
+    expect(two.gets(blob.digest, 'agents')).toBe(2);
+    expect(two.sentBytes(blob.digest)).toBe(2 * size - 90);
+    expect(other.index.digest).not.toBe(index.digest);
   });
 
   it('serves a part of a blob, but no part of a manifest', async () => {
@@ -63,11 +102,11 @@ describe('the demo registry', () => {
     ['an unknown tag', 'windlass/demo/manifests/2', 'MANIFEST_UNKNOWN'],
     ['a blob asked for as a manifest', `windlass/demo/manifests/${blob.digest}`, 'MANIFEST_UNKNOWN'],
     ['a manifest asked for as a blob', `windlass/demo/blobs/${index.digest}`, 'BLOB_UNKNOWN'],
-    ['another repository', `windlass/other/blobs/${blob.digest}`, 'MANIFEST_UNKNOWN'],
+    ['another repository', `windlass/other/blobs/${blob.digest}`, 'BLOB_UNKNOWN'],
   ])('answers 404 to %s, and counts it as other', async (_, path, code) => {
     const response = await ask(path);
     expect([response.status, await response.json()]).toMatchObject([404, { errors: [{ code }] }]);
-    expect(registry.counts.requests).toEqual({ other: 1 });
+    expect(registry.counts().requests).toEqual({ other: 1 });
   });
 
   it('is read-only', async () => {
@@ -75,7 +114,7 @@ describe('the demo registry', () => {
   });
 
   it('stops while a body is on its way, and forgets a client that left', async () => {
-    const slow = new DemoRegistry({ image, repository: 'r', tag: '1', bytesPerSecond: 64 * 1024 });
+    const slow = new DemoRegistry({ repositories: [{ image, repository: 'r', tag: '1' }], bytesPerSecond: 64 * 1024 });
     const slowUrl = await slow.start();
     const leaving = new AbortController();
     const left = await fetch(`${slowUrl}/v2/r/blobs/${blob.digest}`, { signal: leaving.signal });
