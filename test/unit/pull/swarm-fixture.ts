@@ -9,11 +9,14 @@ import { Descriptors } from '../../../src/pull/descriptors.ts';
 import { Manifests } from '../../../src/pull/manifests.ts';
 import { Offers } from '../../../src/pull/offers.ts';
 import type { PeerEvent, PeerStream, PeerStreams } from '../../../src/pull/peer-streams.ts';
+import { PIECE_BYTES } from '../../../src/pull/piece.ts';
 import { Swarm, type SwarmBounds } from '../../../src/pull/swarm.ts';
 import type { Member, PeerId } from '../../../src/routing/member.ts';
 import type { BlobStore } from '../../../src/store/blob-store.ts';
 import type { Registries, RegistryClient } from '../../../src/upstream/registry-client.ts';
+import { eventually } from '../../support/eventually.ts';
 import { forever, logger, MIB, ORIGIN, readAll, scriptedRegistries, startedStore } from './pull-fixture.ts';
+import { chunksOf, digestOf, ScriptedBody, ScriptedSource } from './scripted-source.ts';
 
 /** One keeper for all, as plain as can be: what it is asked, it says at once. */
 export class PlainKeeper {
@@ -138,6 +141,96 @@ export class PlainKeeper {
     this.holders.set(key, holders);
     return holders;
   }
+}
+
+/** One child a node. */
+export function chain(): PlainKeeper {
+  const keeper = new PlainKeeper();
+  keeper.fanOut = 1;
+  return keeper;
+}
+
+/** Upstream, whose bytes come only as far as a test lets them. */
+export class Tap {
+  readonly source: ScriptedSource;
+  /** Body bytes that were given out. */
+  sent = 0;
+  #limit = 0;
+  readonly #bodies: { readonly body: ScriptedBody; readonly bytes: Uint8Array; at: number }[] = [];
+
+  /** @param bytesOf of which blob the answers are, by their number. */
+  constructor(bytes: Uint8Array, bytesOf: (index: number) => Uint8Array = () => bytes) {
+    this.source = new ScriptedSource(({ offset, signal, index }) => {
+      const body = new ScriptedBody(signal);
+      const of = bytesOf(index);
+      this.#bodies.push({ body, bytes: of, at: offset });
+      this.#flow();
+      return { offset, sizeBytes: of.length, body };
+    });
+  }
+
+  open(limit = Number.POSITIVE_INFINITY): void {
+    this.#limit = limit;
+    this.#flow();
+  }
+
+  #flow(): void {
+    for (const one of this.#bodies) {
+      if (one.body.over) continue;
+      const chunk = one.bytes.subarray(one.at, this.#limit);
+      one.body.push(...chunksOf(chunk, 64 * 1024));
+      one.at += chunk.length;
+      this.sent += chunk.length;
+      if (one.at >= one.bytes.length && chunk.length > 0) one.body.end();
+    }
+  }
+}
+
+/** Nodes that pull `bytes`, whose size their manifests told. */
+export async function startCluster(
+  nodes: number,
+  source: ScriptedSource,
+  bytes: Uint8Array,
+  options: Partial<ClusterOptions> = {},
+): Promise<PullCluster> {
+  const cluster = await PullCluster.start({
+    nodes,
+    client: {
+      getBlob: (_, digest, { offset = 0, ...rest }) => source.open(ORIGIN, digest, { offset, ...rest }),
+    },
+    ...options,
+  });
+  for (const { descriptors } of cluster.nodes) descriptors.setSize(ORIGIN, digestOf(bytes), bytes.length);
+  return cluster;
+}
+
+/** All pull, each when the one before it has claimed, so that the first writes. */
+export async function pullInTurn(
+  cluster: PullCluster,
+  digest: Digest,
+  signal = forever,
+  nodes = cluster.nodes,
+): Promise<Promise<Buffer>[]> {
+  const pulls: Promise<Buffer>[] = [];
+  for (const node of nodes) {
+    const before = cluster.keeper.claims.length;
+    const pull = node.pull(digest, signal);
+    pull.catch(() => {});
+    pulls.push(pull);
+    await eventually(() => cluster.keeper.claims.length > before, { everyMs: 1 });
+  }
+  return pulls;
+}
+
+export const writtenBy = ({ blobs }: SwarmNode): number => blobs.running()[0]?.written ?? 0;
+export const wholePieces = (bytes: number): number => bytes - (bytes % PIECE_BYTES);
+
+/** How often a node left others, by reason. */
+export async function blamed({ metrics }: SwarmNode): Promise<Record<string, number>> {
+  const { values } = await metrics.peerBlamed.get();
+  return Object.fromEntries(
+    values.filter(({ value }) => value > 0).map(({ labels, value }) => [String(labels.reason), value]),
+  );
 }
 
 export interface SwarmNode {

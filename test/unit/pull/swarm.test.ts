@@ -2,11 +2,21 @@ import { blake3 } from '@napi-rs/blake-hash';
 import { describe, expect, test } from 'vitest';
 import { WindlassError } from '../../../src/errors.ts';
 import type { PeerEvent } from '../../../src/pull/peer-streams.ts';
-import { PIECE_BYTES } from '../../../src/pull/piece.ts';
 import { eventually } from '../../support/eventually.ts';
 import { failOnUnhandledRejections, failureOf, forever, MIB, ORIGIN, readAll, settle } from './pull-fixture.ts';
-import { type Answer, bytesOf, chunksOf, digestOf, ScriptedBody, ScriptedSource, whole } from './scripted-source.ts';
-import { type ClusterOptions, PlainKeeper, PullCluster, type SwarmNode } from './swarm-fixture.ts';
+import { type Answer, bytesOf, digestOf, ScriptedBody, ScriptedSource, whole } from './scripted-source.ts';
+import {
+  blamed,
+  type ClusterOptions,
+  chain,
+  PlainKeeper,
+  pullInTurn,
+  type SwarmNode,
+  startCluster,
+  Tap,
+  wholePieces,
+  writtenBy,
+} from './swarm-fixture.ts';
 
 const BYTES = bytesOf(5 * MIB + 77_777);
 const DIGEST = digestOf(BYTES);
@@ -14,81 +24,13 @@ const KEY = `blob:${DIGEST}`;
 
 failOnUnhandledRejections();
 
-/** Upstream, whose bytes come only as far as a test lets them. */
-class Tap {
-  readonly source: ScriptedSource;
-  #limit = 0;
-  readonly #bodies: { readonly body: ScriptedBody; readonly bytes: Uint8Array; at: number }[] = [];
-  /** Body bytes that were given out. */
-  sent = 0;
-
-  /** @param bytesOf of which blob the answers are, by their number. */
-  constructor(bytesOf: (index: number) => Uint8Array = () => BYTES) {
-    this.source = new ScriptedSource(({ offset, signal, index }) => {
-      const body = new ScriptedBody(signal);
-      const bytes = bytesOf(index);
-      this.#bodies.push({ body, bytes, at: offset });
-      this.#flow();
-      return { offset, sizeBytes: bytes.length, body };
-    });
-  }
-
-  open(limit = Number.POSITIVE_INFINITY): void {
-    this.#limit = limit;
-    this.#flow();
-  }
-
-  #flow(): void {
-    for (const one of this.#bodies) {
-      if (one.body.over) continue;
-      const chunk = one.bytes.subarray(one.at, this.#limit);
-      for (const part of chunksOf(chunk, 64 * 1024)) one.body.push(part);
-      one.at += chunk.length;
-      this.sent += chunk.length;
-      if (one.at >= one.bytes.length && chunk.length > 0) one.body.end();
-    }
-  }
-}
-
 async function start(nodes: number, answer: Answer = whole(BYTES), options: Partial<ClusterOptions> = {}) {
   const source = new ScriptedSource(answer);
   return { ...(await startOn(nodes, source, options)), source };
 }
 
 async function startOn(nodes: number, source: ScriptedSource, options: Partial<ClusterOptions> = {}) {
-  const cluster = await PullCluster.start({
-    nodes,
-    client: {
-      getBlob: (_, digest, { offset = 0, ...rest }) => source.open(ORIGIN, digest, { offset, ...rest }),
-    },
-    ...options,
-  });
-  for (const node of cluster.nodes) node.descriptors.setSize(ORIGIN, DIGEST, BYTES.length);
-  return { cluster };
-}
-
-/** All pull, one after another, so that the first writes; resolves when each reads from somebody. */
-async function pullInTurn(cluster: PullCluster, nodes = cluster.nodes): Promise<Promise<Buffer>[]> {
-  const pulls: Promise<Buffer>[] = [];
-  for (const node of nodes) {
-    const before = cluster.keeper.claims.length;
-    const pull = node.pull(DIGEST);
-    pull.catch(() => {});
-    pulls.push(pull);
-    await eventually(() => cluster.keeper.claims.length > before, { everyMs: 1 });
-  }
-  return pulls;
-}
-
-const writtenBy = ({ blobs }: SwarmNode) => blobs.running()[0]?.written ?? 0;
-const wholePieces = (bytes: number) => bytes - (bytes % PIECE_BYTES);
-
-/** How often a node left others, by reason. */
-async function blamed({ metrics }: SwarmNode): Promise<Record<string, number>> {
-  const { values } = await metrics.peerBlamed.get();
-  return Object.fromEntries(
-    values.filter(({ value }) => value > 0).map(({ labels, value }) => [String(labels.reason), value]),
-  );
+  return { cluster: await startCluster(nodes, source, BYTES, options) };
 }
 
 function flipped(bytes: Uint8Array): Buffer {
@@ -123,9 +65,9 @@ describe('one writer, the others read from each other', () => {
   });
 
   test('bytes are passed on while they arrive, in whole pieces, the last one when the digest holds', async () => {
-    const tap = new Tap();
+    const tap = new Tap(BYTES);
     const { cluster } = await startOn(3, tap.source, { keeper: chain() });
-    const pulls = await pullInTurn(cluster);
+    const pulls = await pullInTurn(cluster, DIGEST);
     tap.open(2.5 * MIB);
     await eventually(() => cluster.nodes.slice(1).every((node) => writtenBy(node) === 2 * MIB));
     tap.open(BYTES.length - 1);
@@ -175,7 +117,7 @@ describe('one writer, the others read from each other', () => {
       else body.end();
       return { offset, sizeBytes: BYTES.length, body };
     });
-    const pulls = await pullInTurn(cluster);
+    const pulls = await pullInTurn(cluster, DIGEST);
     for (const bytes of await Promise.all(pulls)) expect(bytes.equals(BYTES)).toBe(true);
     expect(source.offsets).toEqual([0, 2.5 * MIB]);
     expect(cluster.keeper.failures).toEqual([]);
@@ -186,9 +128,9 @@ describe('somebody dies', () => {
   test.each([10, 50, 90])(
     'the writer at %i per cent: one successor resumes from its prefix, nobody loses a byte',
     async (percent) => {
-      const tap = new Tap();
+      const tap = new Tap(BYTES);
       const { cluster } = await startOn(6, tap.source);
-      const pulls = await pullInTurn(cluster);
+      const pulls = await pullInTurn(cluster, DIGEST);
       const at = Math.floor((BYTES.length * percent) / 100);
       tap.open(at);
       await eventually(() => cluster.nodes.slice(1).every((node) => writtenBy(node) === wholePieces(at)));
@@ -204,9 +146,9 @@ describe('somebody dies', () => {
   );
 
   test('a relay with children below it: they go on elsewhere, at the same position', async () => {
-    const tap = new Tap();
+    const tap = new Tap(BYTES);
     const { cluster } = await startOn(4, tap.source, { keeper: chain() });
-    const pulls = await pullInTurn(cluster);
+    const pulls = await pullInTurn(cluster, DIGEST);
     tap.open(3.5 * MIB);
     await eventually(() => writtenBy(cluster.node(3)) === 3 * MIB);
     await cluster.kill(cluster.node(1));
@@ -222,7 +164,7 @@ describe('somebody dies', () => {
   });
 
   test('a lease that is lost makes its writer a reader at the same position', async () => {
-    const tap = new Tap();
+    const tap = new Tap(BYTES);
     const { cluster } = await startOn(2, tap.source);
     const first = cluster.node(0).pull(DIGEST);
     tap.open(2.5 * MIB);
@@ -271,11 +213,11 @@ describe('somebody lies', () => {
   ];
 
   test.each(liars)('a relay at depth 2 of 4 %s: its child names it, right bytes everywhere', async (_, lieOf) => {
-    const tap = new Tap();
+    const tap = new Tap(BYTES);
     const { cluster } = await startOn(4, tap.source, { keeper: chain() });
     const liar = cluster.node(1);
     liar.lie = lieOf(liar);
-    const pulls = await pullInTurn(cluster);
+    const pulls = await pullInTurn(cluster, DIGEST);
     tap.open();
     for (const bytes of await Promise.all(pulls)) expect(bytes.equals(BYTES)).toBe(true);
     expect(tap.source.offsets).toEqual([0]);
@@ -355,7 +297,7 @@ describe('somebody lies', () => {
         piece: { ...event.piece, bytes, proof: { hash, signer: liar.id, signature: liar.sign(message) } },
       };
     };
-    const [first, second] = await pullInTurn(cluster);
+    const [first, second] = await pullInTurn(cluster, DIGEST);
     expect((await first)?.equals(BYTES)).toBe(true);
     expect(await failureOf(second ?? Promise.resolve())).toMatchObject({ code: 'DIGEST_MISMATCH' });
     expect((await cluster.node(1).pull(DIGEST)).equals(BYTES)).toBe(true);
@@ -365,10 +307,10 @@ describe('somebody lies', () => {
   });
 
   test('wrong bytes from upstream: told to the keeper, no peer blamed, and the readers drop what they had', async () => {
-    const tap = new Tap((index) => (index === 0 ? flipped(BYTES) : BYTES));
+    const tap = new Tap(BYTES, (index) => (index === 0 ? flipped(BYTES) : BYTES));
     const { source } = tap;
     const { cluster } = await startOn(3, source);
-    const pulls = await pullInTurn(cluster);
+    const pulls = await pullInTurn(cluster, DIGEST);
     tap.open();
     for (const pull of pulls) expect(await failureOf(pull)).toMatchObject({ code: 'DIGEST_MISMATCH' });
     expect(cluster.keeper.failures).toMatchObject([{ by: cluster.node(0).id, error: { code: 'DIGEST_MISMATCH' } }]);
@@ -379,12 +321,6 @@ describe('somebody lies', () => {
     for (const node of cluster.nodes) expect(await blamed(node)).not.toHaveProperty('wrong');
   });
 });
-
-function chain(): PlainKeeper {
-  const keeper = new PlainKeeper();
-  keeper.fanOut = 1;
-  return keeper;
-}
 
 function withBytes(event: PeerEvent, change: (bytes: Uint8Array) => Uint8Array): PeerEvent {
   return event.type === 'piece'

@@ -1,0 +1,272 @@
+import { describe, expect, test, vi } from 'vitest';
+import type { BlobStore } from '../../../src/store/blob-store.ts';
+import { eventually } from '../../support/eventually.ts';
+import { failOnUnhandledRejections, failureOf, forever, MIB, settle } from './pull-fixture.ts';
+import { bytesOf, digestOf, ScriptedSource, whole } from './scripted-source.ts';
+import { blamed, chain, PlainKeeper, pullInTurn, startCluster, Tap, writtenBy } from './swarm-fixture.ts';
+
+const BYTES = bytesOf(5 * MIB + 77_777);
+const DIGEST = digestOf(BYTES);
+const KEY = `blob:${DIGEST}`;
+
+failOnUnhandledRejections();
+
+/** As an earlier run left it. */
+async function leave(store: BlobStore, bytes: Uint8Array): Promise<void> {
+  const writer = await store.create(DIGEST, { sizeBytes: BYTES.length });
+  await writer.write([bytes]);
+  await writer.cancel({ keep: true });
+  await writer.close();
+}
+
+describe('readers come and go', () => {
+  test('a client that left: its node goes on while children read', async () => {
+    const tap = new Tap(BYTES);
+    const cluster = await startCluster(3, tap.source, BYTES, { keeper: chain(), finishLimitBytes: 0 });
+    const leaving = new AbortController();
+    const first = cluster.node(0).pull(DIGEST);
+    await eventually(() => tap.source.offsets.length === 1);
+    const second = failureOf(cluster.node(1).pull(DIGEST, leaving.signal));
+    await eventually(() => cluster.opened.length === 1);
+    const third = cluster.node(2).pull(DIGEST);
+    await eventually(() => cluster.node(1).blobs.running()[0]?.children === 1);
+    tap.open(1.5 * MIB);
+    await eventually(() => writtenBy(cluster.node(2)) === MIB);
+    vi.useFakeTimers();
+    leaving.abort(new Error('left'));
+    expect(await second).toMatchObject({ message: 'left' });
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(cluster.node(1).blobs.running()).toMatchObject([{ readers: 0, children: 1 }]);
+    vi.useRealTimers();
+    tap.open();
+    expect((await third).equals(BYTES)).toBe(true);
+    expect((await first).equals(BYTES)).toBe(true);
+    expect(cluster.opened.filter(({ by }) => by === cluster.node(2).id)).toHaveLength(1);
+  });
+
+  test('with neither client nor child left, a reader stops and the writer finishes', async () => {
+    const tap = new Tap(BYTES);
+    const cluster = await startCluster(2, tap.source, BYTES);
+    const leaving = new AbortController();
+    const pulls = await pullInTurn(cluster, DIGEST, leaving.signal);
+    tap.open(1.5 * MIB);
+    await eventually(() => writtenBy(cluster.node(1)) === MIB);
+    vi.useFakeTimers();
+    leaving.abort(new Error('left'));
+    for (const pull of pulls) expect(await failureOf(pull)).toMatchObject({ message: 'left' });
+    await vi.advanceTimersByTimeAsync(4_000);
+    vi.useRealTimers();
+    await eventually(() => cluster.node(1).blobs.running().length === 0);
+    expect(cluster.node(1).store.unfinishedBytes(DIGEST)).toBe(MIB);
+    tap.open();
+    await eventually(() => cluster.node(0).store.stat(DIGEST) !== undefined);
+    expect(cluster.keeper.seats.get(KEY)?.size).toBe(0);
+    expect(tap.source.leaked).toBe(0);
+  });
+
+  test('what is committed between the claim and the stream is read from the store', async () => {
+    const gate = Promise.withResolvers<void>();
+    const tap = new Tap(BYTES);
+    const cluster = await startCluster(2, tap.source, BYTES);
+    cluster.node(0).gate = gate.promise;
+    const pulls = await pullInTurn(cluster, DIGEST);
+    tap.open();
+    await pulls[0];
+    await eventually(() => cluster.node(0).blobs.running().length === 0);
+    gate.resolve();
+    expect((await pulls[1])?.equals(BYTES)).toBe(true);
+    expect(tap.source.offsets).toEqual([0]);
+    expect(await blamed(cluster.node(1))).toEqual({});
+  });
+
+  test('a slow first byte: the others wait with the writer, and nobody asks upstream as well', async () => {
+    vi.useFakeTimers();
+    const gate = Promise.withResolvers<void>();
+    const source = new ScriptedSource(async (opening) => {
+      await gate.promise;
+      return whole(BYTES)(opening);
+    });
+    const cluster = await startCluster(8, source, BYTES);
+    const pulls = cluster.nodes.map((node) => node.pull(DIGEST));
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(source.offsets).toEqual([0]);
+    const claims = cluster.keeper.claims.length;
+    expect(claims).toBe(8);
+    gate.resolve();
+    await vi.advanceTimersByTimeAsync(1_000);
+    vi.useRealTimers();
+    for (const bytes of await Promise.all(pulls)) expect(bytes.equals(BYTES)).toBe(true);
+    expect(source.offsets).toEqual([0]);
+    for (const node of cluster.nodes) expect(await blamed(node)).toEqual({});
+  });
+});
+
+describe('what was here before', () => {
+  test('restarted with 60% while another writes at 10%: goes on from there, by the other', async () => {
+    const tap = new Tap(BYTES);
+    const cluster = await startCluster(3, tap.source, BYTES, { keeper: chain() });
+    const prefix = Math.floor(BYTES.length * 0.6);
+    await leave(cluster.node(1).store, BYTES.subarray(0, prefix));
+    const pulls = await pullInTurn(cluster, DIGEST, forever, [cluster.node(0), cluster.node(1)]);
+    tap.open(BYTES.length / 10);
+    await settle();
+    // Nobody vouches for what is here: a child is told to go elsewhere.
+    const third = cluster.node(2).pull(DIGEST);
+    await eventually(() => cluster.opened.some(({ by, to }) => by === cluster.node(2).id && to === cluster.node(1).id));
+    tap.open();
+    for (const bytes of await Promise.all([...pulls, third])) expect(bytes.equals(BYTES)).toBe(true);
+    expect(cluster.opened.find(({ by }) => by === cluster.node(1).id)?.offset).toBe(prefix);
+    expect(await blamed(cluster.node(2))).not.toHaveProperty('wrong');
+  });
+
+  test('a poisoned file: dropped at the end, nobody blamed, and fetched from 0', async () => {
+    const source = new ScriptedSource(whole(BYTES));
+    const cluster = await startCluster(2, source, BYTES);
+    await cluster.node(0).pull(DIGEST);
+    await eventually(() => cluster.keeper.holders.get(KEY)?.size === 1);
+    const poisoned = Buffer.from(BYTES.subarray(0, 2.5 * MIB));
+    poisoned[5] = (poisoned[5] ?? 0) ^ 1;
+    await leave(cluster.node(1).store, poisoned);
+    expect(await failureOf(cluster.node(1).pull(DIGEST))).toMatchObject({ code: 'DIGEST_MISMATCH' });
+    expect(cluster.node(1).store.unfinishedBytes(DIGEST)).toBe(0);
+    expect((await cluster.node(1).pull(DIGEST)).equals(BYTES)).toBe(true);
+    expect(source.offsets).toEqual([0]);
+    expect(await blamed(cluster.node(1))).toEqual({});
+  });
+
+  test('a poisoned end of a file is not passed on with the proof of the right one', async () => {
+    const tap = new Tap(BYTES);
+    const keeper = chain();
+    const cluster = await startCluster(3, tap.source, BYTES, { keeper });
+    const poisoned = Buffer.from(BYTES.subarray(0, 1.5 * MIB));
+    poisoned[MIB + 7] = (poisoned[MIB + 7] ?? 0) ^ 1;
+    await leave(cluster.node(1).store, poisoned);
+    await leave(cluster.node(2).store, BYTES.subarray(0, MIB));
+    const pulls = await pullInTurn(cluster, DIGEST);
+    tap.open();
+    expect((await pulls[0])?.equals(BYTES)).toBe(true);
+    expect(await failureOf(pulls[1] ?? Promise.resolve())).toMatchObject({ code: 'DIGEST_MISMATCH' });
+    expect((await pulls[2])?.equals(BYTES)).toBe(true);
+    expect(await blamed(cluster.node(2))).not.toHaveProperty('wrong');
+  });
+});
+
+describe('relays', () => {
+  test('a relay without room passes on what it does not keep, within its window', async () => {
+    const big = bytesOf(24 * MIB + 5);
+    const digest = digestOf(big);
+    const cluster = await startCluster(3, new ScriptedSource(whole(big)), big, {
+      keeper: chain(),
+      storeBytes: (index) => (index === 1 ? 2 * MIB : 1024 * MIB),
+    });
+    const pulls = await pullInTurn(cluster, digest);
+    for (const bytes of await Promise.all(pulls)) expect(bytes.equals(big)).toBe(true);
+    expect(cluster.node(1).store.stat(digest)).toBeUndefined();
+    expect(cluster.node(2).store.stat(digest)).toBeDefined();
+    expect(cluster.keeper.holders.get(`blob:${digest}`)?.has(cluster.node(1).id)).toBe(false);
+  });
+
+  test("who finds itself in a parent's path leaves it", async () => {
+    const keeper = new PlainKeeper();
+    const tap = new Tap(BYTES);
+    const cluster = await startCluster(3, tap.source, BYTES, { keeper });
+    const [a, b] = [cluster.node(1), cluster.node(2)];
+    // The keeper has lost its wits: each is to read from the other, once.
+    let misled = 0;
+    keeper.answer = (by, { failed }) => {
+      if (by === cluster.node(0).id || failed.length > 0 || misled === 2) return undefined;
+      misled += 1;
+      const parent = keeper.parent(by === a.id ? b.id : a.id, 'relay');
+      return { kind: 'read', parents: [parent], sizeBytes: undefined, replaces: undefined };
+    };
+    const first = cluster.node(0).pull(DIGEST);
+    await eventually(() => tap.source.offsets.length === 1);
+    const pulls = [a.pull(DIGEST), b.pull(DIGEST)];
+    await eventually(async () => Object.keys({ ...(await blamed(a)), ...(await blamed(b)) }).length > 0);
+    tap.open();
+    for (const bytes of await Promise.all([first, ...pulls])) expect(bytes.equals(BYTES)).toBe(true);
+    expect({ ...(await blamed(a)), ...(await blamed(b)) }).toHaveProperty('cycle');
+    expect(tap.source.offsets).toEqual([0]);
+  });
+
+  test('a child whose seat is given to another is moved, and loses nothing', async () => {
+    const keeper = new PlainKeeper();
+    const tap = new Tap(BYTES);
+    const cluster = await startCluster(3, tap.source, BYTES, { keeper });
+    const pulls = await pullInTurn(cluster, DIGEST, forever, [cluster.node(0), cluster.node(1)]);
+    tap.open(2.5 * MIB);
+    await eventually(() => writtenBy(cluster.node(1)) === 2 * MIB);
+    keeper.answer = (by) =>
+      by === cluster.node(2).id
+        ? {
+            kind: 'read',
+            parents: [keeper.parent(cluster.node(0).id, 'writer')],
+            sizeBytes: undefined,
+            replaces: cluster.node(1).id,
+          }
+        : undefined;
+    const third = cluster.node(2).pull(DIGEST);
+    await eventually(() => cluster.opened.filter(({ by }) => by === cluster.node(1).id).length === 2);
+    tap.open();
+    for (const bytes of await Promise.all([...pulls, third])) expect(bytes.equals(BYTES)).toBe(true);
+    expect(cluster.opened.filter(({ by }) => by === cluster.node(1).id)).toMatchObject([
+      { offset: 0 },
+      { offset: 2 * MIB },
+    ]);
+    expect(await blamed(cluster.node(1))).toEqual({});
+  });
+
+  test('a relay that became the writer signs for itself, and its child believes it', async () => {
+    const tap = new Tap(BYTES);
+    const cluster = await startCluster(3, tap.source, BYTES, { keeper: chain() });
+    const pulls = await pullInTurn(cluster, DIGEST);
+    tap.open(2.5 * MIB);
+    await eventually(() => writtenBy(cluster.node(2)) === 2 * MIB);
+    await cluster.kill(cluster.node(0));
+    tap.open();
+    for (const bytes of await Promise.all(pulls.slice(1))) expect(bytes.equals(BYTES)).toBe(true);
+    expect(tap.source.offsets).toEqual([0, 2 * MIB]);
+    // One stream: it was not left for it.
+    expect(cluster.opened.filter(({ by }) => by === cluster.node(2).id)).toHaveLength(1);
+    expect(await blamed(cluster.node(2))).toEqual({});
+    await failureOf(pulls[0] ?? Promise.resolve());
+  });
+
+  test('a slow parent is left for a better one, opened first, without losing a byte', async () => {
+    const big = bytesOf(24 * MIB + 5);
+    const digest = digestOf(big);
+    const keeper = new PlainKeeper();
+    const tap = new Tap(big);
+    const cluster = await startCluster(3, tap.source, big, { keeper });
+    const slow = cluster.node(1);
+    const gates: PromiseWithResolvers<void>[] = [];
+    slow.lie = async (event) => {
+      if (event.type !== 'piece') return event;
+      const gate = Promise.withResolvers<void>();
+      gates.push(gate);
+      await gate.promise;
+      return event;
+    };
+    const writer = cluster.node(0).id;
+    keeper.answer = (by, { failed }) => {
+      if (by !== cluster.node(2).id) return undefined;
+      const better = failed.some(({ why }) => why === 'slow');
+      const parent = better ? keeper.parent(writer, 'writer') : keeper.parent(slow.id, 'relay');
+      return { kind: 'read', parents: [parent], sizeBytes: undefined, replaces: better ? slow.id : undefined };
+    };
+    const pulls = await pullInTurn(cluster, digest);
+    // Twenty times slower than its own source.
+    for (let i = 0; cluster.opened.filter(({ by }) => by === cluster.node(2).id).length < 2; i++) {
+      tap.open((i + 1) * 2 * MIB);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      if (i % 3 === 2) gates[Math.floor(i / 3)]?.resolve();
+      if (i > 100) throw new Error('it stays');
+    }
+    slow.lie = undefined;
+    for (const gate of gates) gate.resolve();
+    tap.open();
+    for (const bytes of await Promise.all(pulls)) expect(bytes.equals(big)).toBe(true);
+    expect(await blamed(cluster.node(2))).toEqual({ slow: 1 });
+    expect(tap.sent).toBe(big.length);
+  });
+});
