@@ -1,0 +1,197 @@
+import { array, assert, asyncProperty, constantFrom, integer, record } from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { Entry } from '../../src/pull/claims/entry.ts';
+import type { Seat } from '../../src/pull/claims/seat.ts';
+import { ClaimsNetwork } from '../support/claims-network.ts';
+import { SimulatedPulls } from '../support/simulated-pulls.ts';
+
+const KEY = `blob:sha256:${'a'.repeat(64)}`;
+const SIZE = 100;
+/** Nothing that went wrong may hold anybody up for longer, once it is over. */
+const PATIENCE_MS = 60_000;
+
+const fault = record({
+  atMs: integer({ min: 0, max: 12_000 }),
+  kind: constantFrom(
+    'kill',
+    'restart',
+    'partition',
+    'heal',
+    'suspend',
+    'loss',
+    'cut',
+    'break',
+    'slow',
+    'freeze',
+    'keeper',
+    'writer',
+  ),
+  who: integer({ min: 0, max: 6 }),
+  whom: integer({ min: 0, max: 6 }),
+});
+
+const scenario = record({
+  seed: integer({ min: 0, max: 1_000_000 }),
+  nodes: integer({ min: 1, max: 7 }),
+  zones: integer({ min: 1, max: 3 }),
+  spreadMs: constantFrom(0, 50, 3_000),
+  upstreamRate: constantFrom(10, 20, 50),
+  firstByteMs: constantFrom(0, 500, 4_000),
+  faults: array(fault, { maxLength: 8 }),
+});
+type Scenario = typeof scenario extends { generate: (...args: never[]) => { value: infer T } } ? T : never;
+
+class Run {
+  readonly network: ClaimsNetwork;
+  readonly pulls: SimulatedPulls;
+  readonly names: readonly string[];
+  readonly broken: string[] = [];
+  /** From when on nothing is wrong any more. */
+  #calmSinceMs = 0;
+  #isWrong = false;
+  #resumedMs = new Map<string, number>();
+
+  constructor({ seed, nodes, zones, spreadMs, upstreamRate, firstByteMs, faults }: Scenario) {
+    this.network = new ClaimsNetwork({ seed });
+    this.names = Array.from({ length: nodes }, (_, i) => `node${i}`);
+    this.network.start(this.names, (name) => (zones === 1 ? '' : `zone${Number(name.slice(4)) % zones}`));
+    this.pulls = new SimulatedPulls(this.network, {
+      key: KEY,
+      sizeBytes: SIZE,
+      upstreamRate,
+      linkRate: 200,
+      firstByteMs,
+    });
+    this.pulls.onTick = () => this.#check();
+    const { queue, random } = this.network;
+    for (const name of this.names) {
+      queue.after(random() * spreadMs, () => {
+        if (this.network.get(name).alive && !this.pulls.pulls.has(name)) this.pulls.start(name);
+      });
+    }
+    for (const { atMs, kind, who, whom } of faults) {
+      queue.after(atMs, () => this.#strike(kind, this.#name(who), this.#name(whom)));
+    }
+    queue.after(13_000, () => this.#calm());
+  }
+
+  #name(i: number): string {
+    return this.names[i % this.names.length] ?? 'node0';
+  }
+
+  #strike(kind: Scenario['faults'][number]['kind'], who: string, whom: string): void {
+    const { network, pulls } = this;
+    switch (kind) {
+      case 'kill':
+        return this.#kill(who);
+      case 'keeper':
+        return this.#kill(network.keeperOf(KEY));
+      case 'writer':
+        return this.#kill(pulls.writers()[0]?.agent.name);
+      case 'restart': {
+        const skew = { rate: 0.9 + network.random() * 0.2, offsetMs: network.random() * 1e8 };
+        const kept = Math.floor((pulls.pulls.get(who)?.prefix ?? 0) * network.random());
+        network.restart(who, skew);
+        pulls.start(who, kept);
+        return;
+      }
+      case 'partition':
+        network.partition(this.names.filter(() => network.random() < 0.5));
+        this.#isWrong = true;
+        return;
+      case 'heal':
+        network.heal();
+        this.#isWrong = false;
+        this.#calmSinceMs = network.queue.now();
+        return;
+      case 'suspend':
+        network.suspend(who, 1_000 + network.random() * 8_000);
+        this.#resumedMs.set(who, network.get(who).suspendedUntilMs);
+        return;
+      case 'loss':
+        network.loss = 0.2;
+        this.#isWrong = true;
+        return;
+      case 'cut':
+        if (who !== whom) network.cut.add(`${who}>${whom}`);
+        this.#isWrong = true;
+        return;
+      case 'break':
+        return pulls.breakEdge(who);
+      case 'slow':
+        return pulls.complain(who, 'slow');
+      case 'freeze':
+        pulls.frozen.add(who);
+        return;
+    }
+  }
+
+  /** One stays, so that there is something to see. */
+  #kill(name: string | undefined): void {
+    if (name === undefined || !this.network.get(name).alive || this.network.alive().length < 2) return;
+    this.network.kill(name);
+  }
+
+  #calm(): void {
+    this.network.heal();
+    this.pulls.frozen.clear();
+    this.#isWrong = false;
+    this.#calmSinceMs = this.network.queue.now();
+  }
+
+  async toTheEnd(): Promise<boolean> {
+    const { queue } = this.network;
+    await queue.run(13_001);
+    return queue.run(13_000 + PATIENCE_MS, () => this.pulls.allDone());
+  }
+
+  #check(): void {
+    const nowMs = this.network.queue.now();
+    const writers = this.pulls.writers().filter(({ agent }) => nowMs > (this.#resumedMs.get(agent.name) ?? 0) + 1_500);
+    if (!this.#isWrong && nowMs > this.#calmSinceMs + 2_500 && writers.length > 2) {
+      this.broken.push(`${nowMs}: ${writers.length} writers: ${writers.map(({ agent }) => agent.name)}`);
+    }
+    for (const { name, parts } of this.network.alive()) {
+      const entry = parts.keeper.peek(KEY);
+      if (entry === undefined) continue;
+      const granted = [entry.grants.writer, entry.grants.rival].filter((grant) => grant !== undefined);
+      if (entry.grants.rival !== undefined && entry.grants.writer === undefined) {
+        this.broken.push(`${nowMs}: ${name} keeps a rival of nobody`);
+      }
+      if (new Set(granted.map(({ peerId }) => peerId)).size < granted.length) {
+        this.broken.push(`${nowMs}: ${name} granted one node twice`);
+      }
+      const cycle = cycleOf(entry);
+      if (cycle !== undefined) this.broken.push(`${nowMs}: ${name} has a cycle through ${cycle.peerId}`);
+    }
+  }
+}
+
+function cycleOf(entry: Entry): Seat | undefined {
+  for (const seat of entry.tree.seats()) {
+    const seen = new Set<Seat>();
+    for (let above: Seat | undefined = seat; above !== undefined; above = above.parent) {
+      if (seen.has(above)) return seat;
+      seen.add(above);
+    }
+  }
+  return undefined;
+}
+
+describe('claims under faults', () => {
+  test('whatever happens: at most two writers, no cycle, and everybody who lives gets it all', async () => {
+    await assert(
+      asyncProperty(scenario, async (given) => {
+        const run = new Run(given);
+        const done = await run.toTheEnd();
+        expect(run.broken).toEqual([]);
+        expect(run.pulls.errors).toEqual([]);
+        expect(
+          done,
+          `unfinished: ${JSON.stringify(run.pulls.living().map(({ agent, state, prefix, parent }) => ({ name: agent.name, state, prefix, parent })))}`,
+        ).toBe(true);
+      }),
+      { numRuns: Number(process.env['CLAIMS_RUNS'] ?? 1_500) },
+    );
+  }, 120_000);
+});
