@@ -1,0 +1,102 @@
+import { generateKeyPairSync, type KeyPairKeyObjectResult, sign, verify } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { PieceProofs } from '../../../src/pull/piece-proofs.ts';
+import type { Member, PeerId } from '../../../src/routing/member.ts';
+import { bytesOf, digestOf } from './scripted-source.ts';
+
+const BYTES = bytesOf(5_000);
+const DIGEST = digestOf(BYTES);
+
+function setUp() {
+  const members = new Map<PeerId, Member>();
+  const keys = new Map<PeerId, KeyPairKeyObjectResult>();
+  const nodeOf = (peerId: PeerId) => {
+    const key = generateKeyPairSync('ed25519');
+    keys.set(peerId, key);
+    const member = { peerId } as Member;
+    members.set(peerId, member);
+    let signed = 0;
+    const proofs = new PieceProofs(
+      { self: member, get: (id) => members.get(id) },
+      {
+        sign: (message) => {
+          signed += 1;
+          return sign(null, message, key.privateKey);
+        },
+        verify: (signer, message, signature) => {
+          const publicKey = keys.get(signer)?.publicKey;
+          return publicKey !== undefined && verify(null, message, publicKey, signature);
+        },
+      },
+    );
+    return { proofs, signed: () => signed };
+  };
+  return { members, a: nodeOf('peer-a'), b: nodeOf('peer-b') };
+}
+
+test('a proof holds for these bytes at this place of this blob, by this signer', async () => {
+  const { a, b } = setUp();
+  const proof = await a.proofs.of(DIGEST, 3, BYTES);
+  if (proof === undefined) throw new Error('none');
+  expect(proof.signer).toBe('peer-a');
+  expect(await b.proofs.isRight(DIGEST, 3, BYTES, proof)).toBe(true);
+  expect(await b.proofs.isRight(DIGEST, 2, BYTES, proof)).toBe(false);
+  expect(await b.proofs.isRight(digestOf(Buffer.from('other')), 3, BYTES, proof)).toBe(false);
+  expect(await b.proofs.isRight(DIGEST, 3, BYTES.subarray(1), proof)).toBe(false);
+  expect(await b.proofs.isRight(DIGEST, 3, BYTES, { ...proof, signer: 'peer-b' })).toBe(false);
+});
+
+test('is made once, and passed on as it came for as long as its signer is known', async () => {
+  const { a, b, members } = setUp();
+  const proof = await a.proofs.of(DIGEST, 0, BYTES);
+  if (proof === undefined) throw new Error('none');
+  expect(await a.proofs.of(DIGEST, 0, BYTES)).toBe(proof);
+  expect(a.signed()).toBe(1);
+  b.proofs.begin(DIGEST);
+  b.proofs.remember(DIGEST, 0, proof, true);
+  expect(await b.proofs.of(DIGEST, 0, BYTES)).toBe(proof);
+  b.proofs.end(DIGEST, true);
+  expect(await b.proofs.of(DIGEST, 0, BYTES)).toBe(proof);
+  members.delete('peer-a');
+  expect((await b.proofs.of(DIGEST, 0, BYTES))?.signer).toBe('peer-b');
+});
+
+test('of an ingest that failed nothing is kept; a new one begins with nothing', async () => {
+  const { a } = setUp();
+  a.proofs.begin(DIGEST);
+  await a.proofs.of(DIGEST, 0, BYTES);
+  a.proofs.end(DIGEST, false);
+  expect(a.proofs.has(DIGEST, 0)).toBe(false);
+  a.proofs.begin(DIGEST);
+  await a.proofs.of(DIGEST, 0, BYTES);
+  a.proofs.end(DIGEST, true);
+  expect(a.proofs.has(DIGEST, 0)).toBe(true);
+  a.proofs.begin(DIGEST);
+  expect(a.proofs.has(DIGEST, 0)).toBe(false);
+});
+
+test('a piece some of which was here before is looked at before it is passed on', async () => {
+  const { a, b } = setUp();
+  const proof = await a.proofs.of(DIGEST, 0, BYTES);
+  if (proof === undefined) throw new Error('none');
+  b.proofs.begin(DIGEST);
+  b.proofs.remember(DIGEST, 0, proof, false);
+  expect(await b.proofs.of(DIGEST, 0, bytesOf(5_000, 2))).toBeUndefined();
+  expect(await b.proofs.of(DIGEST, 0, BYTES)).toBe(proof);
+});
+
+test('memory is bounded: what was used least is forgotten', async () => {
+  const { a } = setUp();
+  const first = digestOf(Buffer.from('first'));
+  await a.proofs.of(first, 0, BYTES);
+  const proof = await a.proofs.of(DIGEST, 0, BYTES);
+  if (proof === undefined) throw new Error('none');
+  for (let blob = 0; blob < 30; blob++) {
+    const digest = digestOf(Buffer.from(`blob ${blob}`));
+    a.proofs.begin(digest);
+    for (let index = 0; index < 2_000; index++) a.proofs.remember(digest, index, proof, true);
+    a.proofs.end(digest, true);
+  }
+  expect(a.proofs.has(first, 0)).toBe(false);
+  expect(a.proofs.has(digestOf(Buffer.from('blob 29')), 0)).toBe(true);
+});
