@@ -74,6 +74,7 @@ export class LiveRoster implements Roster {
       self: () => this.#self.entry,
       absorb: (entries, origin) => this.merge(entries, origin),
       accuse: (peerId, version, by) => this.#accused(peerId, version, by),
+      heard: (peerId) => this.heard(peerId),
       calledDead: (version) => this.#self.calledDead(version),
       look: (peerId) => this.#probes.look(peerId),
       differs: (peerId) => this.#comparisons.differs(peerId),
@@ -248,8 +249,13 @@ export class LiveRoster implements Roster {
   }
 
   #accused(peerId: PeerId, version: MemberVersion, by: PeerId): void {
-    if (peerId === this.self.peerId) this.#self.calledDead(version);
-    else this.#probes.accuse(peerId, version, by);
+    if (peerId !== this.self.peerId) {
+      this.#probes.accuse(peerId, version, by);
+      return;
+    }
+    // It shall hear of us, and look whether it reaches us: only who can be reached is back.
+    this.#self.doubted(version, by);
+    this.#probes.look(by);
   }
 
   #renewed(entry: MemberEntry): void {

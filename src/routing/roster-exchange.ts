@@ -30,7 +30,9 @@ export interface RosterExchangeOptions {
   /** Takes what is genuine and newer; of `origin` itself at first hand. */
   readonly absorb: (entries: readonly SignedMember[], origin: PeerId | undefined) => Promise<void>;
   readonly accuse: (peerId: PeerId, version: MemberVersion, by: PeerId) => void;
-  /** This agent is thought to be dead, as of this entry. */
+  /** It did something itself. */
+  readonly heard: (peerId: PeerId) => void;
+  /** This agent was reached by one that thinks it dead, as of this entry. */
   readonly calledDead: (version: MemberVersion) => void;
   /** Others have it as live, this agent as dead. */
   readonly look: (peerId: PeerId) => void;
@@ -120,17 +122,17 @@ export class RosterExchange {
   async handle(from: PeerId, body: unknown): Promise<unknown> {
     const request = parsed(rosterRequestSchema.safeParse(body));
     const { table, absorb, accuse } = this.#options;
-    table.heard(from);
+    this.#options.heard(from);
     switch (request.type) {
       case 'probe':
         await absorb([request.self], from);
         if (request.calledDead !== undefined) this.#options.calledDead(request.calledDead);
-        return this.#greeting(from);
+        return this.#greeting();
       case 'ask':
         return { alive: await this.#lookFor(request.target) };
       case 'compare':
         await absorb([request.self], from);
-        return { ...this.#greeting(from), ...(request.checksum !== table.checksum() && { rows: table.rows() }) };
+        return { ...this.#greeting(), ...(request.checksum !== table.checksum() && { rows: table.rows() }) };
       case 'mend': {
         if (this.#mending.has(from)) throw new WindlassError('PEER_BUSY', 'your earlier entries are being taken');
         this.#mending.add(from);
@@ -151,30 +153,20 @@ export class RosterExchange {
   }
 
   /** @throws PEER_NONSENSE where somebody else answered than was asked */
-  async #greeted(
-    peerId: PeerId | undefined,
-    answer: { readonly self: SignedMember; readonly calledDead?: MemberVersion | undefined },
-  ): Promise<void> {
-    const { table, absorb, calledDead } = this.#options;
+  async #greeted(peerId: PeerId | undefined, { self }: { readonly self: SignedMember }): Promise<void> {
+    const { table, absorb } = this.#options;
     if (peerId !== undefined) {
-      if (readMember(answer.self)?.member.peerId !== peerId) {
+      if (readMember(self)?.member.peerId !== peerId) {
         throw new WindlassError('PEER_NONSENSE', `${peerId} answers with the entry of another member`);
       }
       table.heard(peerId);
     }
-    await absorb([answer.self], peerId);
-    if (answer.calledDead !== undefined) calledDead(answer.calledDead);
+    await absorb([self], peerId);
   }
 
-  #greeting(to: PeerId) {
+  #greeting() {
     const { table, self } = this.#options;
-    const record = table.find(to);
-    const { incarnation, sequence } = record?.entry.member ?? { incarnation: 0, sequence: 0 };
-    return {
-      self: self().signed,
-      checksum: table.checksum(),
-      ...(record?.state === 'dead' && { calledDead: { incarnation, sequence } }),
-    };
+    return { self: self().signed, checksum: table.checksum() };
   }
 
   async #lookFor(target: PeerId): Promise<boolean> {

@@ -40,8 +40,6 @@ const greeting = {
   /** The answering agent's own entry, of now. */
   self: signedMemberSchema,
   checksum,
-  /** The answering agent has the asking one as dead: as of this entry. */
-  calledDead: versionSchema.optional(),
 };
 export const probeAnswerSchema = z.object(greeting);
 export const askAnswerSchema = z.object({ alive: z.boolean() });

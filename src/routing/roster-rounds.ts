@@ -8,6 +8,8 @@ const COMPARE_EVERY_MS = 30_000;
 /** So many members, about, look whether a newcomer that they know from others is there, within so long. */
 const WITNESSES = 8;
 const MEET_MS = 10_000;
+/** More members that were not met are no reason to look at fewer of them: they may all be made up. */
+const MANY = 64;
 
 export interface RosterRoundsOptions {
   readonly selfId: PeerId;
@@ -46,7 +48,7 @@ export class RosterRounds {
   heardOf(peerIds: readonly PeerId[]): void {
     if (peerIds.length === 0) return;
     const { table, schedule, random, look } = this.#options;
-    const share = WITNESSES / Math.max(1, table.met());
+    const share = WITNESSES / Math.max(table.met(), Math.min(table.members().length, MANY));
     for (const peerId of peerIds) {
       if (random() < share) schedule.once(`meet ${peerId}`, random() * MEET_MS, () => look(peerId));
     }

@@ -1,11 +1,12 @@
 import type { Logger } from 'pino';
-import type { Member } from './member.ts';
+import type { Member, PeerId } from './member.ts';
 import { type MemberEntry, type MemberVersion, type Sign, signMember } from './member-entry.ts';
 import type { RosterSchedule } from './roster-schedule.ts';
 import type { Timers } from './timers.ts';
 
 /** An agent says no more often than this that it is not dead. */
 const RENEW_MS = 1_000;
+const WARN_MS = 600_000;
 
 export interface RosterSelfOptions {
   readonly sign: Sign;
@@ -21,6 +22,7 @@ export class RosterSelf {
   readonly #options: RosterSelfOptions;
   #entry: MemberEntry;
   #renewedAtMs = Number.NEGATIVE_INFINITY;
+  #warnedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(member: Member, options: RosterSelfOptions) {
     this.#options = options;
@@ -38,14 +40,25 @@ export class RosterSelf {
     onRenewed(this.#entry);
   }
 
-  /** Some agent has this one as dead, as of that entry. Of an older entry it is no matter; a newer one there is not. */
-  calledDead({ incarnation, sequence }: MemberVersion): void {
-    const { member } = this.#entry;
-    if (incarnation !== member.incarnation || sequence !== member.sequence || member.leaving) return;
+  /**
+   * This agent was reached by one that has it as dead, as of that entry: a newer one undoes it. An older entry is no
+   * matter, and a newer one there is not.
+   */
+  calledDead(version: MemberVersion): void {
+    if (!this.#isCurrent(version)) return;
     const { schedule, timers } = this.#options;
     const waitMs = this.#renewedAtMs + RENEW_MS - timers.now();
     if (waitMs <= 0) this.renew({});
-    else schedule.once('renew', waitMs, () => this.calledDead({ incarnation, sequence }));
+    else schedule.once('renew', waitMs, () => this.calledDead(version));
+  }
+
+  /** Some agent says that this one is dead. That may be so because its address is wrong, or blocked. */
+  doubted(version: MemberVersion, by: PeerId): void {
+    const { timers, logger } = this.#options;
+    if (!this.#isCurrent(version) || timers.now() < this.#warnedAtMs + WARN_MS) return;
+    this.#warnedAtMs = timers.now();
+    const { dataAddress } = this.#entry.member;
+    logger.warn({ by, dataAddress }, 'another agent could not reach this one: is the address right, and open?');
   }
 
   /** There is an entry that this identity signed, newer than this one: another process, or an earlier life. */
@@ -62,5 +75,10 @@ export class RosterSelf {
       'another process has this identity, or its incarnation was set back',
     );
     this.renew({ incarnation: incarnation + 1 }, -1);
+  }
+
+  #isCurrent({ incarnation, sequence }: MemberVersion): boolean {
+    const { member } = this.#entry;
+    return incarnation === member.incarnation && sequence === member.sequence && !member.leaving;
   }
 }

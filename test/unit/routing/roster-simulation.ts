@@ -140,7 +140,7 @@ export class RosterSimulation {
   readonly calls = new Map<string, number>();
   /** The side of a partition, by agent; no entry is side 0. */
   readonly sides = new Map<number, number>();
-  /** Pairs `from>to` that are cut, one way. */
+  /** Pairs `from>to` of which the one cannot call the other. */
   readonly cut = new Set<string>();
   /** Whose host is gone: calls to it are swallowed, not refused. */
   readonly silent = new Set<number>();
@@ -148,8 +148,11 @@ export class RosterSimulation {
   readonly lies = new Map<number, (body: unknown) => unknown>();
   newsSent = 0;
 
-  constructor(seed: number) {
+  readonly #verify: Verify;
+
+  constructor(seed: number, { verify = simulatedVerify }: { readonly verify?: Verify } = {}) {
     this.random = randomOf(seed);
+    this.#verify = verify;
   }
 
   /** A new process. */
@@ -158,7 +161,7 @@ export class RosterSimulation {
     const self = describeAgent(number, incarnation);
     const roster = new LiveRoster(self, {
       sign: simulatedSign(self.peerId),
-      verify: simulatedVerify,
+      verify: this.#verify,
       calls: this.#callsOf(number),
       news: {
         publish: (bytes) => this.#publish(number, bytes),
@@ -244,7 +247,7 @@ export class RosterSimulation {
           : await agent.roster.handleRoster(simulatedPeerId(from), JSON.parse(text), signal);
         await this.clock.sleep(this.#latency());
         if (this.agents.get(number) !== agent) throw new WindlassError('PEER_GONE', `${address} reset`);
-        if (!this.#reaches(number, from) || this.clock.now() > deadlineMs) throw await silence();
+        if (this.clock.now() > deadlineMs) throw await silence();
         return JSON.parse(JSON.stringify(answer));
       },
     };
