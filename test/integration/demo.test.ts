@@ -11,6 +11,16 @@ import type { DemoResult } from '../../src/demo/result.ts';
 
 const WINDLASS = fileURLToPath(new URL('../../src/windlass.js', import.meta.url));
 
+/** Processes whose command line names something in that folder: agents, by their stores. */
+async function agentsIn(folder: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (line.includes('\0agent\0') && line.includes(`${folder}/`)) found.push(pid);
+  }
+  return found;
+}
+
 type Process = ChildProcessByStdio<null, Readable, Readable>;
 
 describe('windlass demo', () => {
@@ -69,6 +79,7 @@ describe('windlass demo', () => {
       total: 10,
       sentBytes: result.image.sizeBytes,
       mostGetsOfOne: 1,
+      resumed: 0,
     });
     expect(result.clients.map(({ manner }) => manner).sort()).toEqual([
       'quits',
@@ -85,6 +96,52 @@ describe('windlass demo', () => {
     }
     expect(result.upstreamRequestsOfContainerd).toBe(0);
     expect(await readdir(folder)).toEqual([]);
+    const { sizeBytes } = result.image;
+    expect(result.nodes.map(({ name, heldBytes, killed }) => ({ name, heldBytes, killed }))).toEqual(
+      ['node-1', 'node-2', 'node-3'].map((name) => ({ name, heldBytes: sizeBytes, killed: false })),
+    );
+    const sum = (read: (node: (typeof result.nodes)[number]) => number) =>
+      result.nodes.reduce((total, node) => total + read(node), 0);
+    expect(sum(({ upstreamBytes }) => upstreamBytes)).toBe(sizeBytes);
+    // All but what was small enough to come with the answer to a claim.
+    expect(sum(({ peerBytes }) => peerBytes)).toBeGreaterThan(1.95 * sizeBytes);
+    expect(sum(({ sentBytes }) => sentBytes)).toBeGreaterThanOrEqual(sum(({ peerBytes }) => peerBytes));
+  });
+
+  it('kills an agent that fetches: another goes on, and every pull is whole', async () => {
+    const { process: child, output } = demo(['--json']);
+    expect(await ended(child), output()).toBe(0);
+    const { kill }: DemoResult = JSON.parse(output());
+    if (kill?.victim === undefined) throw new Error('nobody was killed');
+    const { victim, image } = kill;
+
+    expect(kill.nodes.filter(({ killed }) => killed).map(({ name }) => name)).toEqual([victim.name]);
+    expect(victim.sentBytes).toBeLessThan(victim.blobBytes);
+    expect(kill.getsOfVictimsBlob).toBeGreaterThan(1);
+    expect(kill.successor).not.toBe(victim.name);
+    const digests = image.blobs + image.manifests;
+    for (const client of kill.clients) {
+      expect(client).toMatchObject({ outcome: 'complete', verified: digests, receivedBytes: image.sizeBytes });
+      if (`node-${client.name}` !== victim.name) expect(client.directBytes).toBe(0);
+    }
+    for (const node of kill.nodes.filter(({ killed }) => !killed)) expect(node.heldBytes).toBe(image.sizeBytes);
+    expect(kill.upstream.sentBytes / image.sizeBytes).toBeLessThanOrEqual(1.1);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('is content with one agent, which nobody kills', async () => {
+    const { process: child, output } = demo(['--json', '--agents', '1']);
+    expect(await ended(child), output()).toBe(0);
+    const result: DemoResult = JSON.parse(output());
+    expect(result).toMatchObject({ ok: true, ratio: 1, agents: 1 });
+    expect(result.kill).toBeUndefined();
+  });
+
+  it.each(['0', '17', 'many', '1.5'])('refuses %s agents', async (agents) => {
+    const { process: child, output } = demo(['--agents', agents]);
+    expect(await ended(child)).toBe(2);
+    expect(output()).toContain('write a whole number from 1 to 16');
+    expect(await readdir(folder)).toEqual([]);
   });
 
   it('tells it in lines without control codes where there is no terminal', async () => {
@@ -93,7 +150,9 @@ describe('windlass demo', () => {
     const text = output();
     expect(text).toBe(stripVTControlCharacters(text));
     expect(text).toMatch(/together +10 +72\.0 MiB +1\.00× the image/);
-    expect(text.match(/^ {2}✔ /gm)?.length).toBeGreaterThanOrEqual(5);
+    expect(text.match(/^ {2}✔ /gm)?.length).toBeGreaterThanOrEqual(9);
+    expect(text).toMatch(/^ {2}node-2 +\d.* MiB$/m);
+    expect(text).toMatch(/^ {2}kill -9 node-\d +from upstream +from peers +to peers +held$/m);
     expect(text).toContain('npm start');
     expect(await readdir(folder)).toEqual([]);
   });
@@ -103,10 +162,23 @@ describe('windlass demo', () => {
     const exit = ended(child);
     await until(output, /upstream (1[89]|[2-5]\d)\.\d MiB of/);
     expect(await readdir(folder)).not.toEqual([]);
+    const agents = await agentsIn(folder);
+    expect(agents).toHaveLength(3);
     child.kill(signal);
     expect(await exit, output()).toBe(130);
     expect(output()).toContain('interrupted');
     expect(await readdir(folder)).toEqual([]);
+    expect(await agentsIn(folder)).toEqual([]);
+  });
+
+  it('takes its agents with it when it is killed itself', async () => {
+    const { process: child, output } = demo([]);
+    const exit = ended(child);
+    await until(output, /upstream (1[89]|[2-5]\d)\.\d MiB of/);
+    expect(await agentsIn(folder)).toHaveLength(3);
+    child.kill('SIGKILL');
+    await exit;
+    await vi.waitFor(async () => expect(await agentsIn(folder)).toEqual([]), { timeout: 30_000, interval: 50 });
   });
 
   it('with --keep goes on serving until Ctrl-C', async () => {
@@ -134,6 +206,9 @@ describe('windlass demo', () => {
     const digests = new Set(lines.map((line): unknown => JSON.parse(line).digest));
     const { image }: DemoResult = JSON.parse(output());
     expect(digests.size).toBeGreaterThanOrEqual(image.blobs + image.manifests);
+    expect(new Set(lines.map((line): unknown => JSON.parse(line).node))).toEqual(
+      new Set(['node-1', 'node-2', 'node-3']),
+    );
     expect(await readdir(folder)).toEqual(['agent.log']);
   });
 });
