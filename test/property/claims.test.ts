@@ -83,11 +83,14 @@ class Run {
     const { network, pulls } = this;
     switch (kind) {
       case 'kill':
-        return this.#kill(who);
+        this.#kill(who);
+        return;
       case 'keeper':
-        return this.#kill(network.keeperOf(KEY));
+        this.#kill(network.keeperOf(KEY));
+        return;
       case 'writer':
-        return this.#kill(pulls.writers()[0]?.agent.name);
+        this.#kill(pulls.writers()[0]?.agent.name);
+        return;
       case 'restart': {
         const skew = { rate: 0.9 + network.random() * 0.2, offsetMs: network.random() * 1e8 };
         const kept = Math.floor((pulls.pulls.get(who)?.prefix ?? 0) * network.random());
@@ -117,9 +120,11 @@ class Run {
         this.#isWrong = true;
         return;
       case 'break':
-        return pulls.breakEdge(who);
+        pulls.breakEdge(who);
+        return;
       case 'slow':
-        return pulls.complain(who, 'slow');
+        pulls.complain(who, 'slow');
+        return;
       case 'freeze':
         pulls.frozen.add(who);
         return;
@@ -191,7 +196,7 @@ describe('claims under faults', () => {
           `unfinished: ${JSON.stringify(run.pulls.living().map(({ agent, state, prefix, parent }) => ({ name: agent.name, state, prefix, parent })))}`,
         ).toBe(true);
       }),
-      { numRuns: Number(process.env['CLAIMS_RUNS'] ?? 1_500) },
+      { numRuns: Number(process.env.CLAIMS_RUNS ?? 1_500) },
     );
   }, 120_000);
 });

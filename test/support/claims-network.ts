@@ -2,12 +2,12 @@ import pino from 'pino';
 import { WindlassError } from '../../src/errors.ts';
 import { Metrics } from '../../src/metrics/metrics.ts';
 import { type ClaimsParts, createClaims } from '../../src/pull/claims/create-claims.ts';
-import { KeeperIndex } from '../../src/routing/keeper-index.ts';
+import type { HolderIndex, LastKnown } from '../../src/routing/holder-index.ts';
 import { type Member, type PeerId, WIRE_VERSION } from '../../src/routing/member.ts';
-import { MemoryRoster } from '../../src/routing/memory-roster.ts';
 import type { PeerCalls } from '../../src/routing/peer-calls.ts';
 import type { Timers } from '../../src/routing/timers.ts';
 import { EventQueue, seeded } from './event-queue.ts';
+import { SimRoster } from './sim-roster.ts';
 
 // One for all: making one takes longer than a whole run.
 const metrics = new Metrics();
@@ -28,7 +28,7 @@ export interface NetworkOptions {
 export interface SimAgent {
   readonly name: string;
   readonly member: Member;
-  readonly roster: MemoryRoster;
+  readonly roster: SimRoster;
   readonly parts: ClaimsParts;
   alive: boolean;
   /** Nothing happens in it before: a suspended machine. */
@@ -132,9 +132,9 @@ export class ClaimsNetwork {
 
   /** The name of the agent that keeps the key, by what is so. */
   keeperOf(key: string): string {
-    const roster = new MemoryRoster(this.alive()[0]?.member ?? this.#member('nobody', ''), this.#members(), {
-      timers: this.queue,
-    });
+    const [any] = this.alive();
+    if (any === undefined) throw new Error('nobody is alive');
+    const roster = new SimRoster(any.member, this.#members(), { timers: this.queue, onSuspect: () => {} });
     return nameOf(roster.keepers(key, 1)[0]?.peerId ?? '');
   }
 
@@ -173,11 +173,12 @@ export class ClaimsNetwork {
       now: () => clock.offsetMs + this.queue.now() * clock.rate,
       after: (ms, call) => this.queue.after(ms / clock.rate, () => this.#within(agent, call)),
     };
-    const roster = new SuspectingRoster(member, members, { timers }, (peerId) => this.#onSuspect(agent, peerId));
+    const onSuspect = (peerId: PeerId) => this.#onSuspect(agent, peerId);
+    const roster = new SimRoster(member, members, { timers, onSuspect });
     const parts = createClaims({
       roster,
       calls: this.#callsOf(name, member.incarnation),
-      index: new KeeperIndex({ isLive: (peerId) => roster.isLive(peerId), timers }),
+      index: new PlainIndex((peerId) => roster.isLive(peerId)),
       timers,
       logger,
       metrics,
@@ -303,21 +304,40 @@ export class ClaimsNetwork {
   }
 }
 
-class SuspectingRoster extends MemoryRoster {
-  readonly #onSuspect: (peerId: PeerId) => void;
+/** KeeperIndex without its bounds: those cost more to set up than a whole run. */
+class PlainIndex implements HolderIndex {
+  readonly #holders = new Map<string, Set<PeerId>>();
+  readonly #tags = new Map<string, LastKnown>();
+  readonly #isLive: (peerId: PeerId) => boolean;
 
-  constructor(
-    self: Member,
-    others: readonly Member[],
-    options: { readonly timers: Timers },
-    onSuspect: (peerId: PeerId) => void,
-  ) {
-    super(self, others, options);
-    this.#onSuspect = onSuspect;
+  constructor(isLive: (peerId: PeerId) => boolean) {
+    this.#isLive = isLive;
   }
 
-  override suspect(peerId: PeerId): void {
-    this.#onSuspect(peerId);
+  holders(key: string): PeerId[] {
+    return [...(this.#holders.get(key) ?? [])].filter(this.#isLive);
+  }
+
+  add(key: string, peerId: PeerId): void {
+    const holders = this.#holders.get(key) ?? new Set();
+    this.#holders.set(key, holders.add(peerId));
+  }
+
+  remove(key: string, peerId: PeerId): void {
+    this.#holders.get(key)?.delete(peerId);
+  }
+
+  lastKnown(key: string): LastKnown | undefined {
+    return this.#tags.get(key);
+  }
+
+  setLastKnown(key: string, record: LastKnown): void {
+    this.#tags.set(key, record);
+  }
+
+  forget(key: string): void {
+    this.#holders.delete(key);
+    this.#tags.delete(key);
   }
 }
 

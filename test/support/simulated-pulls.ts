@@ -141,7 +141,10 @@ export class SimulatedPulls {
   #read(pull: SimPull): void {
     const parent = this.#network.agents.get(pull.parent ?? '');
     const its = this.pulls.get(pull.parent ?? '');
-    if (parent === undefined || !parent.alive) return this.#leave(pull, 'broken');
+    if (parent === undefined || !parent.alive) {
+      this.#leave(pull, 'broken');
+      return;
+    }
     const hears = this.#network.reaches(parent.name, pull.agent.name) && !this.#network.isSuspended(parent);
     if (!hears) {
       pull.quietMs += TICK_MS;
@@ -149,8 +152,14 @@ export class SimulatedPulls {
       return;
     }
     // It runs under another incarnation, and began anew.
-    if (its === undefined || its.agent !== parent) return this.#leave(pull, 'missing');
-    if (this.#isAbove(pull, its)) return this.#leave(pull, 'cycle');
+    if (its === undefined || its.agent !== parent) {
+      this.#leave(pull, 'missing');
+      return;
+    }
+    if (this.#isAbove(pull, its)) {
+      this.#leave(pull, 'cycle');
+      return;
+    }
     const bytes = Math.min(its.prefix - pull.prefix, (this.#options.linkRate * TICK_MS) / 1000);
     if (bytes > 0) {
       pull.prefix += bytes;

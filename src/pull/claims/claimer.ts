@@ -1,9 +1,9 @@
-import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { ERROR_TABLE, type ErrorCode, hasCode, WindlassError } from '../../errors.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
 import type { Roster } from '../../routing/roster.ts';
 import type { Timers } from '../../routing/timers.ts';
+import { BoundedMap } from './bounded-map.ts';
 import type { Claimed, ClaimRequest, Claims, Lease } from './claims.ts';
 import { HeldLease } from './held-lease.ts';
 import { isWhatKeySays } from './inline-bytes.ts';
@@ -54,7 +54,7 @@ export class Claimer implements Claims {
   readonly #outbox: Outbox;
   readonly #leases = new Map<string, HeldLease>();
   /** Grants that were revoked before we heard of them. */
-  readonly #revoked = new LRUCache<string, true>({ max: 1_000 });
+  readonly #revoked = new BoundedMap<string, true>(1_000);
   #cancelTick: (() => void) | undefined;
   #stopped = false;
 

@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import type { PeerId } from '../../routing/member.ts';
+import { BoundedMap } from './bounded-map.ts';
 import type { FailedPeer } from './messages.ts';
 
 const MAX_PEERS = 10_000;
@@ -15,9 +15,9 @@ const COUNTED: ReadonlySet<FailedPeer['why']> = new Set(['broken', 'silent', 'wr
 /** What claimers say of each other, over all keys: who is better not named as a parent. */
 export class Complaints {
   /** Of each peer: who complained, and when. At most ENOUGH of them. */
-  readonly #by = new LRUCache<PeerId, Map<PeerId, number>>({ max: MAX_PEERS });
-  readonly #avoidedUntilMs = new LRUCache<PeerId, number>({ max: MAX_PEERS });
-  readonly #slowUntilMs = new LRUCache<PeerId, number>({ max: MAX_PEERS });
+  readonly #by = new BoundedMap<PeerId, Map<PeerId, number>>(MAX_PEERS);
+  readonly #avoidedUntilMs = new BoundedMap<PeerId, number>(MAX_PEERS);
+  readonly #slowUntilMs = new BoundedMap<PeerId, number>(MAX_PEERS);
 
   note(about: PeerId, why: FailedPeer['why'], from: PeerId, nowMs: number): void {
     if (!COUNTED.has(why) || about === from) return;

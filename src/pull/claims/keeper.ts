@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { WindlassError } from '../../errors.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
@@ -6,6 +5,7 @@ import type { HolderIndex } from '../../routing/holder-index.ts';
 import type { PeerId } from '../../routing/member.ts';
 import type { Roster, RosterChange } from '../../routing/roster.ts';
 import type { Timers } from '../../routing/timers.ts';
+import { BoundedMap } from './bounded-map.ts';
 import { Complaints } from './complaints.ts';
 import { adopt, copyOf } from './copies.ts';
 import { Entry } from './entry.ts';
@@ -49,7 +49,7 @@ export class Keeper {
   readonly #context: KeeperContext;
   readonly #links: KeeperLinks;
   readonly #waiting: Waiting;
-  readonly #entries: LRUCache<string, Entry>;
+  readonly #entries: BoundedMap<string, Entry>;
   readonly #unsubscribe: () => void;
   #cancelSweep: (() => void) | undefined;
   #granted = 0;
@@ -58,7 +58,7 @@ export class Keeper {
   constructor({ roster, index, timers, rates, links, logger, metrics }: KeeperOptions) {
     this.#links = links;
     this.#waiting = new Waiting(timers);
-    this.#entries = new LRUCache({ max: MAX_ENTRIES });
+    this.#entries = new BoundedMap(MAX_ENTRIES);
     this.#context = {
       roster,
       index,

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { BoundedMap } from './bounded-map.ts';
 
 const FRESH_MS = 3_000;
 const MAX_REGISTRIES = 1_000;
@@ -18,7 +18,7 @@ interface Registry {
  * keeper chooses between a tree and a chain, and knows when a writer has stalled.
  */
 export class Rates {
-  readonly #registries = new LRUCache<string, Registry>({ max: MAX_REGISTRIES });
+  readonly #registries = new BoundedMap<string, Registry>(MAX_REGISTRIES);
   #uplink: number | undefined;
 
   /** `<registry>/<repository>…` */
