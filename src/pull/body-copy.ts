@@ -65,6 +65,11 @@ export async function copyBody(
     else flushTimer ??= setTimeout(flush, waitMs);
   };
 
+  /** A write that ends may have begun the next. */
+  const writeAll = async () => {
+    while (flushing !== undefined || (pending.length > 0 && failure === undefined)) await flush();
+  };
+
   try {
     for await (const received of body.body) {
       if (failure !== undefined) break;
@@ -81,12 +86,12 @@ export async function copyBody(
       }
       pending.push(chunk);
       pendingBytes += chunk.length;
-      if (flushing === undefined) schedule();
+      if (body.reused === true) await writeAll();
+      else if (flushing === undefined) schedule();
       else if (pendingBytes >= MAX_PENDING_BYTES) await flushing;
     }
   } finally {
-    // A write that ends may have begun the next.
-    while (flushing !== undefined || (pending.length > 0 && failure === undefined)) await flush();
+    await writeAll();
     clearTimeout(flushTimer);
   }
   // TypeScript does not see that `flush` assigns it.

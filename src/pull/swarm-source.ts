@@ -142,7 +142,16 @@ export class SwarmSource implements BlobSource {
     const { offset, sizeBytes } = options;
     const pull: Pull = { ...options, origin, source, position: offset, sizeBytes };
     const leg = await this.#next(pull);
-    return { sizeBytes: sizeOf(leg), offset, body: this.#bytes(pull, leg) };
+    const label = () => this.#label;
+    return {
+      sizeBytes: sizeOf(leg),
+      offset,
+      body: this.#bytes(pull, leg),
+      // Pieces come in two buffers, in turn.
+      get reused() {
+        return label() === 'peer';
+      },
+    };
   }
 
   /**

@@ -32,6 +32,8 @@ export interface BlobBody {
    * which frees the connection and the slot.
    */
   readonly body: AsyncIterable<Uint8Array>;
+  /** True while the memory of the last chunk is used again for one that comes after it: keep none of it. */
+  readonly reused?: boolean;
 }
 
 /** Any answer that is passed on as it is (tags/list, referrers), body limited. */
