@@ -4,6 +4,7 @@ import { Metrics } from '../../../src/metrics/metrics.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { Blobs } from '../../../src/pull/blobs.ts';
 import type { Claimed, ClaimRequest, Claims, Lease } from '../../../src/pull/claims/claims.ts';
+import { createClaims } from '../../../src/pull/claims/create-claims.ts';
 import type { Parent } from '../../../src/pull/claims/messages.ts';
 import { Descriptors } from '../../../src/pull/descriptors.ts';
 import { Manifests } from '../../../src/pull/manifests.ts';
@@ -11,10 +12,15 @@ import { Offers } from '../../../src/pull/offers.ts';
 import type { PeerEvent, PeerStream, PeerStreams } from '../../../src/pull/peer-streams.ts';
 import { PIECE_BYTES } from '../../../src/pull/piece.ts';
 import { Swarm, type SwarmBounds } from '../../../src/pull/swarm.ts';
+import { KeeperIndex } from '../../../src/routing/keeper-index.ts';
 import type { Member, PeerId } from '../../../src/routing/member.ts';
+import { MemoryRoster } from '../../../src/routing/memory-roster.ts';
+import type { CallHandler } from '../../../src/routing/peer-calls.ts';
+import { systemTimers } from '../../../src/routing/timers.ts';
 import type { BlobStore } from '../../../src/store/blob-store.ts';
 import type { Registries, RegistryClient } from '../../../src/upstream/registry-client.ts';
 import { eventually } from '../../support/eventually.ts';
+import type { MemoryCalls } from '../../support/memory-calls.ts';
 import { forever, logger, MIB, ORIGIN, readAll, scriptedRegistries, startedStore } from './pull-fixture.ts';
 import { chunksOf, digestOf, ScriptedBody, ScriptedSource } from './scripted-source.ts';
 
@@ -262,6 +268,8 @@ export interface ClusterOptions {
   readonly storeBytes?: (index: number) => number;
   readonly finishLimitBytes?: number;
   readonly keeper?: PlainKeeper;
+  /** The real claims, of every node, over this network; else the plain keeper's. */
+  readonly network?: MemoryCalls;
 }
 
 /** Nodes in one process, whose streams call straight into each other's offers. */
@@ -271,10 +279,12 @@ export class PullCluster {
   /** Who opened a stream to whom. */
   readonly opened: { readonly by: PeerId; readonly to: PeerId; readonly offset: number }[] = [];
   readonly #members = new Map<PeerId, Member>();
+  readonly #stops: (() => Promise<void>)[] = [];
   readonly #verify = new Map<PeerId, (message: Uint8Array, signature: Uint8Array) => boolean>();
 
   static async start(options: ClusterOptions): Promise<PullCluster> {
     const cluster = new PullCluster(options.keeper ?? new PlainKeeper());
+    for (let i = 0; i < options.nodes; i++) cluster.#members.set(memberOf(i).peerId, memberOf(i));
     for (let i = 0; i < options.nodes; i++) cluster.nodes.push(await cluster.#node(i, options));
     return cluster;
   }
@@ -303,27 +313,18 @@ export class PullCluster {
 
   async stop(): Promise<void> {
     await Promise.all(this.nodes.map(({ blobs }) => blobs.stop()));
+    await Promise.all(this.#stops.map((stop) => stop()));
   }
 
   async #node(index: number, options: ClusterOptions): Promise<SwarmNode> {
-    const id = `peer-${String(index).padStart(5, '0')}`;
+    const member = memberOf(index);
+    const id = member.peerId;
     const { privateKey, publicKey } = generateKeyPairSync('ed25519');
     this.#verify.set(id, (message, signature) => verify(null, message, publicKey, signature));
-    const member: Member = {
-      peerId: id,
-      incarnation: 1,
-      sequence: 1,
-      nodeName: id,
-      zone: '',
-      dataAddress: `${id}:5051`,
-      p2pAddresses: [],
-      wireVersion: 2,
-      leaving: false,
-    };
-    this.#members.set(id, member);
     const dead = new AbortController();
     const metrics = new Metrics();
-    const plain = this.keeper.of(id);
+    dead.signal.addEventListener('abort', () => options.network?.cut(id));
+    const plain = options.network === undefined ? this.keeper.of(id) : this.#claims(member, options.network, metrics);
     const whileAlive = (call: () => void) => {
       if (!dead.signal.aborted) call();
     };
@@ -370,6 +371,19 @@ export class PullCluster {
     };
   }
 
+  #claims(member: Member, network: MemoryCalls, metrics: Metrics): Claims {
+    const handlers: { claims?: CallHandler } = {};
+    const roster = new MemoryRoster(member, [...this.#members.values()], { timers: systemTimers });
+    // As if it had been so for long: else each key's first claim is a question to all deputies.
+    roster.changedAtMs -= 60_000;
+    const index = new KeeperIndex({ isLive: (peerId) => roster.isLive(peerId), timers: systemTimers });
+    const calls = network.join(member.peerId, handlers);
+    const { claimer, handleClaims, stop } = createClaims({ roster, calls, index, logger, metrics });
+    handlers.claims = handleClaims;
+    this.#stops.push(stop);
+    return claimer;
+  }
+
   /** As peer/ does it, without a wire. */
   #streams(by: PeerId, dead: AbortSignal): PeerStreams {
     return {
@@ -409,6 +423,21 @@ export class PullCluster {
       },
     };
   }
+}
+
+function memberOf(index: number): Member {
+  const peerId = `peer-${String(index).padStart(5, '0')}`;
+  return {
+    peerId,
+    incarnation: 1,
+    sequence: 1,
+    nodeName: peerId,
+    zone: '',
+    dataAddress: `${peerId}:5051`,
+    p2pAddresses: [],
+    wireVersion: 2,
+    leaving: false,
+  };
 }
 
 function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
