@@ -7,6 +7,9 @@ import { PIECE_BYTES, type Piece } from './piece.ts';
 import { SlowParent } from './slow-parent.ts';
 import type { Swarm } from './swarm.ts';
 
+/** How often a parent is looked at while a piece is under way. */
+const LOOK_MS = 100;
+
 export type ParentStep =
   /** Verified. `start`: where in the blob. Not to be used after the next step was asked for. */
   | {
@@ -17,6 +20,8 @@ export type ParentStep =
       /** The parent is too slow to be one. */
       readonly slow: boolean;
     }
+  /** Nothing came yet, and it is too slow to be waited for, if there is a better one. */
+  | { readonly type: 'slow' }
   | { readonly type: 'end' }
   /** Our seat is another's now. */
   | { readonly type: 'moved' }
@@ -55,6 +60,10 @@ export class ParentStream {
   /** The piece that was the last: shorter than others. */
   #ended = false;
   #lastHeardMs = performance.now();
+  /** For what it is to say next. */
+  #next: Promise<IteratorResult<PeerEvent>> | undefined;
+  #waitedMs = 0;
+  #slowSaid = false;
 
   constructor(swarm: Swarm, parent: Parent, digest: Digest, options: ParentStreamOptions) {
     this.parent = parent;
@@ -114,15 +123,18 @@ export class ParentStream {
       if (refusal !== undefined) return refusal;
     }
     for (;;) {
-      const { done, value: event } = (await this.#nextEvent()) ?? { done: true, value: undefined };
+      const next = await this.#nextEvent();
+      if (next === 'slow') return { type: 'slow' };
       this.#lastHeardMs = performance.now();
-      if (done || event === undefined) return this.#end();
+      this.#slowSaid = false;
+      if (next.done === true) return this.#end();
+      const event = next.value;
       if (event.type === 'moved') return event;
       if (event.type === 'path') {
         const cycle = this.#follow(event.path);
         if (cycle !== undefined) return cycle;
       }
-      if (event.type === 'waiting') this.#slow.isSlow(this.#lastHeardMs, this.#position, event.written);
+      if (event.type === 'waiting') this.#slow.told(this.#lastHeardMs, event.written);
       if (event.type === 'piece') return this.#take(event.piece);
     }
   }
@@ -165,28 +177,44 @@ export class ParentStream {
     return this.#follow(stream.path);
   }
 
-  /** @returns undefined where it ended. */
-  async #nextEvent(): Promise<IteratorResult<PeerEvent> | undefined> {
+  /** What it says next; or that it is slow, once for each time that it says something. */
+  async #nextEvent(): Promise<IteratorResult<PeerEvent> | 'slow'> {
     const { pieceMs } = this.#swarm.bounds;
-    const next = this.#events?.next();
-    if (next === undefined) return undefined;
-    let timer: NodeJS.Timeout | undefined;
-    try {
-      return await Promise.race([
-        next,
-        new Promise<never>((_, reject) => {
-          timer = setTimeout(
-            () => reject(new WindlassError('PEER_SILENT', `no whole piece within ${pieceMs} ms`)),
-            pieceMs,
-          );
-        }),
-      ]);
-    } catch (error) {
-      next.catch(() => {});
-      throw error;
-    } finally {
-      clearTimeout(timer);
+    const events = this.#events;
+    if (events === undefined) return { done: true, value: undefined };
+    this.#next ??= events.next();
+    const next = this.#next;
+    // It is not always waited for to its end.
+    next.catch(() => {});
+    for (;;) {
+      const fromMs = performance.now();
+      let timer: NodeJS.Timeout | undefined;
+      const look = new Promise<'look'>((resolve) => {
+        timer = setTimeout(() => resolve('look'), LOOK_MS);
+      });
+      const first = await Promise.race([next, look]).finally(() => clearTimeout(timer));
+      const nowMs = performance.now();
+      this.#waitedMs += nowMs - fromMs;
+      if (first !== 'look') {
+        this.#next = undefined;
+        return first;
+      }
+      const slow = this.#slow.isSlow(nowMs, this.#receivedTo, this.#waitedMs);
+      if (slow && !this.#slowSaid) {
+        this.#slowSaid = true;
+        return 'slow';
+      }
+      // It says something now and then, or the stream itself would have broken it off: but it does not get on.
+      if (nowMs - this.#lastHeardMs > pieceMs) throw new WindlassError('PEER_SILENT', `no piece within ${pieceMs} ms`);
     }
+  }
+
+  /** To the byte, where the stream knows it. */
+  get #receivedTo(): number {
+    const received = this.#stream?.receivedBytes;
+    if (received === undefined) return this.#position;
+    const from = Math.floor(this.#options.position / PIECE_BYTES) * PIECE_BYTES;
+    return Math.max(this.#position, from + received);
   }
 
   #follow(path: readonly PeerId[]): ParentStep | undefined {
@@ -220,7 +248,8 @@ export class ParentStream {
     this.#index = index + 1;
     this.#ended = bytes.length < PIECE_BYTES;
     const end = start + bytes.length;
-    const slow = this.#slow.isSlow(performance.now(), end, piece.written);
+    this.#slow.told(performance.now(), piece.written);
+    const slow = this.#slow.isSlow(performance.now(), end, this.#waitedMs);
     // The first may begin before what was asked for.
     const skip = Math.max(0, position - start);
     return {

@@ -16,6 +16,11 @@ export interface PeerStream {
   readonly sizeBytes: number | undefined;
   readonly path: readonly PeerId[];
   /**
+   * Bytes of pieces that came so far, those of the piece under way included: a slow parent shows long before its first
+   * piece is whole. Undefined where that is not known.
+   */
+  readonly receivedBytes?: number | undefined;
+  /**
    * Pieces from the one that contains the offset asked for, in order, framing checked, hashes not. Ends when the blob
    * has ended. Throws PEER_GONE (broken), PEER_SILENT (nothing at all for its bound), PEER_NONSENSE, and
    * PEER_FAILED with the sender's own error as message where its ingest failed. Left by `return()`/break.

@@ -7,40 +7,70 @@ const SHARE = 0.3;
 const WINDOW_MS = 250;
 const FIRST_MS = 400;
 
+/** A parent's growth is taken to go on for so long after it last spoke of it. */
+const GROWS_ON_MS = 2_000;
+
 interface Sample {
   readonly atMs: number;
   readonly position: number;
   readonly written: number;
+  readonly waitedMs: number;
 }
 
 /**
  * Is a parent too slow to be one? It is where its child lags by BEHIND_BYTES and gets less than SHARE of the rate at
- * which the parent's own bytes grow, over WINDOW_MS, but not in a stream's first moments. A parent that waits for its
- * own source is not slow: its child has all that it has.
+ * which the parent's own bytes grow, over WINDOW_MS, but not in a stream's first moments, and only while the child
+ * waits for it (a child that is slow itself is not helped by another parent). A parent that waits for its own source
+ * is not slow: its child has all that it has.
+ *
+ * A parent says how far it is with each piece, and a slow one's pieces take long: in between it is taken to grow as it
+ * did.
  */
 export class SlowParent {
   readonly #behindBytes: number;
   readonly #startedAtMs: number;
+  readonly #sizeBytes: number;
   readonly #samples: Sample[] = [];
+  #first: { readonly atMs: number; readonly written: number } | undefined;
+  #last: { readonly atMs: number; readonly written: number } | undefined;
 
   /** @param startedAtMs monotonic, as in `isSlow`. */
   constructor(sizeBytes: number | undefined, startedAtMs: number) {
-    this.#behindBytes = (sizeBytes ?? Number.POSITIVE_INFINITY) < SMALL_BLOB_BYTES ? BEHIND_SMALL_BYTES : BEHIND_BYTES;
+    this.#sizeBytes = sizeBytes ?? Number.POSITIVE_INFINITY;
+    this.#behindBytes = this.#sizeBytes < SMALL_BLOB_BYTES ? BEHIND_SMALL_BYTES : BEHIND_BYTES;
     this.#startedAtMs = startedAtMs;
   }
 
+  /** The parent said how far it is. */
+  told(nowMs: number, written: number): void {
+    // Of what was there when the stream began, nothing is known of how it grew.
+    this.#first ??= { atMs: nowMs, written };
+    this.#last = { atMs: nowMs, written };
+  }
+
   /**
-   * @param position how far the child has it.
-   * @param written how far the parent had it when it last said so.
+   * @param position how far the child has it, to the byte.
+   * @param waitedMs for how long, in all, the child waited for the parent.
    */
-  isSlow(nowMs: number, position: number, written: number): boolean {
+  isSlow(nowMs: number, position: number, waitedMs: number): boolean {
+    const written = this.#writtenAt(nowMs);
     const samples = this.#samples;
-    samples.push({ atMs: nowMs, position, written });
+    samples.push({ atMs: nowMs, position, written, waitedMs });
     // The first is the youngest that is a window old.
     while ((samples[1]?.atMs ?? Number.POSITIVE_INFINITY) <= nowMs - WINDOW_MS) samples.shift();
     const first = samples[0];
     if (first === undefined || nowMs - first.atMs < WINDOW_MS || nowMs - this.#startedAtMs < FIRST_MS) return false;
     if (written - position < this.#behindBytes) return false;
+    if (waitedMs - first.waitedMs < (nowMs - first.atMs) / 2) return false;
     return position - first.position < SHARE * (written - first.written);
+  }
+
+  #writtenAt(nowMs: number): number {
+    const first = this.#first;
+    const last = this.#last;
+    if (first === undefined || last === undefined) return 0;
+    const rate = last.atMs - first.atMs < WINDOW_MS ? 0 : (last.written - first.written) / (last.atMs - first.atMs);
+    const grown = last.written + rate * Math.min(GROWS_ON_MS, nowMs - last.atMs);
+    return Math.max(last.written, Math.min(this.#sizeBytes, grown));
   }
 }

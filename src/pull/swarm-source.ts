@@ -248,10 +248,12 @@ export class SwarmSource implements BlobSource {
     try {
       for (;;) {
         if (step.type === 'end') return undefined;
-        if (step.type === 'bytes') {
-          this.#signers.add(step.signer);
-          yield* this.#took(pull, 'peer', step.start, step.bytes);
-          if (step.slow && performance.now() >= complainAtMs) {
+        if (step.type === 'bytes' || step.type === 'slow') {
+          if (step.type === 'bytes') {
+            this.#signers.add(step.signer);
+            yield* this.#took(pull, 'peer', step.start, step.bytes);
+          }
+          if ((step.type === 'slow' || step.slow) && performance.now() >= complainAtMs) {
             const better = await this.#insteadOfSlow(pull, stream);
             if (better !== undefined) return better;
             complainAtMs = performance.now() + SLOW_AGAIN_MS;
@@ -435,11 +437,14 @@ export class SwarmSource implements BlobSource {
   async #insteadOfSlow(pull: Pull, slow: ParentStream): Promise<Leg | undefined> {
     const { peerId } = slow.parent;
     this.#failed.note(peerId, 'slow');
-    this.#swarm.offenders.leave(peerId, 'slow', this.digest, undefined);
     const claimed = await this.#claim(pull);
     if (claimed === undefined || claimed.kind === 'failed') return undefined;
-    if (claimed.kind === 'read') return this.#firstOf(pull, claimed.parents, claimed.replaces, peerId);
-    return this.#follow(pull, claimed);
+    const better =
+      claimed.kind === 'read'
+        ? await this.#firstOf(pull, claimed.parents, claimed.replaces, peerId)
+        : await this.#follow(pull, claimed);
+    if (better !== undefined) this.#swarm.offenders.leave(peerId, 'slow', this.digest, undefined);
+    return better;
   }
 
   /** A relay signs for itself: it may have become the writer a moment ago. Undefined if so. */

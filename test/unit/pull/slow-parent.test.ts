@@ -9,7 +9,10 @@ function firstSlow(
   parent: SlowParent,
   { ours, theirs, ahead, toMs }: { ours: number; theirs: number; ahead: number; toMs: number },
 ): number | undefined {
-  for (let ms = 0; ms <= toMs; ms += 50) if (parent.isSlow(ms, ours * ms, ahead + theirs * ms)) return ms;
+  for (let ms = 0; ms <= toMs; ms += 50) {
+    parent.told(ms, ahead + theirs * ms);
+    if (parent.isSlow(ms, ours * ms, ms)) return ms;
+  }
   return undefined;
 }
 
@@ -38,11 +41,34 @@ describe('a parent is slow', () => {
     let ms = 0;
     for (; ms < 3_000; ms += 50) {
       position = 10_000 * ms;
-      expect(parent.isSlow(ms, position, position + 5 * MIB)).toBe(false);
+      parent.told(ms, position + 5 * MIB);
+      expect(parent.isSlow(ms, position, ms)).toBe(false);
     }
-    const slowAt = Array.from({ length: 10 }, (_, i) => i * 50).find((more) =>
-      parent.isSlow(ms + more, position, 10_000 * (ms + more) + 5 * MIB),
-    );
+    const slowAt = Array.from({ length: 10 }, (_, i) => i * 50).find((more) => {
+      parent.told(ms + more, 10_000 * (ms + more) + 5 * MIB);
+      return parent.isSlow(ms + more, position, ms + more);
+    });
     expect(slowAt).toBeLessThanOrEqual(250);
+  });
+
+  test('not where its child does not wait for it', () => {
+    const parent = new SlowParent(LARGE, 0);
+    for (let ms = 0; ms < 5_000; ms += 50) {
+      parent.told(ms, 10_000 * ms + 5 * MIB);
+      expect(parent.isSlow(ms, 0, ms / 3)).toBe(false);
+    }
+  });
+
+  test('before its first piece is whole: it is taken to grow as it did', () => {
+    const parent = new SlowParent(20 * MIB, 0);
+    for (let ms = 0; ms <= 500; ms += 100) parent.told(ms, 2_000 * ms);
+    const slowAt = Array.from({ length: 40 }, (_, i) => 500 + i * 100).find((ms) =>
+      parent.isSlow(ms, 40 * (ms - 500), ms),
+    );
+    expect(slowAt).toBeLessThanOrEqual(900);
+    // But not for ever: it may be silent because it waits.
+    const idle = new SlowParent(LARGE, 0);
+    for (let ms = 0; ms <= 500; ms += 100) idle.told(ms, 2_000 * ms);
+    for (let ms = 500; ms < 10_000; ms += 100) expect(idle.isSlow(ms, 1_000_000, ms)).toBe(false);
   });
 });
