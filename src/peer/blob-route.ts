@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import { hasCode, WindlassError } from '../errors.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import type { PeerOffer, PeerOffers } from '../pull/peer-streams.ts';
@@ -8,7 +8,7 @@ import { statusOf, tellable } from './peer-status.ts';
 import { PieceSender } from './piece-sender.ts';
 import type { Transfer } from './transfer.ts';
 import type { Uploads } from './uploads.ts';
-import { BLOBS_PATH, OFFSET_HEADER, REPLACES_HEADER, SIZE_HEADER } from './wire.ts';
+import { BLOBS_PATH, numberIn, SIZE_HEADER } from './wire.ts';
 
 /** GET /windlass/v1/blobs/<digest>: what is offered of it, as frames. */
 export class BlobRoute {
@@ -23,15 +23,19 @@ export class BlobRoute {
   }
 
   /** @throws what the offer threw that is none of ours; all else is told to the reader. */
-  async serve(guest: Guest, request: IncomingMessage, response: ServerResponse, left: AbortSignal): Promise<void> {
-    const digest = (request.url ?? '').slice(BLOBS_PATH.length);
-    const offset = offsetOf(request);
+  async serve(
+    guest: Guest,
+    { path, query }: { readonly path: string; readonly query: ReadonlyMap<string, string> },
+    response: ServerResponse,
+    left: AbortSignal,
+  ): Promise<void> {
+    const digest = path.slice(BLOBS_PATH.length);
+    const offset = numberIn(query.get('offset') ?? '0');
     if (!guest.hasSent(new Uint8Array()) || !isDigest(digest) || offset === undefined) {
       decline(guest, response, new WindlassError('PEER_NONSENSE', 'not a request for a blob'));
       return;
     }
-    const replaces = request.headers[REPLACES_HEADER];
-    const seat = typeof replaces === 'string' ? replaces : undefined;
+    const seat = query.get('replaces');
     const transfer = this.#uploads.begin(guest.peerId, digest, seat);
     if (transfer === undefined) {
       decline(guest, response, new WindlassError('PEER_BUSY', 'no upload slot is free'));
@@ -88,10 +92,4 @@ function decline(guest: Guest, response: ServerResponse, error: WindlassError): 
   const status = hasCode(error, 'PEER_FAILED', 'PEER_GONE') ? 503 : statusOf(error);
   const headers = { 'content-type': 'application/json', 'content-length': body.length };
   response.writeHead(status, { ...headers, ...guest.seal(status, body) }).end(body);
-}
-
-function offsetOf(request: IncomingMessage): number | undefined {
-  const text = request.headers[OFFSET_HEADER] ?? '0';
-  const offset = typeof text === 'string' && /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
-  return Number.isSafeInteger(offset) ? offset : undefined;
 }

@@ -7,7 +7,7 @@ import { type CallHandler, type CallPath, MAX_CALL_BYTES } from '../routing/peer
 import { Bound } from './bound.ts';
 import type { Guest } from './door.ts';
 import { statusOf, tellable } from './peer-status.ts';
-import { API_PATH, TIMEOUT_HEADER } from './wire.ts';
+import { API_PATH, numberIn } from './wire.ts';
 
 const MAX_SMALL_BYTES = 256 * 1024;
 /** What calls' bodies may take in memory, all together. */
@@ -29,15 +29,16 @@ export class CallRoute {
     this.#options = options;
   }
 
-  pathOf(url: string): CallPath | undefined {
-    const path = url.slice(API_PATH.length);
-    return Object.hasOwn(this.#options.handlers, path) ? (path as CallPath) : undefined;
+  pathOf(path: string): CallPath | undefined {
+    const name = path.slice(API_PATH.length);
+    return Object.hasOwn(this.#options.handlers, name) ? (name as CallPath) : undefined;
   }
 
   /** Answers whatever happens. @throws Error when the caller left while it spoke. */
   async serve(
     path: CallPath,
     guest: Guest,
+    query: ReadonlyMap<string, string>,
     request: IncomingMessage,
     response: ServerResponse,
     left: AbortSignal,
@@ -47,7 +48,7 @@ export class CallRoute {
     try {
       const body = await this.#read(path, request);
       if (!guest.hasSent(body)) throw new WindlassError('PEER_DENIED', 'a request that is not its sender’s');
-      answer = await this.#answer(path, guest.peerId, body, timeoutOf(request), left);
+      answer = await this.#answer(path, guest.peerId, body, timeoutOf(query), left);
     } catch (error) {
       if (left.aborted) return;
       status = statusOf(error);
@@ -102,10 +103,8 @@ export class CallRoute {
   }
 }
 
-function timeoutOf(request: IncomingMessage): number {
-  const text = request.headers[TIMEOUT_HEADER];
-  const timeoutMs = typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : MAX_TIMEOUT_MS;
-  return Math.min(timeoutMs, MAX_TIMEOUT_MS);
+function timeoutOf(query: ReadonlyMap<string, string>): number {
+  return Math.min(numberIn(query.get('timeout') ?? '') ?? MAX_TIMEOUT_MS, MAX_TIMEOUT_MS);
 }
 
 function parseJson(body: Buffer): unknown {

@@ -16,9 +16,10 @@ import { type Answer, exchange, requestHead } from './peer-exchange.ts';
 import type { PeerDialer, PeerLink } from './peer-link.ts';
 import { errorOfStatus } from './peer-status.ts';
 import { PieceStream } from './piece-stream.ts';
+import { PlainDialer } from './plain-dialer.ts';
 import { TlsDialer } from './tls-dialer.ts';
 import { Transfer } from './transfer.ts';
-import { API_PATH, BLOBS_PATH, OFFSET_HEADER, REPLACES_HEADER, TIMEOUT_HEADER } from './wire.ts';
+import { API_PATH, BLOBS_PATH, withQuery } from './wire.ts';
 
 export interface PeerClientOptions {
   readonly encryption: 'tls' | 'none';
@@ -59,7 +60,10 @@ export class PeerClient implements PeerCalls, PeerStreams {
     this.#connectTimeoutMs = options.connectTimeoutMs ?? 2_000;
     this.#firstByteTimeoutMs = options.firstByteTimeoutMs ?? 2_000;
     this.#stallTimeoutMs = options.stallTimeoutMs ?? 2_000;
-    this.#dialer = new TlsDialer(identity, new Membership(identity.peerId, secrets));
+    this.#dialer =
+      options.encryption === 'tls'
+        ? new TlsDialer(identity, new Membership(identity.peerId, secrets))
+        : new PlainDialer(identity, secrets);
     this.#pool = new ConnectionPool({ maxConnections, idleMs });
   }
 
@@ -153,9 +157,8 @@ export class PeerClient implements PeerCalls, PeerStreams {
 
   #exchange(target: Target, path: CallPath, body: Buffer, timeoutMs: number, signal: AbortSignal): Promise<Answer> {
     return this.#withLink(target, signal, async (link) => {
-      const url = `${API_PATH}${path}`;
-      const headers = `${await link.sign('POST', url, body)}${TIMEOUT_HEADER}: ${Math.ceil(timeoutMs)}\r\n`;
-      const answer = await exchange(link.connection, 'POST', url, headers, body, signal);
+      const url = withQuery(`${API_PATH}${path}`, { timeout: Math.ceil(timeoutMs) });
+      const answer = await exchange(link.connection, 'POST', url, await link.sign('POST', url, body), body, signal);
       if (answer.head.status === 401) throw denied(link);
       if (!(await link.accepts(answer.head, answer.body))) throw unproven(link);
       this.#pool.give(target.key, link);
@@ -171,9 +174,8 @@ export class PeerClient implements PeerCalls, PeerStreams {
     options: { readonly offset: number; readonly replaces?: PeerId | undefined; readonly signal: AbortSignal },
   ): Promise<PeerStream> {
     const { offset, replaces, signal } = options;
-    const url = `${BLOBS_PATH}${digest}`;
-    const seat = replaces === undefined ? '' : `${REPLACES_HEADER}: ${replaces}\r\n`;
-    const headers = `${await link.sign('GET', url, undefined)}${OFFSET_HEADER}: ${offset}\r\n${seat}`;
+    const url = withQuery(`${BLOBS_PATH}${digest}`, { offset, replaces });
+    const headers = await link.sign('GET', url, undefined);
     const transfer = new Transfer('download', link.peerId, digest);
     const onAbort = () => stream.leave(signal.reason);
     const onBound = () => stream.leave(opening.reason);

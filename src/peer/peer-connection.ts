@@ -22,8 +22,8 @@ export interface ResponseHandler {
 /** One buffer a connection, used again for each read: nothing is left to the collector. */
 const READ_BYTES = 64 * 1024;
 /** A link brings bytes by the packet; each read event costs. What comes in less than this is read together. */
-const BATCH_BYTES = 64 * 1024;
-const MAX_PAUSE_MS = 8;
+const BATCH_BYTES = 128 * 1024;
+const MAX_PAUSE_MS = 16;
 
 /**
  * One HTTP/1.1 connection to another agent, over TLS or not; one request at a time. Hand-written because streams at
@@ -43,7 +43,7 @@ export class PeerConnection {
   #burstBytes = 0;
   #burstEndedMs = 0;
   /** Bytes a ms, of late. */
-  #rate = 0;
+  #rate = 1_000_000;
   /** It was used before: the other side may have closed it while the request was under way. */
   used = false;
   /** Called once, when it cannot be used any more. */
@@ -177,6 +177,7 @@ export class PeerConnection {
         }
         if (this.#parser.done && this.#handler === handler) {
           this.#handler = undefined;
+          if (this.#parser.head?.headers.get('connection') === 'close') this.destroy();
           handler.onDone();
         }
       }

@@ -1,7 +1,8 @@
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer as createPlainServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Logger } from 'pino';
+import { systemCode } from '../errors.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { PeerOffers } from '../pull/peer-streams.ts';
 import type { ClusterSecrets } from '../routing/cluster-secret.ts';
@@ -11,15 +12,16 @@ import { BlobRoute } from './blob-route.ts';
 import { CallRoute } from './call-route.ts';
 import { Ceiling } from './ceiling.ts';
 import { dataAddress } from './data-address.ts';
-import type { Door } from './door.ts';
+import type { Door, Guest } from './door.ts';
 import { Membership } from './membership.ts';
 import { isDeclined, statusOf } from './peer-status.ts';
+import { PlainDoor } from './plain-door.ts';
 import { Refusals } from './refusals.ts';
 import { TlsDoor } from './tls-door.ts';
 import { tlsOptions } from './tls-options.ts';
 import type { Transfer } from './transfer.ts';
 import { Uploads } from './uploads.ts';
-import { API_PATH, BLOBS_PATH, HELLO_PATH } from './wire.ts';
+import { API_PATH, BLOBS_PATH, HELLO_PATH, splitQuery } from './wire.ts';
 
 export interface PeerServerOptions {
   /** Port 0 lets the system choose. */
@@ -62,7 +64,10 @@ export class PeerServer {
     this.#options = options;
     const { identity, secrets, logger, metrics, offers, writeTimeoutMs = 30_000, maxConnections = 4_096 } = options;
     this.#refusals = new Refusals(logger, metrics);
-    this.#door = new TlsDoor(new Membership(identity.peerId, secrets), this.#refusals);
+    this.#door =
+      options.encryption === 'tls'
+        ? new TlsDoor(new Membership(identity.peerId, secrets), this.#refusals)
+        : new PlainDoor(identity, secrets, this.#refusals);
     this.#uploads = new Uploads(options);
     this.#calls = new CallRoute(options);
     this.#blobs = new BlobRoute(offers, this.#uploads, writeTimeoutMs);
@@ -134,15 +139,22 @@ export class PeerServer {
       noDelay: true,
     };
     const tls = { ...tlsOptions(this.#options.identity), requestCert: true, handshakeTimeout: HANDSHAKE_MS };
-    const server = createServer({ ...options, ...tls }, handler);
-    server.on('tlsClientError', (error: Error, socket: Socket) => {
-      this.#refusals.stranger(socket.remoteAddress ?? 'gone', 'handshake', { why: error.message });
-      socket.destroy();
-    });
-    // Node would answer 400 or 408, which tells what is here.
-    server.on('clientError', (_error, socket) => socket.destroy());
+    const server =
+      this.#options.encryption === 'tls'
+        ? createServer({ ...options, ...tls }, handler)
+        : createPlainServer(options, handler);
+    // Node would answer 400 or 408, which tells what is here. What TLS finds wrong comes here as well.
+    server.on('clientError', (error: Error, socket) => this.#noPeer(error, socket as Socket));
     server.on('checkContinue', handler);
     return server;
+  }
+
+  /** What it said was no TLS, or no HTTP. One that merely left was nobody. */
+  #noPeer(error: Error, socket: Socket): void {
+    if (systemCode(error) !== 'ECONNRESET' || socket.bytesRead > 0) {
+      this.#refusals.stranger(socket.remoteAddress ?? 'gone', 'handshake', { why: error.message });
+    }
+    socket.destroy();
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -155,19 +167,26 @@ export class PeerServer {
       const guest = await this.#door.admit(request, response);
       if (guest === undefined) return;
       this.#ceiling.admitted(request.socket);
-      const { method, url = '' } = request;
-      const callPath = method === 'POST' && url.startsWith(API_PATH) ? this.#calls.pathOf(url) : undefined;
-      if (callPath !== undefined) {
-        await this.#calls.serve(callPath, guest, request, response, left.signal);
-      } else if (method === 'GET' && url.startsWith(BLOBS_PATH) && !this.#draining) {
-        await this.#blobs.serve(guest, request, response, left.signal);
-      } else {
-        const status = url.startsWith(BLOBS_PATH) ? 503 : url === HELLO_PATH ? 204 : 404;
-        response.writeHead(status, { ...guest.seal(status, new Uint8Array()), 'content-length': 0 }).end();
-        request.resume();
-      }
+      await this.#route(guest, request, response, left.signal);
     } catch (error) {
       this.#failed(error, request, response);
+    }
+  }
+
+  async #route(guest: Guest, request: IncomingMessage, response: ServerResponse, left: AbortSignal): Promise<void> {
+    const target = splitQuery(request.url ?? '') ?? { path: '', query: new Map() };
+    const { path, query } = target;
+    const callPath = request.method === 'POST' && path.startsWith(API_PATH) ? this.#calls.pathOf(path) : undefined;
+    const isBlob = request.method === 'GET' && path.startsWith(BLOBS_PATH);
+    if (callPath !== undefined) {
+      await this.#calls.serve(callPath, guest, query, request, response, left);
+    } else if (isBlob && !this.#draining) {
+      await this.#blobs.serve(guest, target, response, left);
+    } else {
+      const status = isBlob ? 503 : path === HELLO_PATH ? 204 : 404;
+      const empty = status === 204 ? {} : { 'content-length': 0 };
+      response.writeHead(status, { ...guest.seal(status, new Uint8Array()), ...empty }).end();
+      request.resume();
     }
   }
 

@@ -46,7 +46,7 @@ export async function secretsOf(...contents: string[]): Promise<ClusterSecrets> 
 }
 
 export const echo: CallHandler = async (from, body) => ({ from, body });
-const handlers: Record<CallPath, CallHandler> = { claims: echo, index: echo, roster: echo };
+const handlers: Record<CallPath, CallHandler> = { claims: echo, index: echo, roster: echo, purge: echo };
 export const noOffers: PeerOffers = { offer: async () => undefined };
 
 export interface StartedServer {
