@@ -145,7 +145,10 @@ export class Metrics {
     ['reason'],
   );
   readonly peerUploads = this.#gauge('windlass_peer_uploads_running', 'Blobs being sent to other agents now.');
-  readonly peerDownloads = this.#gauge('windlass_peer_downloads_running', 'Blobs being received from other agents now.');
+  readonly peerDownloads = this.#gauge(
+    'windlass_peer_downloads_running',
+    'Blobs being received from other agents now.',
+  );
   readonly peerSentBytes = this.#counter('windlass_peer_sent_bytes_total', 'Bytes of blobs sent to other agents.');
   readonly peerReceivedBytes = this.#counter(
     'windlass_peer_received_bytes_total',
@@ -153,7 +156,7 @@ export class Metrics {
   );
   readonly peerRefused = this.#counter(
     'windlass_peer_refused_total',
-    'Connections and requests of others that were refused, by plane (p2p, data) and reason: stranger (no proof of the secret), nonsense, busy.',
+    'Connections and requests of others that were refused, by plane (p2p, data) and reason: stranger (no proof of the secret), unfinished (ended before it), nonsense, busy, version.',
     ['plane', 'reason'],
   );
   readonly peerBlamed = this.#counter(
@@ -174,6 +177,8 @@ export class Metrics {
     for (const reason of ['broken', 'silent', 'stalled', 'slow', 'failed', 'left']) this.takeovers.inc({ reason }, 0);
     for (const plane of ['p2p', 'data']) this.peerRefused.inc({ plane, reason: 'stranger' }, 0);
     for (const reason of ['nonsense', 'busy']) this.peerRefused.inc({ plane: 'data', reason }, 0);
+    for (const reason of ['unfinished', 'nonsense', 'busy', 'version'])
+      this.peerRefused.inc({ plane: 'p2p', reason }, 0);
     for (const reason of ['broken', 'silent', 'slow', 'wrong', 'missing', 'full', 'cycle', 'failed']) {
       this.peerBlamed.inc({ reason }, 0);
     }

@@ -24,6 +24,8 @@ test.each([
     };
     await eventually(watch, { timeoutMs: 90_000, what: () => nodes.map(({ control }) => control.peers.length).join() });
     expect(most).toBeLessThanOrEqual(30);
+    // None of them was taken for a stranger, however busy it was.
+    expect(await Promise.all(nodes.map((node) => node.refused('stranger')))).toEqual(nodes.map(() => 0));
 
     // News reaches all.
     const [first] = nodes;

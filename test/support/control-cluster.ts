@@ -94,17 +94,25 @@ export async function startControl(scratch: Scratch, options: ControlNodeOptions
   };
 }
 
-/** Many at once, given the addresses of the first ones; they tell each other of members as the roster would. */
+/**
+ * Many at once, given the addresses of the first ones. Who has said hello to anybody is known to all a moment later, as
+ * the roster would have it.
+ */
 export async function startControls(scratch: Scratch, count: number, seeds: number): Promise<readonly TestControl[]> {
   const nodes = await Promise.all(Array.from({ length: count }, () => startControl(scratch)));
-  const known = new Map(nodes.map(({ identity }) => [identity.peerId, new Map<PeerId, Member>()]));
-  for (const { control, identity } of nodes) {
-    control.onHello((signed, from) => {
+  const known = new Map<PeerId, Member>();
+  let spreading: NodeJS.Timeout | undefined;
+  const spread = () => {
+    spreading = undefined;
+    for (const { control } of nodes) if (control.peers.length > 0) control.setMembers(known.values());
+  };
+  scratch.defer(() => clearTimeout(spreading));
+  for (const { control } of nodes) {
+    control.onHello((signed) => {
       const entry = readMember(signed);
-      const [mine, theirs] = [known.get(identity.peerId), known.get(from)];
-      if (entry === undefined || mine === undefined) return;
-      for (const member of [entry.member, ...(theirs?.values() ?? [])]) mine.set(member.peerId, member);
-      control.setMembers(mine.values());
+      if (entry === undefined || known.has(entry.member.peerId)) return;
+      known.set(entry.member.peerId, entry.member);
+      spreading ??= setTimeout(spread, 200);
     });
   }
   for (const { control } of nodes) control.setSeeds(nodes.slice(0, seeds).map(({ address }) => address));

@@ -175,7 +175,16 @@ export async function createControl(options: ControlOptions): Promise<Control> {
       loop.setSeeds([...hostPorts].flatMap((text) => seedAddress(text) ?? []));
     },
     setMembers: (members) => loop.setMembers(members),
-    dial: (address, { signal }) => dial([seedAddress(address) ?? address], signal),
+    async dial(address, { signal }) {
+      const target = seedAddress(address) ?? address;
+      try {
+        return await dial([target], signal);
+      } catch (error) {
+        const note = door.takeNote(target);
+        if (note?.verdict === 'known') return note.peerId;
+        throw error;
+      }
+    },
     onHello: (listener) => greetings.onHello(listener),
     onDisconnect: (listener) => greetings.onDisconnect(listener),
     news,

@@ -9,13 +9,17 @@ const WANTED_OUTGOING = 12;
 const WANTED_IN_ALL = 20;
 /** Above so many there are no visits either. */
 const VISIT_BELOW = 28;
-const PARALLEL_DIALS = 4;
+/** At once, while they succeed; one failure, and it is one: a crowd that starts together must not keep itself busy. */
+const MOST_PARALLEL = 4;
+const START_MS = 500;
 const TICK_MS = 250;
 const IDLE_TICK_MS = 1_000;
 const VISIT_MS = 45_000;
 const DIAL_MS = 10_000;
 const SELF_REST_MS = 600_000;
 const STRANGER_REST_MS = 60_000;
+const REFUSED_REST_MS = 10_000;
+const WARN_EVERY_MS = 30_000;
 const BUSY_REST_MS = 20_000;
 
 export interface DialLoopOptions {
@@ -46,6 +50,8 @@ export class DialLoop {
   readonly #stop = new AbortController();
   #cancel: (() => void) | undefined;
   #visitAtMs: number;
+  #parallel = 1;
+  #warnedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: DialLoopOptions) {
     this.#options = options;
@@ -67,7 +73,7 @@ export class DialLoop {
   }
 
   start(): void {
-    this.#schedule(TICK_MS * this.#random());
+    this.#schedule(START_MS * this.#random());
   }
 
   stop(): void {
@@ -101,7 +107,7 @@ export class DialLoop {
 
   #tick(): void {
     let dialled = 0;
-    while (this.#dialing.size < PARALLEL_DIALS && this.#wantsMore()) {
+    while (this.#dialing.size < this.#parallel && this.#wantsMore()) {
       const candidate = this.#pick();
       if (candidate === undefined) break;
       void this.#dial(candidate);
@@ -136,6 +142,7 @@ export class DialLoop {
     try {
       candidate.peerId = await dial(candidate.addresses, signal);
       candidate.failures = 0;
+      this.#parallel = Math.min(MOST_PARALLEL, this.#parallel + 1);
       // If it should be closed upon at once.
       this.#candidates.rest(candidate, timers.now(), BUSY_REST_MS);
     } catch (error) {
@@ -143,6 +150,7 @@ export class DialLoop {
       const why = error instanceof Error ? error.message : String(error);
       const verdict = this.#noteOf(candidate);
       logger.debug({ addresses: candidate.addresses, why, verdict }, 'dial of another agent failed');
+      if (verdict === undefined) this.#parallel = 1;
       if (verdict === undefined) this.#candidates.failed(candidate, timers.now(), counts().inAll === 0);
       else this.#candidates.rest(candidate, timers.now(), REST_MS[verdict]);
     } finally {
@@ -155,20 +163,32 @@ export class DialLoop {
     for (const address of candidate.addresses) {
       const note = this.#options.takeNote(address);
       if (note === undefined) continue;
+      const { verdict, peerId } = note;
       // What a seed's address leads to may change: it is asked again when that one is not connected.
-      if (note.verdict !== 'stranger') candidate.peerId = note.peerId;
-      if (note.verdict === 'stranger') {
-        this.#options.logger.warn({ address, peer: note.peerId }, 'another agent does not know the cluster secret');
-      }
-      return note.verdict;
+      if (verdict === 'stranger' || verdict === 'refused') this.#warn(address, note);
+      else candidate.peerId = peerId;
+      return verdict;
     }
     return undefined;
+  }
+
+  /** What an operator must see who gave this agent, or that one, the wrong secret. */
+  #warn(address: string, { verdict, peerId }: DialNote): void {
+    const { timers, logger } = this.#options;
+    if (timers.now() - this.#warnedAtMs < WARN_EVERY_MS) return;
+    this.#warnedAtMs = timers.now();
+    const message =
+      verdict === 'stranger'
+        ? 'an agent that was dialled does not know the cluster secret'
+        : 'an agent that was dialled closed the connection when it had seen our proof: is it the same cluster secret?';
+    logger.warn({ address, peer: peerId }, message);
   }
 }
 
 const REST_MS: Record<DialNote['verdict'], number> = {
   self: SELF_REST_MS,
   stranger: STRANGER_REST_MS,
+  refused: REFUSED_REST_MS,
   busy: BUSY_REST_MS,
   // Taken as long as that one is connected, and free at once when it is gone.
   known: 1_000,

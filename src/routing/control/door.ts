@@ -13,8 +13,11 @@ const PARTED_MS = 10_000;
 /** Two agents that dial each other do so within this time. */
 const CROSSING_MS = 10_000;
 
-/** How a dial ended where libp2p's own error does not say it. */
-export type DialVerdict = 'self' | 'stranger' | 'busy' | 'known';
+/**
+ * How a dial ended where libp2p's own error does not say it. stranger: it does not know the secret. refused: it closed
+ * when it had seen our proof.
+ */
+export type DialVerdict = 'self' | 'stranger' | 'refused' | 'busy' | 'known';
 
 export interface DialNote {
   readonly verdict: DialVerdict;
@@ -85,13 +88,10 @@ export class Door {
     });
   }
 
-  /** What the exchange of proofs said of a knock. */
-  judge(connection: object, verdict: NonNullable<Knock['verdict']>, peer: PeerId, why?: string): void {
+  /** How far a knock has come; the last word counts. */
+  judge(connection: object, verdict: NonNullable<Knock['verdict']>, details: Pick<Knock, 'why' | 'peer'> = {}): void {
     const knock = this.#knocks.get(connection);
-    if (knock === undefined) return;
-    knock.verdict = verdict;
-    knock.peer = peer;
-    if (why !== undefined) knock.why = why;
+    if (knock !== undefined) Object.assign(knock, details, { verdict });
   }
 
   /** What a dial to that address found out. */

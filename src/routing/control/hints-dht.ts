@@ -29,6 +29,8 @@ export function dhtService(): ReturnType<typeof kadDHT> {
     kBucketSize: 5,
     alpha: 3,
     disjointPaths: 1,
+    // A crowd that starts together has other things to do at first.
+    initialQuerySelfInterval: 5_000 + 10_000 * Math.random(),
     querySelfInterval: 15 * 60_000,
     allowQueryWithZeroPeers: true,
     reprovide: { concurrency: 1, maxQueueSize: MAX_QUEUED },

@@ -53,12 +53,13 @@ export function createNode(options: Libp2pNodeOptions): Promise<ControlNode> {
     connectionManager: {
       // The door counts; libp2p's own bound is for what the door does not see.
       maxConnections: MAX_CONNECTIONS + 10,
-      maxIncomingPendingConnections: 64,
+      // So many as are through with their handshakes in a second or two; who is refused comes again.
+      maxIncomingPendingConnections: 24,
       inboundConnectionThreshold: 200,
-      inboundUpgradeTimeout: 6_000,
+      inboundUpgradeTimeout: 8_000,
       dialTimeout: 10_000,
-      addressDialTimeout: 4_000,
-      maxParallelDials: 16,
+      addressDialTimeout: 8_000,
+      maxParallelDials: 6,
       reconnectRetries: 0,
     },
     connectionMonitor: {

@@ -7,7 +7,8 @@ import type { Door } from './door.ts';
 import { exchangeProofs, type ProofRole } from './proof-exchange.ts';
 
 export const MEMBERSHIP_PROTOCOL = '/windlass/tls/1';
-const BOUND_MS = 5_000;
+/** Of the proofs; TLS itself is within libp2p's bound of the whole upgrade. */
+const PROOFS_MS = 5_000;
 
 export interface MembershipTlsOptions {
   readonly secrets: ClusterSecrets;
@@ -34,48 +35,55 @@ class MembershipTls implements ConnectionEncrypter {
   }
 
   secureInbound(connection: MessageStream, options?: SecureConnectionOptions): Promise<SecuredConnection> {
-    const inside = (bounded: SecureConnectionOptions) => this.#tls.secureInbound(connection, bounded);
-    return this.#secure(connection, 'listener', inside, options);
+    return this.#secure(connection, 'listener', () => this.#tls.secureInbound(connection, options), options);
   }
 
   secureOutbound(connection: MessageStream, options?: SecureConnectionOptions): Promise<SecuredConnection> {
-    const inside = (bounded: SecureConnectionOptions) => this.#tls.secureOutbound(connection, bounded);
-    return this.#secure(connection, 'dialler', inside, options);
+    return this.#secure(connection, 'dialler', () => this.#tls.secureOutbound(connection, options), options);
   }
 
   async #secure(
     connection: MessageStream,
     role: ProofRole,
-    encrypt: (options: SecureConnectionOptions) => Promise<SecuredConnection>,
+    encrypt: () => Promise<SecuredConnection>,
     options: SecureConnectionOptions = {},
   ): Promise<SecuredConnection> {
     const { secrets, self, door } = this.#options;
-    const bound = AbortSignal.timeout(BOUND_MS);
+    door.judge(connection, 'unfinished');
+    const secured = await encrypt();
+    const bound = AbortSignal.timeout(PROOFS_MS);
     const signal = options.signal === undefined ? bound : AbortSignal.any([options.signal, bound]);
-    const secured = await encrypt({ ...options, signal });
     const peer = secured.remotePeer.toString();
-    const address = addressOf(connection);
     try {
       if (peer === self) {
-        door.judge(connection, 'self', peer);
-        door.note(address, { verdict: 'self', peerId: peer });
+        door.judge(connection, 'self');
+        door.note(addressOf(connection), { verdict: 'self', peerId: peer });
         throw new WindlassError('PEER_DENIED', 'is this agent itself');
       }
       await exchangeProofs(secured.connection, { secrets, role, self, peer, isFull: () => door.isFull, signal });
-      door.judge(connection, 'member', peer);
+      door.judge(connection, 'member', { peer });
       return secured;
     } catch (error) {
-      if (peer !== self) {
-        const busy = hasCode(error, 'PEER_BUSY');
-        const why = error instanceof Error ? error.message : String(error);
-        door.judge(connection, busy ? 'busy' : 'stranger', peer, why);
-        // A dialler that is closed upon does not know why: the other's secret, or its end.
-        if (busy || hasCode(error, 'PEER_DENIED', 'PEER_NONSENSE')) {
-          door.note(address, { verdict: busy ? 'busy' : 'stranger', peerId: peer });
-        }
-      }
+      if (peer !== self) this.#failed(connection, role, peer, error);
       secured.connection.abort(error instanceof Error ? error : new Error(String(error)));
       throw error;
+    }
+  }
+
+  #failed(connection: MessageStream, role: ProofRole, peer: PeerId, error: unknown): void {
+    const { door } = this.#options;
+    const why = error instanceof Error ? error.message : String(error);
+    const address = addressOf(connection);
+    if (hasCode(error, 'PEER_BUSY')) {
+      door.judge(connection, 'busy', { peer, why });
+      door.note(address, { verdict: 'busy', peerId: peer });
+    } else if (hasCode(error, 'PEER_DENIED', 'PEER_NONSENSE')) {
+      door.judge(connection, 'stranger', { peer, why });
+      door.note(address, { verdict: 'stranger', peerId: peer });
+    } else {
+      door.judge(connection, 'unfinished', { peer, why });
+      // It does not say so, but it has seen our proof and did not like it.
+      if (role === 'dialler' && hasCode(error, 'PEER_GONE')) door.note(address, { verdict: 'refused', peerId: peer });
     }
   }
 }

@@ -3,10 +3,11 @@ import type { Metrics } from '../../metrics/metrics.ts';
 import type { Timers } from '../timers.ts';
 
 /**
- * stranger: no proof of the cluster secret. nonsense: a member that does not speak as agreed. busy: no room. version:
- * a wire version that this one does not talk to.
+ * stranger: no proof of the cluster secret, or not even our protocol. unfinished: ended or fell silent before its proof,
+ * as a member does that gives a dial up. nonsense: a member that does not speak as agreed. busy: no room. version: a
+ * wire version that this one does not talk to.
  */
-export type RefusalReason = 'stranger' | 'nonsense' | 'busy' | 'version';
+export type RefusalReason = 'stranger' | 'unfinished' | 'nonsense' | 'busy' | 'version';
 
 /** One line in so long for each reason, with the number of those that were left out. */
 const LOG_EVERY_MS = 5_000;
@@ -36,7 +37,7 @@ export class Refusals {
       return;
     }
     this.#logged.set(reason, { atMs: now, left: 0 });
-    const level = reason === 'busy' ? 'debug' : 'warn';
+    const level = reason === 'busy' || reason === 'unfinished' ? 'debug' : 'warn';
     this.#logger[level]({ reason, ...details, notLogged: last?.left ?? 0 }, 'connection of another refused');
   }
 }

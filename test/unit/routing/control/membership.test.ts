@@ -65,6 +65,17 @@ test('who listens with the wrong secret gets nothing from a member that dials it
   await dialFails(member, stranger);
 });
 
+test('who dials with the wrong secret is told by its own log, and goes on trying', async () => {
+  const member = await startControl(scratch);
+  const stranger = await startControl(scratch, { secrets: [OTHER] });
+  stranger.control.setSeeds([member.address]);
+  await eventually(() => stranger.logs.some(({ msg }) => String(msg).includes('is it the same cluster secret?')));
+  member.control.setSeeds([stranger.address]);
+  await eventually(() =>
+    member.logs.some(({ msg }) => msg === 'an agent that was dialled does not know the cluster secret'),
+  );
+});
+
 test('a secret that rotates: any one in common lets in, whoever dials, in any order of the files', async () => {
   const old = await startControl(scratch, { secrets: [SECRET] });
   const both = await startControl(scratch, { secrets: [OTHER, SECRET] });
