@@ -141,9 +141,9 @@ export class Demo implements AsyncDisposable {
     const { view } = this.#options;
     const [agents, registry, image, repository] = [this.#agents, this.#registry, this.#second, SECOND_REPOSITORY];
     view.say(
-      `\n  And now another image, ${mib(image.sizeBytes)}: a client on each node pulls it, and half way the agent`,
+      `\n  And now another image, ${mib(image.sizeBytes)}: one client on each node. Half way through the largest blob`,
     );
-    view.say('  that is fetching from the registry is killed (-9).\n');
+    view.say('  the registry pauses, and the agent that was fetching it is killed (-9).\n');
     let victim: Victim | undefined;
     let successor: string | undefined;
     const report = await runPulls(
@@ -155,7 +155,7 @@ export class Demo implements AsyncDisposable {
         image,
         view,
         beside: async (nodes, ended) => {
-          victim = await killWriter({ agents, registry, repository, image }, ended);
+          victim = await killWriter(agents, registry, image, ended);
           successor = await successorOf(victim, agents, nodes, ended);
         },
       },

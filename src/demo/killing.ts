@@ -5,48 +5,58 @@ import type { DemoImage } from './image.ts';
 import type { NodesWatch } from './nodes.ts';
 import type { DemoRegistry } from './registry.ts';
 
-/** How much of the image has left the registry when the agent dies. */
-const KILL_SHARE = 0.4;
 const LOOK_MS = 20;
+/** How long the others have to catch up with the one that fetches. */
+const CATCH_UP_MS = 5_000;
+/** A piece may always be on its way. */
+const NEAR_BYTES = 1024 * 1024;
 
 export interface Victim {
   /** Its node. */
   readonly name: string;
-  /** What it was fetching from upstream, and how much of that had left the registry. */
+  /** What it was fetching from upstream, and how much of that it had. */
   readonly digest: string;
   readonly blobBytes: number;
-  readonly sentBytes: number;
+  readonly written: number;
 }
 
-/** Waits until the pull is in its middle, and kills the agent that has most left to fetch from upstream. */
+interface Look {
+  readonly agent: AgentProcess;
+  readonly transfers: readonly TransferStatus[];
+}
+
+/**
+ * Lets the registry pause half way through the image's largest blob, and kills the agent that was fetching it; then
+ * the registry goes on. What was on the wire has arrived by then: what is fetched again is what nobody had passed on.
+ */
 export async function killWriter(
-  {
-    agents,
-    registry,
-    repository,
-    image,
-  }: {
-    readonly agents: readonly AgentProcess[];
-    readonly registry: DemoRegistry;
-    readonly repository: string;
-    readonly image: DemoImage;
-  },
+  agents: readonly AgentProcess[],
+  registry: DemoRegistry,
+  image: DemoImage,
   signal: AbortSignal,
 ): Promise<Victim> {
-  for (;;) {
-    await sleep(LOOK_MS, undefined, { signal });
-    if (registry.counts(repository).sentBytes < KILL_SHARE * image.sizeBytes) continue;
-    const looks = await Promise.all(
-      agents.map(async (agent) => ({ agent, transfers: (await agent.status(signal))?.transfers ?? [] })),
-    );
-    const [choice] = looks
-      .flatMap(({ agent, transfers }) => transfers.filter(isFetching).map((transfer) => ({ agent, transfer })))
-      .sort((a, b) => leftOf(b.transfer) - leftOf(a.transfer));
-    if (choice === undefined) continue;
-    const { agent, transfer } = choice;
-    await agent.kill();
-    const { digest } = transfer;
-    return { name: agent.name, digest, blobBytes: transfer.sizeBytes ?? 0, sentBytes: registry.sentBytes(digest) };
+  const { digest, bytes } = image.blobs.reduce((a, b) => (b.bytes.length > a.bytes.length ? b : a));
+  const holdAt = Math.floor(bytes.length / 2);
+  registry.hold(digest, holdAt);
+  try {
+    let pausedAtMs: number | undefined;
+    for (;;) {
+      await sleep(LOOK_MS, undefined, { signal });
+      if (registry.sentBytes(digest) < holdAt) continue;
+      pausedAtMs ??= performance.now();
+      const looks: Look[] = await Promise.all(
+        agents.map(async (agent) => ({ agent, transfers: (await agent.status(signal))?.transfers ?? [] })),
+      );
+      const writer = looks.find(({ transfers }) => transfers.some((one) => isFetching(one) && one.digest === digest));
+      if (writer === undefined) continue;
+      const isLate = performance.now() - pausedAtMs > CATCH_UP_MS;
+      if (!isLate && !isReady(writer, looks, digest, holdAt)) continue;
+      await writer.agent.kill();
+      const written = writer.transfers.find((one) => one.digest === digest)?.written ?? 0;
+      return { name: writer.agent.name, digest, blobBytes: bytes.length, written };
+    }
+  } finally {
+    registry.release();
   }
 }
 
@@ -68,10 +78,17 @@ export async function successorOf(
   }
 }
 
-function isFetching({ source, state, sizeBytes, written }: TransferStatus): boolean {
-  return source === 'upstream' && state === 'writing' && written < (sizeBytes ?? 0);
+/** It has all that was sent, fetches nothing else, and somebody has nearly as much. */
+function isReady(writer: Look, looks: readonly Look[], digest: string, holdAt: number): boolean {
+  const fetching = writer.transfers.filter(isFetching);
+  const written = fetching.find((one) => one.digest === digest)?.written ?? 0;
+  const isFollowed = looks.some(
+    (look) =>
+      look !== writer && look.transfers.some((one) => one.digest === digest && one.written >= holdAt - NEAR_BYTES),
+  );
+  return fetching.length === 1 && written >= holdAt && isFollowed;
 }
 
-function leftOf({ sizeBytes, written }: TransferStatus): number {
-  return (sizeBytes ?? 0) - written;
+function isFetching({ source, state, sizeBytes, written }: TransferStatus): boolean {
+  return source === 'upstream' && state === 'writing' && written < (sizeBytes ?? 0);
 }

@@ -38,6 +38,7 @@ export class DemoRegistry {
   readonly #options: DemoRegistryOptions;
   readonly #pace: Pace | undefined;
   readonly #server: Server;
+  #hold: Hold | undefined;
   /** By repository and asker. */
   readonly #tallies = new Map<string, Tally>();
 
@@ -89,6 +90,17 @@ export class DemoRegistry {
   /** How much of the bodies of this digest has left, to whomever; or to one kind of asker. */
   sentBytes(digest: string, asker?: Asker): number {
     return this.#select(undefined, asker).reduce((sum, { sentBytes }) => sum + (sentBytes.get(digest) ?? 0), 0);
+  }
+
+  /** Nobody gets a byte of this digest from `offset` on, until `release`. */
+  hold(digest: string, offset: number): void {
+    this.#hold = { digest, offset, ended: Promise.withResolvers() };
+  }
+
+  /** Idempotent. */
+  release(): void {
+    this.#hold?.ended.resolve();
+    this.#hold = undefined;
   }
 
   /** GETs of this digest, of whatever part. */
@@ -173,12 +185,22 @@ export class DemoRegistry {
     response.once('close', () => gone.abort());
     for (let at = 0; at < body.length; at += CHUNK_BYTES) {
       const chunk = body.subarray(at, at + CHUNK_BYTES);
+      const hold = this.#hold;
+      if (hold?.digest === digest && (range?.start ?? 0) + at >= hold.offset) {
+        await Promise.race([hold.ended.promise, once(response, 'close')]);
+      }
       if (isBlob) await this.#pace?.take(chunk.length, gone.signal);
       count(tally.sentBytes, digest, chunk.length);
       if (!response.write(chunk)) await once(response, 'drain', { signal: gone.signal });
     }
     response.end();
   }
+}
+
+interface Hold {
+  readonly digest: string;
+  readonly offset: number;
+  readonly ended: PromiseWithResolvers<void>;
 }
 
 /** Counters of one repository and one kind of asker. */

@@ -112,8 +112,8 @@ function checkKill({ image, clients, upstream, victim, successor, getsOfVictimsB
 
 function checkVictim(victim: Victim | undefined, successor: string | undefined, gets: number): DemoCheck {
   if (victim === undefined) return { held: false, text: 'No agent was killed: none was seen to fetch.' };
-  const { name, digest, sentBytes, blobBytes } = victim;
-  const what = `${name} was killed at ${mib(sentBytes)} of ${mib(blobBytes)} of ${digest.slice(7, 19)}`;
+  const { name, digest, written, blobBytes } = victim;
+  const what = `${name} was killed at ${mib(written)} of ${mib(blobBytes)} of ${digest.slice(7, 19)}`;
   const held = gets > 1;
   return { held, text: held ? `${what}: ${successor ?? 'another'} went on.` : `${what}: nobody went on.` };
 }

@@ -116,7 +116,7 @@ describe('windlass demo', () => {
     const { victim, image } = kill;
 
     expect(kill.nodes.filter(({ killed }) => killed).map(({ name }) => name)).toEqual([victim.name]);
-    expect(victim.sentBytes).toBeLessThan(victim.blobBytes);
+    expect(victim.written).toBeLessThan(victim.blobBytes);
     expect(kill.getsOfVictimsBlob).toBeGreaterThan(1);
     expect(kill.successor).not.toBe(victim.name);
     const digests = image.blobs + image.manifests;

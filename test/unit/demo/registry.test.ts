@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { buildImage } from '../../../src/demo/image.ts';
 import { DemoRegistry } from '../../../src/demo/registry.ts';
 
@@ -107,6 +107,19 @@ describe('the demo registry', () => {
     const response = await ask(path);
     expect([response.status, await response.json()]).toMatchObject([404, { errors: [{ code }] }]);
     expect(registry.counts().requests).toEqual({ other: 1 });
+  });
+
+  it('holds a blob back from an offset on, whoever asks for whatever part of it, until it is released', async () => {
+    registry.hold(blob.digest, 300_000);
+    const read = async (from: number) => {
+      const headers = { range: `bytes=${from}-` };
+      return Buffer.from(await (await ask(`windlass/demo/blobs/${blob.digest}`, { headers })).arrayBuffer());
+    };
+    const bodies = Promise.all([read(0), read(400_000)]);
+    const chunk = 128 * 1024;
+    await vi.waitFor(() => expect(registry.sentBytes(blob.digest)).toBe(Math.ceil(300_000 / chunk) * chunk));
+    registry.release();
+    expect((await bodies).map((body) => body.length)).toEqual([blob.bytes.length, blob.bytes.length - 400_000]);
   });
 
   it('is read-only', async () => {

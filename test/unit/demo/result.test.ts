@@ -50,7 +50,7 @@ const killed: KillMeasurements = {
   nodes: [node('node-1'), { ...node('node-2'), killed: true }, node('node-3')],
   upstream: { ...NO_REQUESTS, sentBytes: SIZE * 1.01 },
   direct: { ...NO_REQUESTS, sentBytes: SIZE / 4 },
-  victim: { name: 'node-2', digest: `sha256:${'ab'.repeat(32)}`, blobBytes: SIZE / 2, sentBytes: SIZE / 8 },
+  victim: { name: 'node-2', digest: `sha256:${'ab'.repeat(32)}`, blobBytes: SIZE / 2, written: SIZE / 8 },
   successor: 'node-3',
   getsOfVictimsBlob: 2,
 };
