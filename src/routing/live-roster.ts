@@ -272,17 +272,11 @@ export class LiveRoster implements Roster {
 
   #emit(change: RosterChange): void {
     if (change.joined.length === 0 && change.left.length === 0) return;
-    const { logger } = this.#options;
-    for (const { peerId, nodeName, zone } of change.joined) logger.info({ peerId, nodeName, zone }, 'member joined');
-    for (const { member, leaving } of change.left) {
-      const { peerId, nodeName } = member;
-      logger.info({ peerId, nodeName, leaving }, leaving ? 'member left' : 'member is gone');
-    }
     for (const listener of [...this.#listeners]) {
       try {
         listener(change);
       } catch (err) {
-        logger.error({ err }, 'a listener to the roster failed');
+        this.#options.logger.error({ err }, 'a listener to the roster failed');
       }
     }
   }

@@ -41,9 +41,10 @@ export class RosterTable {
   /** In the order in which they went. */
   readonly #gone = new Map<PeerId, MemberRecord>();
   readonly #ring = new Kademlia();
+  /** XOR of the hashes of the live ones' versions. */
+  readonly #checksum = new Uint8Array(CHECKSUM_BYTES);
   /** What is computed from the live ones; undefined after a change. */
   #members: readonly Member[] | undefined;
-  #checksum: string | undefined;
   #ringIsOld = true;
   changedAtMs: number;
 
@@ -51,6 +52,7 @@ export class RosterTable {
     this.#timers = timers;
     this.#selfId = self.member.peerId;
     this.changedAtMs = timers.now();
+    this.#mix(self);
     this.#live.set(this.#selfId, { entry: self, state: 'live', sinceMs: timers.now(), heardMs: timers.now() });
   }
 
@@ -105,15 +107,7 @@ export class RosterTable {
 
   /** The same wherever the same members, with the same entries, are live. */
   checksum(): string {
-    if (this.#checksum !== undefined) return this.#checksum;
-    const sum = new Uint8Array(CHECKSUM_BYTES);
-    for (const { entry } of this.#live.values()) {
-      const { peerId, incarnation, sequence } = entry.member;
-      const part = hash('sha256', `${peerId} ${incarnation} ${sequence}`, 'buffer');
-      for (let at = 0; at < CHECKSUM_BYTES; at += 1) sum[at] = (sum[at] ?? 0) ^ (part[at] ?? 0);
-    }
-    this.#checksum = Buffer.from(sum).toString('base64url');
-    return this.#checksum;
+    return Buffer.from(this.#checksum).toString('base64url');
   }
 
   heard(peerId: PeerId): void {
@@ -144,15 +138,18 @@ export class RosterTable {
     }
     if (known !== undefined && wasLive?.incarnation === member.incarnation) {
       // An address, a zone, or only the sequence: the same members as before.
+      this.#mix(known.entry);
+      this.#mix(entry);
       known.entry = entry;
       known.heardMs = Math.max(known.heardMs, heardMs);
       this.#members = undefined;
-      this.#checksum = undefined;
       return NO_CHANGE;
     }
     const left = wasLive === undefined ? [] : [{ member: wasLive, leaving: false }];
     if (known === undefined && this.#live.size >= MAX_MEMBERS) left.push(...this.#displace());
     this.#gone.delete(member.peerId);
+    this.#drop(member.peerId);
+    this.#mix(entry);
     this.#live.set(member.peerId, { entry, state: 'live', sinceMs: this.#timers.now(), heardMs });
     this.#changed();
     return { joined: [member], left };
@@ -175,8 +172,7 @@ export class RosterTable {
   }
 
   #go(peerId: PeerId, entry: MemberEntry, state: 'left' | 'dead'): RosterChange {
-    const member = this.#live.get(peerId)?.entry.member ?? entry.member;
-    this.#live.delete(peerId);
+    const member = this.#drop(peerId)?.entry.member ?? entry.member;
     this.#gone.set(peerId, { entry, state, sinceMs: this.#timers.now(), heardMs: Number.NEGATIVE_INFINITY });
     for (const oldest of this.#gone.keys()) {
       if (this.#gone.size <= MAX_MEMBERS) break;
@@ -190,7 +186,7 @@ export class RosterTable {
   #displace(): { readonly member: Member; readonly leaving: boolean }[] {
     const record = this.#unheard();
     if (record === undefined) return [];
-    this.#live.delete(record.entry.member.peerId);
+    this.#drop(record.entry.member.peerId);
     return [{ member: record.entry.member, leaving: false }];
   }
 
@@ -201,9 +197,21 @@ export class RosterTable {
     return undefined;
   }
 
+  #drop(peerId: PeerId): MemberRecord | undefined {
+    const record = this.#live.get(peerId);
+    if (record !== undefined) this.#mix(record.entry);
+    this.#live.delete(peerId);
+    return record;
+  }
+
+  /** Into the checksum, or out of it. */
+  #mix({ member: { peerId, incarnation, sequence } }: MemberEntry): void {
+    const part = hash('sha256', `${peerId} ${incarnation} ${sequence}`, 'buffer');
+    for (let at = 0; at < CHECKSUM_BYTES; at += 1) this.#checksum[at] = (this.#checksum[at] ?? 0) ^ (part[at] ?? 0);
+  }
+
   #changed(): void {
     this.#members = undefined;
-    this.#checksum = undefined;
     this.#ringIsOld = true;
     this.changedAtMs = this.#timers.now();
   }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { WindlassError } from '../../../src/errors.ts';
 import type { RosterChange } from '../../../src/routing/roster.ts';
 import { RosterSimulation, type SimulatedAgent, simulatedPeerId } from './roster-simulation.ts';
 
@@ -117,6 +118,50 @@ describe('a member that lives', () => {
     agentOf(cluster, 3).roster.suspect(idOf(7), 'gone');
     await cluster.clock.run(1_000);
     expect(leftOf(agentOf(cluster, 3).changes)).toEqual([]);
+  });
+
+  test('stays when it refused once, as it does while it is busy with something', async () => {
+    const cluster = await settled(8);
+    let refusals = 0;
+    cluster.lies.set(7, () => {
+      refusals += 1;
+      cluster.lies.delete(7);
+      throw new WindlassError('PEER_GONE', 'refused');
+    });
+    await cluster.clock.run(15_000);
+    expect(refusals).toBe(1);
+    for (const { changes } of cluster.agents.values()) expect(leftOf(changes)).toEqual([]);
+  });
+
+  test('is asked again by one who has it as dead, and meets another who does not', async () => {
+    const cluster = await settled(8);
+    cluster.newsLoss = 1;
+    cluster.sides.set(7, 1);
+    agentOf(cluster, 3).roster.suspect(idOf(7), 'silent');
+    await cluster.clock.run(3_600);
+    cluster.sides.clear();
+    expect(cluster.seenBy(3)).not.toContain(7);
+    expect(cluster.seenBy(5)).toContain(7);
+    const exchange = agentOf(cluster, 3).roster.exchangeWith(agentOf(cluster, 5).roster.self);
+    await cluster.clock.run(100);
+    await exchange;
+    expect(cluster.seenBy(3)).toContain(7);
+  });
+
+  test('is asked by one who is told at a comparison that it is dead', async () => {
+    const cluster = await settled(8);
+    cluster.newsLoss = 1;
+    cluster.cut.add('3>7');
+    for (const witness of [1, 2, 4, 5, 6, 8]) cluster.cut.add(`3>${witness}`);
+    agentOf(cluster, 3).roster.suspect(idOf(7), 'silent');
+    await cluster.clock.run(3_600);
+    expect(cluster.seenBy(3)).not.toContain(7);
+    cluster.cut.delete('3>5');
+    const exchange = agentOf(cluster, 3).roster.exchangeWith(agentOf(cluster, 5).roster.self);
+    await cluster.clock.run(1_500);
+    await exchange;
+    expect(agentOf(cluster, 7).roster.self.sequence).toBe(1);
+    expect(agentOf(cluster, 5).roster.get(idOf(7))?.sequence).toBe(1);
   });
 
   test('is removed by no one liar, however often it is called dead', async () => {

@@ -88,6 +88,15 @@ describe('what a member says of itself', () => {
     }
   });
 
+  test('reaches all within seconds though all news is lost', async () => {
+    const cluster = new RosterSimulation(1);
+    await cluster.settled(8);
+    cluster.newsLoss = 1;
+    agentOf(cluster, 5).roster.updateSelf({ zone: 'zone-x' });
+    await cluster.clock.run(15_000);
+    for (const { roster } of cluster.agents.values()) expect(roster.get(idOf(5))).toMatchObject({ zone: 'zone-x' });
+  });
+
   test('it leaves: nobody names it any more, itself included, and its heirs know at once', async () => {
     const cluster = new RosterSimulation(1);
     await cluster.settled(8);
@@ -144,7 +153,8 @@ describe('a liar', () => {
       await taking;
     }
     expect(roster.members().length).toBeLessThanOrEqual(10_000);
-    // Some were found out meanwhile.
+    // Some were found out meanwhile; none made room for another one made up.
+    expect(agentOf(cluster, 1).changes.flatMap(({ left }) => left).length).toBeLessThan(100);
     expect(roster.members().length).toBeGreaterThan(9_900);
     for (const number of [1, 2, 3, 4]) expect(roster.isLive(idOf(number))).toBe(true);
     // Somebody real comes: he is met, the others are hearsay.
@@ -155,14 +165,20 @@ describe('a liar', () => {
     roster.stop();
   });
 
-  test('that makes up a member is found out within seconds, without anybody needing it', async () => {
+  test('that makes up members is found out within seconds, without anybody needing them', async () => {
     const cluster = new RosterSimulation(1);
     await cluster.settled(4);
-    const peerId = '12D3KooWmadeup';
-    const one = { ...describeAgent(99), peerId, sequence: 0, wireVersion: 2, leaving: false };
-    await agentOf(cluster, 1).roster.merge([signMember(one, simulatedSign(peerId)).signed], idOf(4));
-    expect(cluster.seenBy(1)).toContain(99);
-    await cluster.clock.run(20_000);
+    const entries = Array.from({ length: 30 }, (_, at) => {
+      const peerId = `12D3KooWmadeup${at}`;
+      const member = { ...describeAgent(99), peerId, sequence: 0, wireVersion: 2, leaving: false };
+      return signMember(member, simulatedSign(peerId)).signed;
+    });
+    await agentOf(cluster, 1).roster.merge(entries, idOf(4));
+    expect(agentOf(cluster, 1).roster.members()).toHaveLength(34);
+    await cluster.clock.run(13_000);
+    // In turn alone, four agents look at ten of them in that time.
+    for (const { roster } of cluster.agents.values()) expect(roster.members().length).toBeLessThan(4 + 12);
+    await cluster.clock.run(60_000);
     for (const { number } of cluster.agents.values()) expect(cluster.seenBy(number)).toEqual([1, 2, 3, 4]);
   });
 
