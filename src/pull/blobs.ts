@@ -242,7 +242,8 @@ export class Blobs {
     this.#refuseIfPoisoned(origin, digest);
     const { store, descriptors, finishLimitBytes, swarm, logger, metrics } = this.#options;
     const sizeBytes = descriptors.sizeOf(origin, digest);
-    const inline = (sizeBytes ?? 0) <= INLINE_BYTES;
+    // Of what may be large the keeper would tell nobody anything until it is whole.
+    const inline = sizeBytes !== undefined && sizeBytes <= INLINE_BYTES;
     const source = swarm && new SwarmSource(swarm, this.#upstream, { digest, inline });
     const ingest = new Ingest({
       id: randomBytes(6).toString('hex'),

@@ -103,9 +103,9 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
         buffer ??= new Uint8Array(Math.min(PIECE_BYTES, reader.sizeBytes ?? PIECE_BYTES));
         const bytes = buffer.subarray(0, length);
         await this.#read(bytes, start);
-        if (!this.mayVouch(index)) throw new WindlassError('PEER_BUSY', `nobody vouched for piece ${index} yet`);
-        const proof = await this.#swarm.proofs.of(digest, index, bytes);
-        if (proof === undefined) throw new WindlassError('DIGEST_MISMATCH', `piece ${index} is wrong here`);
+        const proof = await this.#swarm.proofs.of(digest, index, bytes, { vouch: this.#mayVouch });
+        if (proof === undefined)
+          throw new WindlassError('PEER_BUSY', `nobody vouches for what is here of piece ${index}`);
         yield { type: 'piece', piece: { index, bytes, proof, written: this.#written } };
         source?.sent(length);
       }
@@ -115,10 +115,9 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
   }
 
   /** A relay passes on what others vouch for; who writes, or holds all of it verified, vouches itself. */
-  mayVouch(index: number): boolean {
-    const { ingest, source, reader } = this.#opened;
-    if (ingest === undefined || ingest.verified || source === undefined || source.role === 'writer') return true;
-    return this.#swarm.proofs.has(reader.digest, index);
+  get #mayVouch(): boolean {
+    const { ingest, source } = this.#opened;
+    return ingest === undefined || ingest.verified || source === undefined || source.role === 'writer';
   }
 
   get #written(): number {

@@ -27,14 +27,24 @@ export type ParentStep =
   | { readonly type: 'moved' }
   /** It signs for itself, which a relay may not: is it the writer by now? To be answered by `promote` or `leave`. */
   | { readonly type: 'unsure' }
-  /** It is of no use any more. `lied`: no good peer does that. */
-  | { readonly type: 'left'; readonly why: FailedPeer['why']; readonly lied: boolean; readonly error: WindlassError };
+  | {
+      /** It is of no use any more. */
+      readonly type: 'left';
+      readonly why: FailedPeer['why'];
+      /** No good peer does that. */
+      readonly lied: boolean;
+      /** It has another size than the manifest told: one of them lies. */
+      readonly otherSize: boolean;
+      readonly error: WindlassError;
+    };
 
 export interface ParentStreamOptions {
   /** From where on bytes are wanted. */
   readonly position: number;
   /** As the manifest, or an earlier source, says. */
   readonly sizeBytes: number | undefined;
+  /** An earlier source said so. */
+  readonly sizeConfirmed: boolean;
   readonly replaces: PeerId | undefined;
   readonly signal: AbortSignal;
   /** The path to the writer has changed. */
@@ -83,6 +93,11 @@ export class ParentStream {
 
   get sizeBytes(): number | undefined {
     return this.#sizeBytes;
+  }
+
+  /** As the parent itself said. */
+  get saidBytes(): number | undefined {
+    return this.#stream?.sizeBytes;
   }
 
   /** Monotonic. When it last said anything. */
@@ -171,7 +186,7 @@ export class ParentStream {
     this.#events = stream.events[Symbol.asyncIterator]();
     const { sizeBytes } = stream;
     if (sizeBytes !== undefined && this.#sizeBytes !== undefined && sizeBytes !== this.#sizeBytes) {
-      return this.#lied(`it has ${sizeBytes} bytes where ${this.#sizeBytes} were expected`);
+      return this.#wrongSize(`it has ${sizeBytes} bytes where ${this.#sizeBytes} were expected`);
     }
     this.#sizeBytes ??= sizeBytes;
     return this.#follow(stream.path);
@@ -230,8 +245,9 @@ export class ParentStream {
     const { proofs, offenders, roster } = this.#swarm;
     const { index, bytes, proof } = piece;
     const start = index * PIECE_BYTES;
+    if (index !== this.#index) return this.#lied(`piece ${index} came where ${this.#index} was due`);
     const fault = this.#faultOf(piece, start);
-    if (fault !== undefined) return this.#lied(fault);
+    if (fault !== undefined) return this.#wrongSize(fault);
     if (!(await proofs.isRight(this.#digest, index, bytes, proof))) {
       return this.#lied(`piece ${index} does not have its hash, or nobody vouches for it`);
     }
@@ -262,7 +278,6 @@ export class ParentStream {
   }
 
   #faultOf({ index, bytes }: Piece, start: number): string | undefined {
-    if (index !== this.#index) return `piece ${index} came where ${this.#index} was due`;
     if (this.#ended || bytes.length === 0) return `piece ${index} came after the end`;
     const whole = Math.min(PIECE_BYTES, (this.#sizeBytes ?? Number.POSITIVE_INFINITY) - start);
     if (bytes.length === whole || (this.#sizeBytes === undefined && bytes.length < whole)) return undefined;
@@ -271,14 +286,14 @@ export class ParentStream {
 
   #end(): ParentStep {
     if (this.#sizeBytes === undefined || this.#position >= this.#sizeBytes) return { type: 'end' };
-    return this.#lied(`it ended after ${this.#position} of ${this.#sizeBytes} bytes`);
+    return this.#wrongSize(`it ended after ${this.#position} of ${this.#sizeBytes} bytes`);
   }
 
   #broken(error: WindlassError): ParentStep {
-    if (hasCode(error, 'PEER_NONSENSE')) return { type: 'left', why: 'wrong', lied: true, error };
+    if (hasCode(error, 'PEER_NONSENSE')) return { type: 'left', why: 'wrong', lied: true, otherSize: false, error };
     // A relay may have lost what it had a moment ago; a holder says that it has it.
     if (hasCode(error, 'PEER_MISSING')) {
-      return { type: 'left', why: 'missing', lied: this.#role === 'holder', error };
+      return { type: 'left', why: 'missing', lied: this.#role === 'holder', otherSize: false, error };
     }
     if (hasCode(error, 'PEER_SILENT')) return this.#left('silent', error);
     const { cause } = error;
@@ -288,10 +303,18 @@ export class ParentStream {
   }
 
   #left(why: FailedPeer['why'], error: WindlassError): ParentStep {
-    return { type: 'left', why, lied: false, error };
+    return { type: 'left', why, lied: false, otherSize: false, error };
   }
 
   #lied(what: string): ParentStep {
-    return { type: 'left', why: 'wrong', lied: true, error: new WindlassError('PEER_NONSENSE', what) };
+    const error = new WindlassError('PEER_NONSENSE', what);
+    return { type: 'left', why: 'wrong', lied: true, otherSize: false, error };
+  }
+
+  /** A lie only where the size is not the manifest's word alone: whoever pushes an image could blame our peers. */
+  #wrongSize(what: string): ParentStep {
+    if (this.#options.sizeConfirmed || this.saidBytes === this.#options.sizeBytes) return this.#lied(what);
+    const error = new WindlassError('PEER_NONSENSE', what);
+    return { type: 'left', why: 'failed', lied: false, otherSize: true, error };
   }
 }

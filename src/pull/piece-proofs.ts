@@ -39,22 +39,27 @@ export class PieceProofs {
     this.#key = key;
   }
 
-  /** An ingest begins: what is remembered of the digest is of bytes that are gone. */
+  /** An ingest begins. What is remembered was of an earlier one, whose bytes it may or may not take over. */
   begin(digest: Digest): void {
-    this.#finished.delete(digest);
     const running = this.#running.get(digest);
-    if (running === undefined) this.#running.set(digest, { pieces: new Map(), ingests: 1 });
-    else running.ingests += 1;
+    if (running !== undefined) {
+      running.ingests += 1;
+      return;
+    }
+    const pieces = new Map<number, Remembered>();
+    for (const [index, { proof }] of this.#finished.get(digest) ?? []) pieces.set(index, { proof, checked: false });
+    this.#finished.delete(digest);
+    this.#running.set(digest, { pieces, ingests: 1 });
   }
 
-  /** The ingest ended; its proofs are worth keeping where its bytes were right. */
-  end(digest: Digest, verified: boolean): void {
+  /** The ingest ended; its proofs are worth keeping unless its bytes were wrong. */
+  end(digest: Digest, how: 'committed' | 'passed' | 'failed' | 'wrong'): void {
     const running = this.#running.get(digest);
     if (running === undefined) return;
     running.ingests -= 1;
     if (running.ingests > 0) return;
     this.#running.delete(digest);
-    if (verified) this.#finished.set(digest, running.pieces);
+    if (how !== 'wrong' && running.pieces.size > 0) this.#finished.set(digest, running.pieces);
   }
 
   forget(digest: Digest): void {
@@ -77,18 +82,25 @@ export class PieceProofs {
 
   /**
    * What to send along with a piece.
-   * @returns undefined if the bytes are not those that were vouched for.
+   * @param options.vouch this node may vouch for it itself.
+   * @returns undefined if nobody else did, or not for these bytes.
    */
-  async of(digest: Digest, index: number, bytes: Uint8Array): Promise<PieceProof | undefined> {
+  async of(
+    digest: Digest,
+    index: number,
+    bytes: Uint8Array,
+    { vouch }: { readonly vouch: boolean },
+  ): Promise<PieceProof | undefined> {
     const known = this.#pieces(digest)?.get(index);
     // A signature is good for as long as its signer is remembered.
-    if (known !== undefined && this.#roster.get(known.proof.signer) !== undefined) {
-      if (known.checked) return known.proof;
-      if (!equal(blake3(bytes), known.proof.hash)) return undefined;
+    const good = known !== undefined && this.#roster.get(known.proof.signer) !== undefined;
+    if (good && known.checked) return known.proof;
+    const hash = blake3(bytes);
+    if (good && equal(hash, known.proof.hash)) {
       this.#set(digest, index, { proof: known.proof, checked: true });
       return known.proof;
     }
-    const hash = blake3(bytes);
+    if (!vouch) return undefined;
     const signature = await this.#key.sign(messageOf(digest, index, hash));
     const proof: PieceProof = { hash, signer: this.#roster.self.peerId, signature };
     this.#set(digest, index, { proof, checked: true });

@@ -6,6 +6,8 @@ import { bytesOf, digestOf } from './scripted-source.ts';
 
 const BYTES = bytesOf(5_000);
 const DIGEST = digestOf(BYTES);
+const OWN = { vouch: true };
+const RELAY = { vouch: false };
 
 function setUp() {
   const members = new Map<PeerId, Member>();
@@ -36,7 +38,7 @@ function setUp() {
 
 test('a proof holds for these bytes at this place of this blob, by this signer', async () => {
   const { a, b } = setUp();
-  const proof = await a.proofs.of(DIGEST, 3, BYTES);
+  const proof = await a.proofs.of(DIGEST, 3, BYTES, OWN);
   if (proof === undefined) throw new Error('none');
   expect(proof.signer).toBe('peer-a');
   expect(await b.proofs.isRight(DIGEST, 3, BYTES, proof)).toBe(true);
@@ -48,54 +50,56 @@ test('a proof holds for these bytes at this place of this blob, by this signer',
 
 test('is made once, and passed on as it came for as long as its signer is known', async () => {
   const { a, b, members } = setUp();
-  const proof = await a.proofs.of(DIGEST, 0, BYTES);
+  const proof = await a.proofs.of(DIGEST, 0, BYTES, OWN);
   if (proof === undefined) throw new Error('none');
-  expect(await a.proofs.of(DIGEST, 0, BYTES)).toBe(proof);
+  expect(await a.proofs.of(DIGEST, 0, BYTES, OWN)).toBe(proof);
   expect(a.signed()).toBe(1);
   b.proofs.begin(DIGEST);
   b.proofs.remember(DIGEST, 0, proof, true);
-  expect(await b.proofs.of(DIGEST, 0, BYTES)).toBe(proof);
-  b.proofs.end(DIGEST, true);
-  expect(await b.proofs.of(DIGEST, 0, BYTES)).toBe(proof);
+  expect(await b.proofs.of(DIGEST, 0, BYTES, OWN)).toBe(proof);
+  b.proofs.end(DIGEST, 'committed');
+  expect(await b.proofs.of(DIGEST, 0, BYTES, OWN)).toBe(proof);
   members.delete('peer-a');
-  expect((await b.proofs.of(DIGEST, 0, BYTES))?.signer).toBe('peer-b');
+  expect((await b.proofs.of(DIGEST, 0, BYTES, OWN))?.signer).toBe('peer-b');
 });
 
-test('of an ingest that failed nothing is kept; a new one begins with nothing', async () => {
+test('of an ingest whose bytes were wrong nothing is kept; else the next one begins with it, unchecked', async () => {
   const { a } = setUp();
   a.proofs.begin(DIGEST);
-  await a.proofs.of(DIGEST, 0, BYTES);
-  a.proofs.end(DIGEST, false);
+  await a.proofs.of(DIGEST, 0, BYTES, OWN);
+  a.proofs.end(DIGEST, 'wrong');
   expect(a.proofs.has(DIGEST, 0)).toBe(false);
   a.proofs.begin(DIGEST);
-  await a.proofs.of(DIGEST, 0, BYTES);
-  a.proofs.end(DIGEST, true);
+  await a.proofs.of(DIGEST, 0, BYTES, OWN);
+  a.proofs.end(DIGEST, 'committed');
   expect(a.proofs.has(DIGEST, 0)).toBe(true);
   a.proofs.begin(DIGEST);
-  expect(a.proofs.has(DIGEST, 0)).toBe(false);
+  expect(await a.proofs.of(DIGEST, 0, bytesOf(5_000, 2), RELAY)).toBeUndefined();
+  expect((await a.proofs.of(DIGEST, 0, BYTES, RELAY))?.signer).toBe('peer-a');
 });
 
 test('a piece some of which was here before is looked at before it is passed on', async () => {
   const { a, b } = setUp();
-  const proof = await a.proofs.of(DIGEST, 0, BYTES);
+  const proof = await a.proofs.of(DIGEST, 0, BYTES, OWN);
   if (proof === undefined) throw new Error('none');
   b.proofs.begin(DIGEST);
   b.proofs.remember(DIGEST, 0, proof, false);
-  expect(await b.proofs.of(DIGEST, 0, bytesOf(5_000, 2))).toBeUndefined();
-  expect(await b.proofs.of(DIGEST, 0, BYTES)).toBe(proof);
+  expect(await b.proofs.of(DIGEST, 0, bytesOf(5_000, 2), RELAY)).toBeUndefined();
+  expect(await b.proofs.of(DIGEST, 1, BYTES, RELAY)).toBeUndefined();
+  expect(await b.proofs.of(DIGEST, 0, BYTES, RELAY)).toBe(proof);
 });
 
 test('memory is bounded: what was used least is forgotten', async () => {
   const { a } = setUp();
   const first = digestOf(Buffer.from('first'));
-  await a.proofs.of(first, 0, BYTES);
-  const proof = await a.proofs.of(DIGEST, 0, BYTES);
+  await a.proofs.of(first, 0, BYTES, OWN);
+  const proof = await a.proofs.of(DIGEST, 0, BYTES, OWN);
   if (proof === undefined) throw new Error('none');
   for (let blob = 0; blob < 30; blob++) {
     const digest = digestOf(Buffer.from(`blob ${blob}`));
     a.proofs.begin(digest);
     for (let index = 0; index < 2_000; index++) a.proofs.remember(digest, index, proof, true);
-    a.proofs.end(digest, true);
+    a.proofs.end(digest, 'committed');
   }
   expect(a.proofs.has(first, 0)).toBe(false);
   expect(a.proofs.has(digestOf(Buffer.from('blob 29')), 0)).toBe(true);

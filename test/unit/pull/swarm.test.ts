@@ -239,6 +239,18 @@ describe('somebody lies', () => {
     expect(source.offsets).toEqual([0]);
   });
 
+  test('a manifest that tells another size than everybody blames no peer', async () => {
+    const { cluster, source } = await start(2);
+    await cluster.node(1).pull(DIGEST);
+    await eventually(() => cluster.keeper.holders.get(KEY)?.size === 1);
+    cluster.node(0).descriptors.setSize(ORIGIN, DIGEST, BYTES.length - 1);
+    expect(await failureOf(cluster.node(0).pull(DIGEST))).toMatchObject({ code: 'DIGEST_MISMATCH' });
+    expect(cluster.node(0).swarm.offenders.isLeftOut(cluster.node(1).id, DIGEST)).toBe(false);
+    expect((await cluster.node(0).pull(DIGEST)).equals(BYTES)).toBe(true);
+    expect(source.offsets).toEqual([0, 0]);
+    expect(await blamed(cluster.node(0))).toEqual({});
+  });
+
   test('who holds nothing that it advertises is left, and named; another holder is asked', async () => {
     const { cluster, source } = await start(3);
     await cluster.node(2).pull(DIGEST);

@@ -1,0 +1,108 @@
+import { WindlassError } from '../errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { PeerId } from '../routing/member.ts';
+import type { BlobClaim } from './blob-claim.ts';
+import type { Parent } from './claims/messages.ts';
+import { type Leg, type Pull, saysMismatch } from './leg.ts';
+import { type ParentStep, ParentStream } from './parent-stream.ts';
+import type { Swarm } from './swarm.ts';
+
+export interface ParentsListener {
+  /** It is being asked, and may let us wait for as long as it waits itself. */
+  onTry(stream: ParentStream): void;
+  /** A path to the writer has changed. */
+  onPath(): void;
+}
+
+/** The peers that one ingest reads from, one after another, and what became of them. */
+export class Parents {
+  /** Who vouched for what they sent. */
+  readonly signers = new Set<PeerId>();
+  readonly #swarm: Swarm;
+  readonly #digest: Digest;
+  readonly #claim: BlobClaim;
+  readonly #listener: ParentsListener;
+  /** They told another size than the manifest, which may lie as well as they. */
+  readonly #otherSizes = new Map<PeerId, WindlassError>();
+
+  constructor(swarm: Swarm, digest: Digest, claim: BlobClaim, listener: ParentsListener) {
+    this.#swarm = swarm;
+    this.#digest = digest;
+    this.#claim = claim;
+    this.#listener = listener;
+  }
+
+  /**
+   * The first that gives something; undefined if none does.
+   * @param except is read from now: it is not asked, and stays.
+   * @throws as `left`; the signal's reason.
+   */
+  async firstOf(
+    pull: Pull,
+    parents: readonly Parent[],
+    replaces: PeerId | undefined,
+    except?: PeerId,
+  ): Promise<(Leg & { readonly kind: 'parent' }) | undefined> {
+    const { self, offenders } = this.#swarm;
+    for (const parent of parents) {
+      if (parent.peerId === self || parent.peerId === except) continue;
+      if (offenders.isLeftOut(parent.peerId, this.#digest)) {
+        this.#claim.failed.note(parent.peerId, 'wrong');
+        continue;
+      }
+      const { position, sizeBytes, sizeConfirmed, signal } = pull;
+      const onPath = () => this.#listener.onPath();
+      const options = { position, sizeBytes, sizeConfirmed, replaces, signal, onPath };
+      const startedMs = performance.now();
+      const stream = new ParentStream(this.#swarm, parent, this.#digest, options);
+      if (except === undefined) this.#listener.onTry(stream);
+      let first: ParentStep;
+      try {
+        first = await stream.next();
+      } catch (error) {
+        stream.leave();
+        throw error;
+      }
+      if (first.type !== 'left' && first.type !== 'moved') {
+        this.saidSize(pull, stream.saidBytes);
+        return { kind: 'parent', stream, first };
+      }
+      stream.leave();
+      // Of a parent that waited with us, only what came after its last word was lost.
+      this.#claim.lost(performance.now() - Math.max(startedMs, stream.lastHeardMs));
+      if (first.type === 'left') this.left(stream, first);
+      if (this.#claim.isHopeless) break;
+    }
+    return undefined;
+  }
+
+  /** A source told the blob's size. Where it is what was expected, whoever told another has lied. */
+  saidSize(pull: Pull, sizeBytes: number | undefined): void {
+    if (sizeBytes === undefined) return;
+    pull.sizeBytes ??= sizeBytes;
+    if (pull.sizeConfirmed || pull.sizeBytes !== sizeBytes) return;
+    pull.sizeConfirmed = true;
+    for (const [peerId, error] of this.#otherSizes) {
+      this.#claim.failed.note(peerId, 'wrong');
+      this.#swarm.offenders.blame(peerId, 'wrong', this.#digest, error);
+    }
+    this.#otherSizes.clear();
+  }
+
+  /** @throws DIGEST_MISMATCH if the parent found the blob to be wrong, and we have some of it. */
+  left({ parent }: ParentStream, { why, lied, otherSize, error }: ParentStep & { type: 'left' }): void {
+    const { offenders } = this.#swarm;
+    const { peerId } = parent;
+    this.#claim.failed.note(peerId, why);
+    if (otherSize) this.#otherSizes.set(peerId, error);
+    else if (lied && (why === 'wrong' || why === 'missing')) offenders.blame(peerId, why, this.#digest, error);
+    else offenders.leave(peerId, why, this.#digest, error);
+    if (why !== 'failed' || !saysMismatch(error) || this.signers.size === 0) return;
+    throw new WindlassError('DIGEST_MISMATCH', `${peerId} found the bytes to be wrong`, { cause: error });
+  }
+
+  /** The digest did not hold: whoever vouched for the bytes is left out. */
+  blameSigners(error: WindlassError): void {
+    for (const signer of this.signers) this.#swarm.offenders.blame(signer, 'wrong', this.#digest, error);
+  }
+}
