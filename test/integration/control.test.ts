@@ -1,5 +1,6 @@
+import { connect } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { isOneGraph, startControls } from '../support/control-cluster.ts';
+import { isOneGraph, startControl, startControls } from '../support/control-cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { Scratch } from '../support/scratch.ts';
 
@@ -20,7 +21,7 @@ test.each([
     let most = 0;
     const watch = () => {
       most = Math.max(most, ...nodes.map(({ control }) => control.connections));
-      return isOneGraph(nodes) && nodes.every(({ control }) => control.peers.length >= 10);
+      return isOneGraph(nodes) && nodes.every(({ control }) => control.peers.length >= 4);
     };
     await eventually(watch, { timeoutMs: 90_000, what: () => nodes.map(({ control }) => control.peers.length).join() });
     expect(most).toBeLessThanOrEqual(30);
@@ -53,3 +54,12 @@ test.each([
     expect(rest.some(({ disconnects }) => disconnects.includes(gone.identity.peerId))).toBe(true);
   },
 );
+
+test('who connects and says nothing is cut off, and counted', { timeout: 40_000 }, async () => {
+  const member = await startControl(scratch);
+  const socket = connect(Number(member.address.split(':')[1]), '127.0.0.1');
+  socket.on('error', () => {});
+  socket.resume();
+  await new Promise((resolve) => socket.once('close', resolve));
+  await eventually(async () => (await member.refused('stranger')) === 1);
+});
