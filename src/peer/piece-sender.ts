@@ -59,7 +59,7 @@ export class PieceSender {
     } finally {
       clearInterval(timer);
       // Not waited for: it may be in the middle of something that only the signal ends.
-      Promise.resolve(events.return?.()).catch(() => {});
+      (async () => events.return?.())().catch(() => {});
     }
   }
 

@@ -133,7 +133,10 @@ export class PieceStream implements ResponseHandler, PeerStream {
   /** Closes the connection, if the stream has not ended yet: what is under way is not waited for. */
   leave(why: unknown): void {
     this.#fail(why);
-    if (!this.#closed) this.#options.link.connection.destroy();
+    if (this.#closed) return;
+    this.#options.link.connection.destroy();
+    // The answer may be whole, and the connection ours no more.
+    this.#close(false);
   }
 
   /** @returns whether it wants the next one at once. */
