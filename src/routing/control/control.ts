@@ -71,7 +71,7 @@ export async function createControl(options: ControlOptions): Promise<Control> {
   const { identity, secrets, listen, announce, selfEntry, logger, metrics, timers = systemTimers } = options;
   const self = identity.peerId;
   const refusals = new Refusals({ metrics, logger, timers });
-  const door = new Door({ self, refusals, timers });
+  const door = new Door({ self, refusals, timers, changed: (count) => metrics.p2pConnections.set(count) });
   const ownDials = new Set<PeerId>();
   const node: ControlNode = await createNode({
     privateKey: identity.privateKey,
@@ -123,11 +123,9 @@ export async function createControl(options: ControlOptions): Promise<Control> {
     },
     refused: (peerId) => loop.leaveAlone(peerId, REFUSED_REST_MS),
     closed: (connection, { early }) => {
-      metrics.p2pConnections.set(door.count);
       if (early) loop.leaveAlone(connection.remotePeer.toString(), PARTED_REST_MS);
       loop.parted();
     },
-    opened: () => metrics.p2pConnections.set(door.count),
   });
   const news = new GossipNews({
     self,
@@ -146,7 +144,8 @@ export async function createControl(options: ControlOptions): Promise<Control> {
     dht.stop();
     greetings.stop();
     // libp2p waits for closes that the other side may never answer.
-    await Promise.race([node.stop(), new Promise<void>((resolve) => timers.after(STOP_MS, resolve))]);
+    const stopped = Promise.resolve(node.stop()).catch((err) => logger.warn({ err }, 'libp2p did not stop in order'));
+    await Promise.race([stopped, new Promise<void>((resolve) => timers.after(STOP_MS, resolve))]);
     for (const connection of node.getConnections()) connection.abort(new Error('this agent stops'));
   }
 

@@ -41,6 +41,8 @@ export interface DoorOptions {
   readonly self: PeerId;
   readonly refusals: Refusals;
   readonly timers: Timers;
+  /** Connections that are inside, after each change. */
+  readonly changed: (count: number) => void;
 }
 
 /**
@@ -137,7 +139,9 @@ export class Door {
     connection.addEventListener('close', () => {
       this.#inside.delete(connection);
       this.#parted.set(peerId, true);
+      this.#options.changed(this.#inside.size);
     });
+    this.#options.changed(this.#inside.size);
     return true;
   }
 

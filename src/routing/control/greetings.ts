@@ -22,7 +22,6 @@ export interface GreetingsOptions {
   readonly refusals: Refusals;
   readonly timers: Timers;
   readonly logger: Logger;
-  readonly opened: (connection: Connection) => void;
   readonly greeted: (connection: Connection) => void;
   readonly refused: (peerId: PeerId) => void;
   readonly closed: (connection: Connection, how: { readonly early: boolean }) => void;
@@ -75,9 +74,8 @@ export class Greetings {
   }
 
   #opened(connection: Connection): void {
-    const { timers, opened } = this.#options;
+    const { timers } = this.#options;
     this.#openedAtMs.set(connection, timers.now());
-    opened(connection);
     if (connection.direction === 'outbound') {
       void this.#greet(connection, () => sayHello(connection, this.#options.hello));
       return;
@@ -103,7 +101,9 @@ export class Greetings {
       const isNew = connections.size === 0;
       this.#peers.set(peer, connections.add(connection));
       if (isNew) logger.info({ peer, node: entry.member.nodeName, direction: connection.direction }, 'peer connected');
-      for (const listener of this.#helloListeners) listener(entry.signed, peer);
+      this.#tell(() => {
+        for (const listener of this.#helloListeners) listener(entry.signed, peer);
+      });
       greeted(connection);
     } catch (error) {
       if (this.#stopped) return;
@@ -146,6 +146,16 @@ export class Greetings {
     closed(connection, { early: timers.now() - openedAtMs < EARLY_MS });
     if (!lost) return;
     logger.info({ peer }, 'peer disconnected');
-    for (const listener of this.#disconnectListeners) listener(peer);
+    this.#tell(() => {
+      for (const listener of this.#disconnectListeners) listener(peer);
+    });
+  }
+
+  #tell(call: () => void): void {
+    try {
+      call();
+    } catch (err) {
+      this.#options.logger.error({ err }, 'a listener of the control plane failed');
+    }
   }
 }

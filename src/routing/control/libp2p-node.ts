@@ -6,6 +6,7 @@ import { type Ping, ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
 import { tls } from '@libp2p/tls';
 import { yamux } from '@libp2p/yamux';
+import type { Multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p, type Libp2p } from 'libp2p';
 import type { ClusterSecrets } from '../cluster-secret.ts';
 import type { PeerId } from '../member.ts';
@@ -36,6 +37,13 @@ export interface Libp2pNodeOptions {
 }
 
 const PREFIX = 'windlass';
+const LOOPBACK = /^\/ip4\/127\.|^\/ip6\/::1\//;
+
+/** Of an agent that listens everywhere: on another node loopback would lead that one to itself. */
+export function withoutLoopback(addresses: Multiaddr[]): Multiaddr[] {
+  const reachable = addresses.filter((address) => !LOOPBACK.test(address.toString()));
+  return reachable.length > 0 ? reachable : addresses;
+}
 
 /** libp2p with our door. Not started. */
 export function createNode(options: Libp2pNodeOptions): Promise<ControlNode> {
@@ -43,7 +51,7 @@ export function createNode(options: Libp2pNodeOptions): Promise<ControlNode> {
   return createLibp2p<Services>({
     privateKey,
     start: false,
-    addresses: { listen: [...listen], announce: [...announce] },
+    addresses: { listen: [...listen], announce: [...announce], announceFilter: withoutLoopback },
     transports: [tcp()],
     connectionEncrypters: [secrets.insecure ? tls() : membershipTls({ secrets, self, door })],
     streamMuxers: [yamux()],
