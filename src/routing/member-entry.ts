@@ -3,8 +3,13 @@ import { parseListenAddress } from '../config/listen-address.ts';
 import type { Member, PeerId, SignedMember } from './member.ts';
 
 const CONTEXT = 'windlass-member/1\0';
-/** Of an entry's JSON; ours have some 300. */
-const MAX_ENTRY_CHARS = 2_048;
+/** Of an entry's JSON; ours have some 400. */
+const MAX_ENTRY_CHARS = 4_096;
+const MAX_NAME_CHARS = 253;
+const MAX_P2P_ADDRESSES = 12;
+const MAX_P2P_ADDRESS_CHARS = 255;
+/** It gets into logs and pages: no line breaks. */
+const NAME = new RegExp(`^\\P{Cc}{0,${MAX_NAME_CHARS}}$`, 'u');
 
 /** Signs with this agent's identity. */
 export type Sign = (bytes: Uint8Array) => Uint8Array;
@@ -27,13 +32,20 @@ const memberSchema = z.object({
   peerId: peerIdSchema,
   incarnation: counter,
   sequence: counter,
-  nodeName: z.string().regex(/^[A-Za-z0-9._-]{0,253}$/),
-  zone: z.string().regex(/^[A-Za-z0-9._/-]{0,253}$/),
+  nodeName: z.string().regex(NAME),
+  zone: z.string().regex(NAME),
   dataAddress: z
     .string()
     .max(262)
     .refine((text) => (parseListenAddress(text)?.port ?? 0) > 0, 'not host:port'),
-  p2pAddresses: z.array(z.string().regex(/^\/[\x21-\x7e]{1,255}$/)).max(8),
+  p2pAddresses: z
+    .array(
+      z
+        .string()
+        .max(MAX_P2P_ADDRESS_CHARS)
+        .regex(/^\/[\x21-\x7e]+$/),
+    )
+    .max(MAX_P2P_ADDRESSES),
   wireVersion: z.number().int().min(1).max(1_000_000),
   leaving: z.boolean(),
 });
@@ -42,6 +54,18 @@ export const signedMemberSchema = z.object({
   entry: z.string().max(MAX_ENTRY_CHARS),
   signature: z.string().max(128),
 });
+
+/** What is too long for others to take, or would break their lines, is left out. */
+export function fitMember(member: Member): Member {
+  const shorten = (name: string) => name.replace(/\p{Cc}/gu, '').slice(0, MAX_NAME_CHARS);
+  const fitting = member.p2pAddresses.filter((address) => address.length <= MAX_P2P_ADDRESS_CHARS);
+  return {
+    ...member,
+    nodeName: shorten(member.nodeName),
+    zone: shorten(member.zone),
+    p2pAddresses: fitting.slice(0, MAX_P2P_ADDRESSES),
+  };
+}
 
 export function signMember(member: Member, sign: Sign): MemberEntry {
   const entry = JSON.stringify(member);

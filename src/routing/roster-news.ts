@@ -6,6 +6,8 @@ import type { Timers } from './timers.ts';
 const CONTEXT = 'windlass-news/1\0';
 const BATCH_MS = 200;
 const MAX_WAITING = 1_000;
+/** Of entries in one message; with quotes escaped it stays below MAX_NEWS_BYTES. */
+const BATCH_CHARS = 48 * 1024;
 
 /** Tells all members, or as many as it reaches. May lose everything. */
 export interface NewsChannel {
@@ -60,7 +62,7 @@ export class RosterNews {
   flush(): void {
     this.#cancel?.();
     this.#cancel = undefined;
-    const entries = [...this.#entries.values()].slice(0, MAX_NEWS);
+    const entries = this.#batch();
     const dead = [...this.#dead.values()].slice(0, MAX_NEWS);
     if (entries.length === 0 && dead.length === 0) return;
     for (const { member } of entries) this.#entries.delete(member.peerId);
@@ -90,6 +92,18 @@ export class RosterNews {
     this.#cancel = undefined;
     this.#entries.clear();
     this.#dead.clear();
+  }
+
+  /** As many as one message takes. */
+  #batch(): MemberEntry[] {
+    const batch: MemberEntry[] = [];
+    let chars = 0;
+    for (const entry of this.#entries.values()) {
+      chars += entry.signed.entry.length;
+      if (batch.length >= MAX_NEWS || (batch.length > 0 && chars > BATCH_CHARS)) break;
+      batch.push(entry);
+    }
+    return batch;
   }
 
   #soon(): void {

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Member, PeerId } from './member.ts';
-import { type MemberEntry, type MemberVersion, type Sign, signMember } from './member-entry.ts';
+import { fitMember, type MemberEntry, type MemberVersion, type Sign, signMember } from './member-entry.ts';
 import type { RosterSchedule } from './roster-schedule.ts';
 import type { Timers } from './timers.ts';
 
@@ -26,7 +26,7 @@ export class RosterSelf {
 
   constructor(member: Member, options: RosterSelfOptions) {
     this.#options = options;
-    this.#entry = signMember(member, options.sign);
+    this.#entry = signMember(fitMember(member), options.sign);
   }
 
   get entry(): MemberEntry {
@@ -36,7 +36,7 @@ export class RosterSelf {
   renew(change: Partial<Member>, above = this.#entry.member.sequence): void {
     const { sign, timers, onRenewed } = this.#options;
     this.#renewedAtMs = timers.now();
-    this.#entry = signMember({ ...this.#entry.member, ...change, sequence: above + 1 }, sign);
+    this.#entry = signMember(fitMember({ ...this.#entry.member, ...change, sequence: above + 1 }), sign);
     onRenewed(this.#entry);
   }
 

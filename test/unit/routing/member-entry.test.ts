@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { peerIdOfKey } from '../../../src/routing/identity-peer-id.ts';
 import { verifySignature } from '../../../src/routing/identity-signature.ts';
 import type { Member } from '../../../src/routing/member.ts';
-import { isGenuine, isNewer, readMember, signMember } from '../../../src/routing/member-entry.ts';
+import { fitMember, isGenuine, isNewer, readMember, signMember } from '../../../src/routing/member-entry.ts';
 import { describeAgent } from './roster-simulation.ts';
 
 function identity() {
@@ -77,13 +77,13 @@ describe('a signed entry', () => {
     ['a data address with a path', { dataAddress: '10.0.0.1:5051/../x' }],
     ['a zone with a line break', { zone: 'a\nb' }],
     ['a zone of 300 characters', { zone: 'z'.repeat(300) }],
-    ['a node name with a space', { nodeName: 'node 1' }],
-    ['nine p2p addresses', { p2pAddresses: Array.from({ length: 9 }, () => '/ip4/10.0.0.1/tcp/1') }],
+    ['a node name with an escape', { nodeName: 'node\u001b[2J' }],
+    ['thirteen p2p addresses', { p2pAddresses: Array.from({ length: 13 }, () => '/ip4/10.0.0.1/tcp/1') }],
     ['a p2p address that is none', { p2pAddresses: ['10.0.0.1:5052'] }],
     ['a sequence below 0', { sequence: -1 }],
     ['a sequence that is not exact', { sequence: 2 ** 60 }],
     ['no peer id', { peerId: '' }],
-    ['more text than an entry has', { padding: 'x'.repeat(3_000) }],
+    ['more text than an entry has', { padding: 'x'.repeat(5_000) }],
   ])('is refused with %s', (_, change) => {
     expect(accepted({ ...member(), ...change })).toBe(false);
   });
@@ -95,6 +95,21 @@ describe('a signed entry', () => {
   test.each(['[fd00::1]:5051', 'node-1.example:5051'])('may name %s', (dataAddress) => {
     expect(accepted(member({ dataAddress }))).toBe(true);
   });
+});
+
+test('whatever an agent was told to say of itself is made to fit, so that others take it', () => {
+  const long = '/ip4/10.0.0.1/tcp/1';
+  const fitted = fitMember(
+    member({
+      nodeName: `Büro 7\n${'x'.repeat(300)}`,
+      zone: 'z'.repeat(300),
+      p2pAddresses: [`/${'x'.repeat(300)}`, ...Array.from({ length: 40 }, () => long)],
+    }),
+  );
+  expect(accepted(fitted)).toBe(true);
+  expect(fitted.nodeName).toMatch(/^Büro 7x+$/);
+  expect(fitted.p2pAddresses[0]).toBe(long);
+  expect(fitMember(member())).toEqual(member());
 });
 
 describe('of two entries', () => {

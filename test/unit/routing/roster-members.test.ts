@@ -188,7 +188,7 @@ describe('a liar', () => {
     ['x'],
     [{ type: 'nothing' }],
     [{ type: 'probe' }],
-    [{ type: 'compare', self: { entry: 'x'.repeat(3_000), signature: '' }, checksum: '' }],
+    [{ type: 'compare', self: { entry: 'x'.repeat(5_000), signature: '' }, checksum: '' }],
     [{ type: 'mend', give: Array.from({ length: 1_001 }, () => entryOf(2)), want: [], dead: [] }],
     [{ type: 'mend', give: [], want: [], dead: [[idOf(1), -1, 0]] }],
     [{ type: 'ask', target: { toString: 1 } }],
@@ -247,6 +247,19 @@ describe('news', () => {
     expect(cluster.newsSent).toBe(0);
     await cluster.clock.run(801);
     expect(cluster.newsSent).toBe(2);
+  });
+
+  test('of members that say much of themselves fits into what others read', async () => {
+    const cluster = new RosterSimulation(1);
+    const [one, other] = [cluster.start(1), cluster.start(2)];
+    await cluster.clock.run(1_000);
+    for (let number = 3; number <= 52; number += 1) {
+      const p2pAddresses = Array.from({ length: 12 }, (_, at) => `/ip4/10.0.0.${at}/tcp/5052/${'p'.repeat(200)}`);
+      const entry = entryOf(number, { nodeName: `node-${number}`, zone: '"'.repeat(253), p2pAddresses });
+      await one.roster.merge([entry], idOf(number));
+    }
+    await cluster.clock.run(1_000);
+    expect(other.roster.members()).toHaveLength(1 + 51);
   });
 });
 

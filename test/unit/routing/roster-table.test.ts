@@ -1,0 +1,77 @@
+import { array, assert, constantFrom, integer, property, record } from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type MemberEntry, signMember } from '../../../src/routing/member-entry.ts';
+import { RosterTable } from '../../../src/routing/roster-table.ts';
+import { describeAgent, SimulatedClock, simulatedPeerId, simulatedSign } from './roster-simulation.ts';
+
+function entryOf(number: number, incarnation: number, sequence: number, leaving = false): MemberEntry {
+  const member = { ...describeAgent(number, incarnation), sequence, wireVersion: 2, leaving };
+  return signMember(member, simulatedSign(member.peerId));
+}
+
+const step = record({
+  kind: constantFrom('take', 'leave', 'die'),
+  number: integer({ min: 2, max: 6 }),
+  incarnation: integer({ min: 1, max: 3 }),
+  sequence: integer({ min: 0, max: 3 }),
+});
+
+describe('a table of members', () => {
+  test('has a checksum that says who is live with which entry, whatever came before', () => {
+    assert(
+      property(array(step, { maxLength: 40 }), (steps) => {
+        const table = new RosterTable(entryOf(1, 1, 0), new SimulatedClock());
+        for (const { kind, number, incarnation, sequence } of steps) {
+          if (kind === 'die') table.die(simulatedPeerId(number), { incarnation, sequence });
+          else table.take(entryOf(number, incarnation, sequence, kind === 'leave'), true);
+          const fresh = new RosterTable(entryOf(1, 1, 0), new SimulatedClock());
+          for (const member of table.members()) {
+            fresh.take(entryOf(Number(member.nodeName.slice(5)), member.incarnation, member.sequence), true);
+          }
+          expect(table.checksum()).toBe(fresh.checksum());
+        }
+      }),
+    );
+  });
+
+  test('and another one as soon as an entry is another', () => {
+    const table = new RosterTable(entryOf(1, 1, 0), new SimulatedClock());
+    const checksums = [table.checksum()];
+    for (const entry of [entryOf(2, 1, 0), entryOf(2, 1, 1), entryOf(2, 2, 0), entryOf(1, 1, 1)]) {
+      table.take(entry, true);
+      checksums.push(table.checksum());
+    }
+    expect(new Set(checksums).size).toBe(checksums.length);
+  });
+
+  test('tells each change once: what joined is live, what left is not', () => {
+    assert(
+      property(array(step, { maxLength: 40 }), (steps) => {
+        const table = new RosterTable(entryOf(1, 1, 0), new SimulatedClock());
+        const live = new Map<string, number>([[simulatedPeerId(1), 1]]);
+        for (const { kind, number, incarnation, sequence } of steps) {
+          const change =
+            kind === 'die'
+              ? table.die(simulatedPeerId(number), { incarnation, sequence })
+              : table.take(entryOf(number, incarnation, sequence, kind === 'leave'), true);
+          for (const { member } of change.left) {
+            expect(live.get(member.peerId)).toBe(member.incarnation);
+            live.delete(member.peerId);
+          }
+          for (const { peerId, incarnation } of change.joined) {
+            expect(live.has(peerId)).toBe(false);
+            live.set(peerId, incarnation);
+          }
+          const members = new Map(table.members().map((member) => [member.peerId, member.incarnation]));
+          expect(members).toEqual(live);
+          expect(
+            table
+              .closest('blob:x', 10)
+              .map(({ peerId }) => peerId)
+              .sort(),
+          ).toEqual([...live.keys()].sort());
+        }
+      }),
+    );
+  });
+});
