@@ -134,7 +134,7 @@ export class SimulatedPulls {
     const bytes = Math.min(this.#options.sizeBytes - pull.prefix, (upstreamRate * TICK_MS) / 1000);
     this.upstreamBytes += bytes;
     pull.prefix += bytes;
-    lease.progress('writing', pull.prefix);
+    lease.progress('writing', Math.floor(pull.prefix));
     this.#endIfWhole(pull);
   }
 

@@ -10,7 +10,7 @@ import { isWhatKeySays } from './inline-bytes.ts';
 import type { Keeper } from './keeper.ts';
 import type { KeeperCalls } from './keeper-calls.ts';
 import { isKeeper } from './keepers-of.ts';
-import { type Claim, type ClaimAnswer, claimAnswerSchema, RENEW_MS, type Report } from './messages.ts';
+import { type Claim, type ClaimAnswer, claimAnswerSchema, FORWARD_MS, RENEW_MS, type Report } from './messages.ts';
 import { Outbox } from './outbox.ts';
 import type { Rates } from './rates.ts';
 
@@ -178,12 +178,13 @@ export class Claimer implements Claims {
     for (const member of patient ? roster.keepers(claim.key) : []) {
       if (member.peerId === peerId) break; // The nearer ones are gone: it falls to us.
       if (calls.isLeftOut(member.peerId)) continue;
-      const leftMs = untilMs - timers.now();
-      if (leftMs <= calls.boundMs) break;
-      waitMs = Math.min(waitMs, leftMs - calls.boundMs);
+      const forwardMs = isKeeper(roster, claim.key, member.peerId) ? 0 : FORWARD_MS;
+      const leftMs = untilMs - timers.now() - calls.boundMs - forwardMs;
+      if (leftMs <= 0) break;
+      waitMs = Math.min(waitMs, leftMs);
       try {
         const asked = { ...claim, waitMs };
-        const answer = await calls.ask(member, asked, claimAnswerSchema, { signal, heldMs: waitMs });
+        const answer = await calls.ask(member, asked, claimAnswerSchema, { signal, heldMs: waitMs + forwardMs });
         if (this.#makesSense(claim.key, answer)) return { answer, by: 'keeper' };
         calls.blame(member.peerId, `${member.nodeName} answers a claim with what cannot be`);
       } catch (error) {

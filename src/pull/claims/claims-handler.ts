@@ -15,6 +15,7 @@ import {
   type Copy,
   claimAnswerSchema,
   claimsRequestSchema,
+  FORWARD_MS,
   type Report,
   type ReportAnswers,
   reportAnswersSchema,
@@ -22,6 +23,8 @@ import {
 
 /** A keeper found gone is not called for each of a thousand claims. */
 const GONE_MS = 2_000;
+/** One message that is not understood may be another version's; some are a fault, or meant so. */
+const STRIKES = 3;
 
 export interface ClaimsHandlerOptions {
   readonly roster: Roster;
@@ -49,7 +52,7 @@ export class ClaimsHandler {
 
   constructor(options: ClaimsHandlerOptions) {
     this.#options = options;
-    this.#leftOut = new LeftOut(options.timers);
+    this.#leftOut = new LeftOut(options.timers, STRIKES);
   }
 
   /** The CallHandler for path `claims`. @throws PEER_NONSENSE, PEER_DENIED; the signal's reason. */
@@ -92,7 +95,11 @@ export class ClaimsHandler {
     if (to === undefined) return keeper.claim(from, claim, signal);
     const forwarded = { ...claim, onBehalfOf: from };
     const answer = await this.#forward(to, (calls) =>
-      calls.ask(to, forwarded, claimAnswerSchema, { signal, heldMs: claim.waitMs }),
+      calls.ask(to, forwarded, claimAnswerSchema, {
+        signal,
+        heldMs: claim.waitMs,
+        mostMs: claim.waitMs + FORWARD_MS,
+      }),
     );
     return answer ?? keeper.claim(from, { ...claim, waitMs: 0 }, signal);
   }
@@ -121,7 +128,9 @@ export class ClaimsHandler {
         const answer =
           to === undefined
             ? undefined
-            : await this.#forward(to, (calls) => calls.ask(to, body, reportAnswersSchema, { signal }));
+            : await this.#forward(to, (calls) =>
+                calls.ask(to, body, reportAnswersSchema, { signal, mostMs: FORWARD_MS }),
+              );
         const given = answer?.answers ?? keeper.report(from, some);
         for (const [j, i] of indexes.entries()) answers[i] = given[j] ?? 'ok';
       }),
@@ -166,7 +175,7 @@ export class ClaimsHandler {
   #refuse(from: PeerId, error: unknown): never {
     this.#leftOut.add(from);
     this.#options.metrics.peerRefused.inc({ plane: 'data', reason: 'nonsense' });
-    this.#options.logger.warn({ peer: from, err: error }, 'peer sends claims that make no sense: left out for a while');
+    this.#options.logger.warn({ peer: from, err: error }, 'peer sends claims that make no sense');
     throw new WindlassError('PEER_NONSENSE', 'that is no request about claims', { cause: error });
   }
 }

@@ -48,8 +48,7 @@ function heedOfWriter(
   { seat, writer, why }: { seat: Seat | undefined; writer: Grant; why: FailedPeer['why'] },
 ): void {
   // Who reads from another by now, or came with an old list, moves nothing. Who is not known here may be a child.
-  const parent = seat?.parent?.peerId ?? seat?.lastParent;
-  if (parent !== undefined && parent !== writer.peerId) return;
+  if (seat !== undefined && (seat.parent?.peerId ?? seat.lastParent) !== writer.peerId) return;
   const nowMs = context.timers.now();
   if (why === 'full' && seat?.parent !== undefined) leaveFull(seat, seat.parent, context);
   const reason = reasonToPassOn(writer, why, nowMs);

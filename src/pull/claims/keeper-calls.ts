@@ -40,6 +40,7 @@ export class KeeperCalls {
 
   /**
    * @param options.heldMs the answer may be held back so long on purpose.
+   * @param options.mostMs however long the calls before took.
    * @param options.hurryMs no more than this; being silent for so short a time says nothing of the peer.
    * @throws PEER_GONE, PEER_SILENT, PEER_DENIED, PEER_BUSY, PEER_NONSENSE; the signal's reason.
    */
@@ -47,11 +48,16 @@ export class KeeperCalls {
     to: Member,
     body: ClaimsRequest,
     schema: z.ZodType<T>,
-    options: { readonly signal: AbortSignal; readonly heldMs?: number; readonly hurryMs?: number },
+    options: {
+      readonly signal: AbortSignal;
+      readonly heldMs?: number;
+      readonly mostMs?: number;
+      readonly hurryMs?: number;
+    },
   ): Promise<T> {
     const { roster, calls, timers } = this.#options;
-    const { heldMs = 0, hurryMs, signal } = options;
-    const timeoutMs = hurryMs ?? this.#bounds.callMs + heldMs;
+    const { heldMs = 0, mostMs = Number.POSITIVE_INFINITY, hurryMs, signal } = options;
+    const timeoutMs = hurryMs ?? Math.min(mostMs, this.#bounds.callMs + heldMs);
     const startMs = timers.now();
     try {
       const answer = await calls.call(to, 'claims', body, { signal, timeoutMs });

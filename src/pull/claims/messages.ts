@@ -10,6 +10,8 @@ import { z } from 'zod';
 export const INLINE_BYTES = 64 * 1024;
 export const LEASE_MS = 5_000;
 export const RENEW_MS = 1_000;
+/** A deputy gives the keeper so long before it answers itself; who asks a deputy waits so much longer. */
+export const FORWARD_MS = 750;
 
 const peerId = z.string().min(10).max(128);
 /** `blob:<digest>` or `tag:<registry>/<repository>:<tag>[#<credentials' fingerprint>]`. */

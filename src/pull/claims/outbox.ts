@@ -2,13 +2,16 @@ import type { Member } from '../../routing/member.ts';
 import { KEEPERS, type Roster } from '../../routing/roster.ts';
 import type { Keeper } from './keeper.ts';
 import type { KeeperCalls } from './keeper-calls.ts';
-import { type Report, reportAnswersSchema } from './messages.ts';
+import { FORWARD_MS, RENEW_MS, type Report, reportAnswersSchema } from './messages.ts';
 
 /** What is not urgent and does not fit is forgotten: it is a hint, and the index' own confirmations mend it. */
 const MAX_PENDING = 10_000;
 /** Of one call. With bytes along, each may have 90 KB. */
 const MAX_REPORTS = 1_000;
 const MAX_WITH_BYTES = 40;
+
+/** So that a lease outlives its keeper and a deputy in silence. */
+const MOST_MS = RENEW_MS;
 
 type Answer = 'ok' | 'lost';
 
@@ -105,7 +108,8 @@ export class Outbox {
     try {
       if (this.#calls.isLeftOut(to.peerId)) return await this.deliver(reports, attempt + 1);
       const body = { type: 'reports' as const, reports: [...reports] };
-      const { answers } = await this.#calls.ask(to, body, reportAnswersSchema, { signal: this.#stop.signal });
+      const options = { signal: this.#stop.signal, mostMs: attempt === 0 ? MOST_MS : MOST_MS + FORWARD_MS };
+      const { answers } = await this.#calls.ask(to, body, reportAnswersSchema, options);
       return note(new Map(), reports, answers);
     } catch {
       // The keeper of now may be another one already; who was asked in vain is asked once more at worst.

@@ -18,6 +18,8 @@ export class Seat {
   heardAtMs = 0;
   /** Whose seat it was given, so that a claim asked again gets the same answer. */
   replaces: PeerId | undefined;
+  /** Since when it has nobody to read from but those that failed it; then they are tried again. */
+  strandedSinceMs: number | undefined;
   #parent: Seat | undefined;
   /** The last parent, also after that one is gone. */
   #lastParent: PeerId | undefined;
@@ -41,8 +43,16 @@ export class Seat {
     this.#parent = parent;
     this.replaces = undefined;
     if (parent === undefined) return;
+    this.strandedSinceMs = undefined;
     parent.children.add(this);
     this.#lastParent = parent.peerId;
+  }
+
+  /** It reads from nobody, so it can complain of nobody. */
+  forgetParent(): void {
+    this.attach(undefined);
+    this.strandedSinceMs = undefined;
+    this.#lastParent = undefined;
   }
 
   top(): Seat {

@@ -72,7 +72,7 @@ export class Tree {
   }
 
   makeRoot(seat: Seat, root: 'writer' | 'holder'): void {
-    seat.attach(undefined);
+    seat.forgetParent();
     seat.root = root;
   }
 

@@ -16,6 +16,8 @@ const HOP_SECONDS = 0.005;
 const LATE_BYTES = 32 * 1024 * 1024;
 /** Holders named behind the seat's parent, should that not have it. */
 const MORE_HOLDERS = 3;
+/** Who waits so long because all that could be its parents have failed it tries them again. */
+const STRANDED_MS = 5_000;
 /** Of those that the index knows. */
 const MAX_HOLDERS = 16;
 
@@ -83,11 +85,15 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   const { peerId, claim } = asked;
   const { tree, grants } = entry;
   const nowMs = context.timers.now();
-  // Who was full is asked again when it may have room.
-  const stillFails = (one: FailedPeer) => one.why !== 'full' || (tree.get(one.peerId)?.isClosed(nowMs) ?? true);
+  const seat = seatOf(entry, context, asked);
+  const stranded = nowMs - (seat.strandedSinceMs ?? nowMs) >= STRANDED_MS;
+  const stillFails = ({ peerId: other, why }: FailedPeer) => {
+    // Who was full is asked again when it may have room.
+    if (why === 'full') return tree.get(other)?.isClosed(nowMs) ?? true;
+    return !stranded || why === 'wrong' || why === 'missing';
+  };
   const failed = new Set(claim.failed.filter(stillFails).map((one) => one.peerId));
   const isUsable = (other: PeerId) => other !== peerId && !failed.has(other) && context.roster.isLive(other);
-  const seat = seatOf(entry, context, asked);
   if (seat.parent !== undefined && isUsable(seat.parent.peerId) && tree.isRooted(seat)) return seat.parent;
   const sizeBytes = entry.sizeBytes;
   const choice = {
@@ -99,7 +105,10 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   const parent =
     tree.choose(seat, { ...choice, usable: trusted }) ??
     (strict ? undefined : tree.choose(seat, { ...choice, usable: isUsable }));
-  if (parent === undefined || !tree.move(seat, parent)) return undefined;
+  if (parent === undefined || !tree.move(seat, parent)) {
+    seat.strandedSinceMs ??= nowMs;
+    return undefined;
+  }
   context.changed(entry, false);
   return parent;
 }
