@@ -4,6 +4,7 @@ export class Bound {
   readonly #outer: AbortSignal;
   readonly #onAbort: () => void;
   readonly #timer: NodeJS.Timeout;
+  #ended = false;
 
   /** @param late makes the signal's reason when time is up. */
   constructor(outer: AbortSignal, timeoutMs: number, late: () => Error) {
@@ -11,7 +12,11 @@ export class Bound {
     this.#onAbort = () => this.#controller.abort(outer.reason);
     if (outer.aborted) this.#onAbort();
     outer.addEventListener('abort', this.#onAbort, { once: true });
-    this.#timer = setTimeout(() => this.#controller.abort(late()), timeoutMs);
+    const abort = () => {
+      if (!this.#ended) this.#controller.abort(late());
+    };
+    // After what came while this process itself stood still has been read.
+    this.#timer = setTimeout(() => setImmediate(abort), timeoutMs);
   }
 
   get signal(): AbortSignal {
@@ -19,6 +24,7 @@ export class Bound {
   }
 
   end(): void {
+    this.#ended = true;
     clearTimeout(this.#timer);
     this.#outer.removeEventListener('abort', this.#onAbort);
   }

@@ -53,6 +53,7 @@ export class PieceStream implements ResponseHandler, PeerStream {
   #failure: unknown;
   #progressAtMs = performance.now();
   #progressBytes = 0;
+  #late = false;
   #timer: NodeJS.Timeout;
 
   constructor(options: PieceStreamOptions) {
@@ -206,7 +207,11 @@ export class PieceStream implements ResponseHandler, PeerStream {
   }
 
   #watch(): void {
-    if (this.#paused || performance.now() - this.#progressAtMs < this.#options.stallTimeoutMs) return;
+    const late = !this.#paused && performance.now() - this.#progressAtMs >= this.#options.stallTimeoutMs;
+    // At the second look: what came while this process itself stood still is read between the two.
+    const before = this.#late;
+    this.#late = late;
+    if (!late || !before) return;
     this.leave(new WindlassError('PEER_SILENT', `${this.#options.link.peerId} sent nothing for too long`));
   }
 
