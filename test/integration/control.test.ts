@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { isOneGraph, startControl, startControls } from '../support/control-cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { Scratch } from '../support/scratch.ts';
+import { TcpProxy } from '../support/tcp-proxy.ts';
 
 let scratch: Scratch;
 beforeEach(async () => {
@@ -63,3 +64,19 @@ test('who connects and says nothing is cut off, and counted', { timeout: 40_000 
   await new Promise((resolve) => socket.once('close', resolve));
   await eventually(async () => (await member.refused('stranger')) === 1);
 });
+
+test.each(['reset', 'stall'] as const)(
+  'a peer whose network ends in a %s is noticed by both',
+  { timeout: 60_000 },
+  async (how) => {
+    const [one, other] = [await startControl(scratch), await startControl(scratch)];
+    const proxy = await TcpProxy.start(scratch, { port: Number(one.address.split(':')[1]) });
+    await other.control.dial(`127.0.0.1:${proxy.port}`, { signal: AbortSignal.timeout(20_000) });
+    await eventually(() => one.control.peers.length === 1 && other.control.peers.length === 1);
+    if (how === 'reset') proxy.cutAll('reset');
+    else proxy.stallAfter(0);
+    await eventually(() => one.disconnects.length === 1 && other.disconnects.length === 1, { timeoutMs: 45_000 });
+    expect(one.disconnects).toEqual([other.identity.peerId]);
+    expect(other.disconnects).toEqual([one.identity.peerId]);
+  },
+);
