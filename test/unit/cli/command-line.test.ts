@@ -36,7 +36,8 @@ describe('the command line', () => {
   test('--help lists the commands', async () => {
     const { code, stdout, stderr } = await windlass('--help');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    for (const command of ['agent', 'demo']) expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
+    for (const command of ['agent', 'demo', 'status', 'drop'])
+      expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
   });
 
   test.each([
@@ -60,6 +61,9 @@ describe('the command line', () => {
     ['nothing at all', [], /^Usage: windlass/],
     ['an unknown command', ['agnet'], /unknown command 'agnet'[\s\S]*Did you mean agent/],
     ['an unknown option', ['--frobnicate'], /unknown option '--frobnicate'/],
+    ['an unknown option of status', ['status', '--wacth'], /unknown option '--wacth'[\s\S]*Did you mean --watch/],
+    ['nothing to drop', ['drop'], /missing required argument 'digest\|tag'/],
+    ['no number of agents', ['demo', '--agents', 'x'], /write a whole number from 1 to 16/],
     ['an unknown option of the demo', ['demo', '--frobnicate'], /unknown option '--frobnicate'/],
     [
       'settings that cannot be used',

@@ -10,6 +10,11 @@ describe('metrics', () => {
       'windlass_ingest_resumes_total{reason="stall"} 0',
       'windlass_tag_lookups_total{result="stale"} 0',
       'windlass_store_pass_through_total 0',
+      'windlass_claims_total{answer="self"} 0',
+      'windlass_takeovers_total{reason="broken"} 0',
+      'windlass_peer_blamed_total{reason="wrong"} 0',
+      'windlass_peer_refused_total{plane="p2p",reason="stranger"} 0',
+      'windlass_peer_refused_total{plane="data",reason="stranger"} 0',
     ]) {
       expect(text.split('\n')).toContain(sample);
     }
