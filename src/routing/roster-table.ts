@@ -20,7 +20,7 @@ export interface MemberRecord {
   heardMs: number;
 }
 
-export const NO_CHANGE: RosterChange = { joined: [], left: [] };
+const NO_CHANGE: RosterChange = { joined: [], left: [] };
 
 /**
  * The members, and what becomes of them:

@@ -68,7 +68,7 @@ describe('the rosters of a cluster', () => {
         for (const named of keepers) expect(named).toEqual(keepers[0]);
         for (const { number } of running) cluster.kill(number);
       }),
-      { numRuns: 15, seed: 20261121, endOnFailure: true },
+      { numRuns: 10, seed: 20261121, endOnFailure: true },
     );
   });
 });

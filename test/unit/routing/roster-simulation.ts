@@ -84,7 +84,7 @@ export class SimulatedClock implements Timers {
 }
 
 /** A generator of numbers from 0 to below 1 (mulberry32). */
-export function randomOf(seed: number): () => number {
+function randomOf(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -100,7 +100,7 @@ export const simulatedSign =
   (peerId: PeerId): Sign =>
   (bytes) =>
     createHash('sha256').update(peerId).update(bytes).digest();
-export const simulatedVerify: Verify = (peerId, bytes, signature) =>
+const simulatedVerify: Verify = (peerId, bytes, signature) =>
   Buffer.from(simulatedSign(peerId)(bytes)).equals(Buffer.from(signature));
 
 export function simulatedPeerId(number: number): PeerId {
