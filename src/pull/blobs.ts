@@ -5,7 +5,6 @@ import { hasCode, WindlassError } from '../errors.ts';
 import type { Metrics, SourceLabel } from '../metrics/metrics.ts';
 import { type Digest, isDigestOfNothing } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import type { PeerId } from '../routing/member.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { Registries } from '../upstream/registry-client.ts';
 import type { BlobReader } from './blob-reader.ts';
@@ -16,7 +15,8 @@ import { clock } from './clock.ts';
 import type { Descriptors } from './descriptors.ts';
 import { DirectReaders, tooManyDirect } from './direct-readers.ts';
 import { Flights, untilAborted } from './flights.ts';
-import { Ingest, type IngestEnd, type IngestState } from './ingest.ts';
+import { Ingest, type IngestEnd } from './ingest.ts';
+import { type IngestStatus, statusOf } from './ingest-status.ts';
 import { Origins } from './origins.ts';
 import { PIECE_BYTES } from './piece.ts';
 import { StoredReader } from './stored-reader.ts';
@@ -50,24 +50,6 @@ export interface RangeHint {
   readonly start: number;
   /** The last, inclusive, if the reader said. */
   readonly end: number | undefined;
-}
-
-export interface IngestStatus {
-  readonly id: string;
-  readonly digest: Digest;
-  readonly state: IngestState;
-  readonly sizeBytes: number | undefined;
-  readonly written: number;
-  /** Where its last bytes came from. */
-  readonly source: SourceLabel;
-  /** Peers that it reads from. */
-  readonly parents: readonly PeerId[];
-  readonly readers: number;
-  /** Peers that read from it. */
-  readonly children: number;
-  /** Bytes a second taken in, on average since it began. */
-  readonly bytesPerSecond: number;
-  readonly startedAtMs: number;
 }
 
 interface Running {
@@ -170,19 +152,7 @@ export class Blobs {
   }
 
   running(): IngestStatus[] {
-    return [...this.#ingests.values()].map(({ ingest, source }) => ({
-      id: ingest.id,
-      digest: ingest.digest,
-      state: ingest.state,
-      sizeBytes: ingest.sizeBytes,
-      written: ingest.written,
-      source: ingest.source,
-      parents: source?.parent === undefined ? [] : [source.parent],
-      readers: ingest.readerCount,
-      children: ingest.children,
-      bytesPerSecond: ingest.bytesPerSecond,
-      startedAtMs: ingest.startedAtMs,
-    }));
+    return [...this.#ingests.values()].map(({ ingest, source }) => statusOf(ingest, source));
   }
 
   /** Deletes it here, on its way in or held: it is offered no more. @returns was there anything? */

@@ -6,18 +6,14 @@ import type { RepositoryName } from '../oci/reference.ts';
 import type { BlobStore, BlobWriter, Extent } from '../store/blob-store.ts';
 import { BlobFetch, type BlobFetchOptions } from './blob-fetch.ts';
 import type { BlobReader } from './blob-reader.ts';
-import { INLINE_BYTES } from './claims/messages.ts';
+import { Grace } from './grace.ts';
+import { availableTo, offeredOf, readSmall } from './ingest-parts.ts';
 import { IngestReader, type IngestView } from './ingest-reader.ts';
 import { IngestReaders } from './ingest-readers.ts';
 import { Origins } from './origins.ts';
-import { PIECE_BYTES } from './piece.ts';
+import { RecentRate } from './recent-rate.ts';
 import type { SwarmSource } from './swarm-source.ts';
 import { Wakeup } from './wakeup.ts';
-
-/** Held back until the digest is verified: without its end nobody can take a blob for complete. */
-const TAIL_BYTES = 64 * 1024;
-/** How long bytes are kept coming for nobody: a client that was cut off comes back at its offset. */
-const GRACE_MS = 3_000;
 
 export interface IngestOptions extends Omit<BlobFetchOptions, 'unfinishedBytes'> {
   readonly id: string;
@@ -62,11 +58,13 @@ export class Ingest implements IngestView {
   readonly #abort = new AbortController();
   #state: IngestState = 'opening';
   #writer: BlobWriter | undefined;
-  #openedAtMs = performance.now();
-  #inheritedBytes = 0;
+  readonly #rate = new RecentRate();
+  readonly #grace = new Grace(
+    () => this.#isIdle(),
+    () => this.#giveUp(),
+  );
   #digestHolds = false;
   #released = false;
-  #graceTimer: NodeJS.Timeout | undefined;
   #failure: WindlassError | undefined;
   readonly #logger: Logger;
 
@@ -111,22 +109,15 @@ export class Ingest implements IngestView {
     return this.#readers.children;
   }
 
-  /** Since it began, what was here before left out. */
+  /** Lately. */
   get bytesPerSecond(): number {
-    const ms = performance.now() - this.#openedAtMs;
-    return ms <= 0 ? 0 : Math.round(((this.written - this.#inheritedBytes) * 1000) / ms);
+    return this.#isFetching() ? this.#rate.perSecond(this.written) : 0;
   }
 
   /** Of a small blob that was committed, its bytes. To be called before `release`. */
   async inlineBytes(): Promise<Uint8Array | undefined> {
-    if (this.#state !== 'committed' || this.written > INLINE_BYTES) return undefined;
-    const bytes = new Uint8Array(this.written);
-    for (let filled = 0; filled < bytes.length; ) {
-      const count = (await this.#writer?.read(bytes.subarray(filled), filled)) ?? 0;
-      if (count === 0) return undefined;
-      filled += count;
-    }
-    return bytes;
+    const writer = this.#writer;
+    return this.#state === 'committed' && writer !== undefined ? readSmall(writer, writer.written) : undefined;
   }
 
   get source(): SourceLabel {
@@ -146,19 +137,12 @@ export class Ingest implements IngestView {
     return this.#writer;
   }
 
-  /** Readers may have everything once the digest holds; before that all but the tail. */
   get available(): number {
-    const written = this.written;
-    if (this.#digestHolds) return written;
-    return Math.max(0, Math.min(written, (this.sizeBytes ?? written) - TAIL_BYTES));
+    return availableTo(this);
   }
 
-  /** Whole pieces; the last one when the digest holds, for it could be taken for the whole. */
   get offered(): number {
-    const written = this.written;
-    if (this.#digestHolds) return written;
-    const last = Math.max(0, (this.sizeBytes ?? written) - 1);
-    return Math.min(wholePieces(written), wholePieces(last));
+    return offeredOf(this);
   }
 
   /** A reader for another agent, from the piece at `position` on. Undefined if its bytes are gone. */
@@ -209,7 +193,7 @@ export class Ingest implements IngestView {
   left(reader: IngestReader): void {
     this.#readers.delete(reader);
     this.#closeIfUnread();
-    this.#stopIfNotWorthwhile();
+    this.#grace.look();
   }
 
   /** Nobody can join any more: its bytes are given up when the last reader leaves. */
@@ -240,7 +224,7 @@ export class Ingest implements IngestView {
       await this.#fail(error);
       return { state: 'failed', error, blamed: this.#fetch.blamed };
     } finally {
-      clearTimeout(this.#graceTimer);
+      this.#grace.end();
       metrics.ingestsRunning.dec();
       metrics.ingests.inc({ result: this.#state });
       this.changed.wake();
@@ -250,8 +234,7 @@ export class Ingest implements IngestView {
   #add(options: ConstructorParameters<typeof IngestReader>[1]): IngestReader {
     const reader = new IngestReader(this, options);
     this.#readers.add(reader);
-    clearTimeout(this.#graceTimer);
-    this.#graceTimer = undefined;
+    this.#grace.end();
     return reader;
   }
 
@@ -260,8 +243,7 @@ export class Ingest implements IngestView {
     const writer = await store.create(digest, { sizeBytes });
     this.#writer = writer;
     this.#state = 'writing';
-    this.#openedAtMs = performance.now();
-    this.#inheritedBytes = writer.written;
+    this.#rate.at(writer.written);
     if (writer.written > 0) {
       metrics.ingestResumes.inc({ reason: 'restart' });
       this.#logger.info({ offset: writer.written }, 'ingest resumes an unfinished file');
@@ -271,8 +253,9 @@ export class Ingest implements IngestView {
   }
 
   async #wrote(writer: BlobWriter): Promise<void> {
+    this.#rate.at(writer.written);
     this.changed.wake();
-    this.#stopIfNotWorthwhile();
+    this.#grace.look();
     await this.#readers.makeRoom(writer, this.#abort.signal, () => this.changed.wake());
   }
 
@@ -333,15 +316,14 @@ export class Ingest implements IngestView {
     return this.#state === 'opening' || this.#state === 'writing';
   }
 
-  /** With no reader, here or elsewhere, for a while: goes on, unless too much is lacking, or nothing of it would be kept. */
-  #stopIfNotWorthwhile(): void {
-    if (this.#readers.size > 0 || this.#graceTimer !== undefined || !this.#isFetching() || this.#isWorthwhile()) return;
-    this.#graceTimer = setTimeout(() => {
-      this.#graceTimer = undefined;
-      if (this.#readers.size > 0 || !this.#isFetching() || this.#isWorthwhile()) return;
-      const why = this.#writer?.kept === false ? 'no room' : 'others write it, or too much is lacking';
-      this.stop(new WindlassError('STOPPING', `no reader left, and ${why}`));
-    }, GRACE_MS).unref();
+  /** With no reader, here or elsewhere, for a while: goes on, unless too much is lacking, or nothing would be kept. */
+  #isIdle(): boolean {
+    return this.#readers.size === 0 && this.#isFetching() && !this.#isWorthwhile();
+  }
+
+  #giveUp(): void {
+    const why = this.#writer?.kept === false ? 'no room' : 'others write it, or too much is lacking';
+    this.stop(new WindlassError('STOPPING', `no reader left, and ${why}`));
   }
 
   #isWorthwhile(): boolean {
@@ -352,8 +334,4 @@ export class Ingest implements IngestView {
     const lacking = this.sizeBytes === undefined ? this.written : this.sizeBytes - this.written;
     return lacking <= this.#options.finishLimitBytes;
   }
-}
-
-function wholePieces(bytes: number): number {
-  return bytes - (bytes % PIECE_BYTES);
 }

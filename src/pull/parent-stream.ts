@@ -4,6 +4,7 @@ import type { PeerId } from '../routing/member.ts';
 import type { FailedPeer, Parent } from './claims/messages.ts';
 import type { PeerEvent, PeerStream } from './peer-streams.ts';
 import { PIECE_BYTES, type Piece } from './piece.ts';
+import { PieceCheck } from './piece-check.ts';
 import { SlowParent } from './slow-parent.ts';
 import type { Swarm } from './swarm.ts';
 
@@ -62,13 +63,11 @@ export class ParentStream {
   #role: Parent['role'];
   #stream: PeerStream | undefined;
   #events: AsyncIterator<PeerEvent> | undefined;
-  #index: number;
+  readonly #check: PieceCheck;
   #path: readonly PeerId[] = [];
   #sizeBytes: number | undefined;
   /** Came, but waits for `promote`. */
   #held: Piece | undefined;
-  /** The piece that was the last: shorter than others. */
-  #ended = false;
   #lastHeardMs = performance.now();
   /** For what it is to say next. */
   #next: Promise<IteratorResult<PeerEvent>> | undefined;
@@ -82,7 +81,7 @@ export class ParentStream {
     this.#options = options;
     this.#role = parent.role;
     this.#sizeBytes = options.sizeBytes;
-    this.#index = Math.floor(options.position / PIECE_BYTES);
+    this.#check = new PieceCheck(swarm, digest, Math.floor(options.position / PIECE_BYTES));
     this.#slow = new SlowParent(options.sizeBytes, performance.now());
   }
 
@@ -155,7 +154,7 @@ export class ParentStream {
   }
 
   get #position(): number {
-    return Math.max(this.#options.position, this.#index * PIECE_BYTES);
+    return Math.max(this.#options.position, this.#check.position);
   }
 
   async #open(): Promise<ParentStep | undefined> {
@@ -186,7 +185,7 @@ export class ParentStream {
     this.#events = stream.events[Symbol.asyncIterator]();
     const { sizeBytes } = stream;
     if (sizeBytes !== undefined && this.#sizeBytes !== undefined && sizeBytes !== this.#sizeBytes) {
-      return this.#wrongSize(`it has ${sizeBytes} bytes where ${this.#sizeBytes} were expected`);
+      return this.#wrongSize(nonsense(`it has ${sizeBytes} bytes where ${this.#sizeBytes} were expected`));
     }
     this.#sizeBytes ??= sizeBytes;
     return this.#follow(stream.path);
@@ -242,30 +241,21 @@ export class ParentStream {
   }
 
   async #take(piece: Piece): Promise<ParentStep> {
-    const { proofs, offenders, roster } = this.#swarm;
-    const { index, bytes, proof } = piece;
+    const { bytes, proof, index } = piece;
     const start = index * PIECE_BYTES;
-    if (index !== this.#index) return this.#lied(`piece ${index} came where ${this.#index} was due`);
-    const fault = this.#faultOf(piece, start);
-    if (fault !== undefined) return this.#wrongSize(fault);
-    if (!(await proofs.isRight(this.#digest, index, bytes, proof))) {
-      return this.#lied(`piece ${index} does not have its hash, or nobody vouches for it`);
-    }
-    if (roster.get(proof.signer) === undefined) return this.#lied(`piece ${index} is signed by a stranger`);
-    if (offenders.isLeftOut(proof.signer, this.#digest)) {
-      return this.#left('failed', new WindlassError('PEER_FAILED', `passes on what ${proof.signer} vouches for`));
-    }
+    const fault = await this.#check.faultOf(piece, this.#sizeBytes);
+    if (fault?.kind === 'wrong') return this.#lied(fault.error);
+    if (fault?.kind === 'size') return this.#wrongSize(fault.error);
+    if (fault?.kind === 'shunned') return this.#left('failed', fault.error);
     if (proof.signer === this.parent.peerId && this.#role === 'relay') {
       this.#held = piece;
       return { type: 'unsure' };
     }
+    this.#check.took(piece);
     const { position } = this.#options;
-    proofs.remember(this.#digest, index, proof, start >= position);
-    this.#index = index + 1;
-    this.#ended = bytes.length < PIECE_BYTES;
-    const end = start + bytes.length;
+    this.#swarm.proofs.remember(this.#digest, index, proof, start >= position);
     this.#slow.told(performance.now(), piece.written);
-    const slow = this.#slow.isSlow(performance.now(), end, this.#waitedMs);
+    const slow = this.#slow.isSlow(performance.now(), start + bytes.length, this.#waitedMs);
     // The first may begin before what was asked for.
     const skip = Math.max(0, position - start);
     return {
@@ -277,20 +267,13 @@ export class ParentStream {
     };
   }
 
-  #faultOf({ index, bytes }: Piece, start: number): string | undefined {
-    if (this.#ended || bytes.length === 0) return `piece ${index} came after the end`;
-    const whole = Math.min(PIECE_BYTES, (this.#sizeBytes ?? Number.POSITIVE_INFINITY) - start);
-    if (bytes.length === whole || (this.#sizeBytes === undefined && bytes.length < whole)) return undefined;
-    return `piece ${index} has ${bytes.length} bytes of ${whole}`;
-  }
-
   #end(): ParentStep {
     if (this.#sizeBytes === undefined || this.#position >= this.#sizeBytes) return { type: 'end' };
-    return this.#wrongSize(`it ended after ${this.#position} of ${this.#sizeBytes} bytes`);
+    return this.#wrongSize(nonsense(`it ended after ${this.#position} of ${this.#sizeBytes} bytes`));
   }
 
   #broken(error: WindlassError): ParentStep {
-    if (hasCode(error, 'PEER_NONSENSE')) return { type: 'left', why: 'wrong', lied: true, otherSize: false, error };
+    if (hasCode(error, 'PEER_NONSENSE')) return this.#lied(error);
     // A relay may have lost what it had a moment ago; a holder says that it has it.
     if (hasCode(error, 'PEER_MISSING')) {
       return { type: 'left', why: 'missing', lied: this.#role === 'holder', otherSize: false, error };
@@ -306,15 +289,17 @@ export class ParentStream {
     return { type: 'left', why, lied: false, otherSize: false, error };
   }
 
-  #lied(what: string): ParentStep {
-    const error = new WindlassError('PEER_NONSENSE', what);
+  #lied(error: WindlassError): ParentStep {
     return { type: 'left', why: 'wrong', lied: true, otherSize: false, error };
   }
 
   /** A lie only where the size is not the manifest's word alone: whoever pushes an image could blame our peers. */
-  #wrongSize(what: string): ParentStep {
-    if (this.#options.sizeConfirmed || this.saidBytes === this.#options.sizeBytes) return this.#lied(what);
-    const error = new WindlassError('PEER_NONSENSE', what);
+  #wrongSize(error: WindlassError): ParentStep {
+    if (this.#options.sizeConfirmed || this.saidBytes === this.#options.sizeBytes) return this.#lied(error);
     return { type: 'left', why: 'failed', lied: false, otherSize: true, error };
   }
+}
+
+function nonsense(what: string): WindlassError {
+  return new WindlassError('PEER_NONSENSE', what);
 }

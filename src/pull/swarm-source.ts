@@ -6,14 +6,13 @@ import type { PeerId } from '../routing/member.ts';
 import type { BlobBody } from '../upstream/registry-client.ts';
 import { BlobClaim } from './blob-claim.ts';
 import type { BlobOpening, BlobSource } from './blob-source.ts';
-import { leaveBody } from './body-copy.ts';
 import type { Claimed, Lease } from './claims/claims.ts';
-import { faultOf, hasDigest, isUpstreams, type Leg, type Pull, sizeOf } from './leg.ts';
-import { isFinal } from './origins.ts';
+import { hasDigest, isUpstreams, type Leg, type Pull, sizeOf } from './leg.ts';
 import type { ParentStep, ParentStream } from './parent-stream.ts';
 import { Parents } from './parents.ts';
 import { sleep } from './sleep.ts';
 import type { Swarm } from './swarm.ts';
+import { UpstreamLegs } from './upstream-legs.ts';
 
 /** Between claims that brought nothing, growing. */
 const FIRST_PAUSE_MS = 50;
@@ -59,14 +58,12 @@ export class SwarmSource implements BlobSource {
   /** Bytes handed on, by where they came from. */
   readonly received = { peer: 0, upstream: 0 };
   readonly #swarm: Swarm;
-  readonly #upstream: BlobSource;
+  readonly #upstream: UpstreamLegs;
   readonly #claim: BlobClaim;
   readonly #parents: Parents;
   #label: SourceLabel = 'upstream';
   #role: SourceRole = 'none';
   #parent: ParentStream | undefined;
-  /** What upstream said last. */
-  #lastError: WindlassError | undefined;
   /** Bytes of an earlier run were here before; they may be wrong. */
   #inherited = false;
   /** Others found the bytes to be wrong, and have blamed whom they must. */
@@ -74,9 +71,9 @@ export class SwarmSource implements BlobSource {
 
   constructor(swarm: Swarm, upstream: BlobSource, options: SwarmSourceOptions) {
     this.#swarm = swarm;
-    this.#upstream = upstream;
     this.digest = options.digest;
     this.#claim = new BlobClaim(swarm, options.digest, options);
+    this.#upstream = new UpstreamLegs(upstream, options.digest, this.#claim);
     this.#parents = new Parents(swarm, options.digest, this.#claim, {
       onTry: (stream) => this.#become('reader', stream),
       onPath: () => this.#pathChanged(),
@@ -115,7 +112,7 @@ export class SwarmSource implements BlobSource {
   async open(origin: RepositoryName, _digest: Digest, options: BlobOpening): Promise<BlobBody> {
     const source = await this.#swarm.sourceOf(origin);
     if (!this.#claim.begun) this.#inherited = options.offset > 0;
-    this.#claim.begin(source, this.#lastError);
+    this.#claim.begin(source, this.#upstream.lastError);
     const { offset, sizeBytes } = options;
     const pull: Pull = { ...options, origin, source, position: offset, sizeBytes, sizeConfirmed: false };
     const leg = await this.#next(pull);
@@ -186,7 +183,7 @@ export class SwarmSource implements BlobSource {
       return undefined;
     } catch (error) {
       pull.signal.throwIfAborted();
-      if (lease?.lost.aborted !== true) throw this.#upstreamFailed(error);
+      if (lease?.lost.aborted !== true) throw this.#upstream.failed(error);
     }
     this.#swarm.logger.info(
       { digest: this.digest, position: pull.position },
@@ -254,23 +251,9 @@ export class SwarmSource implements BlobSource {
   /** @returns undefined if the lease was lost meanwhile. */
   async #fetch(pull: Pull, lease: Lease | undefined): Promise<Leg | undefined> {
     this.#become('writer', undefined);
-    lease?.progress('opening', pull.position);
-    const signal = lease === undefined ? pull.signal : AbortSignal.any([pull.signal, lease.lost]);
-    let body: BlobBody;
-    try {
-      body = await this.#upstream.open(pull.origin, this.digest, { offset: pull.position, signal });
-    } catch (error) {
-      pull.signal.throwIfAborted();
-      if (lease?.lost.aborted === true) return undefined;
-      throw this.#upstreamFailed(error);
-    }
-    const fault = faultOf(body, pull);
-    if (fault !== undefined) {
-      await leaveBody(body);
-      throw this.#upstreamFailed(fault);
-    }
-    this.#parents.saidSize(pull, body.sizeBytes);
-    return { kind: 'upstream', body, lease };
+    const leg = await this.#upstream.open(pull, lease);
+    if (leg !== undefined) this.#parents.saidSize(pull, leg.body.sizeBytes);
+    return leg;
   }
 
   /** @param except see Parents. */
@@ -278,17 +261,6 @@ export class SwarmSource implements BlobSource {
     const leg = await this.#parents.firstOf(pull, claimed.parents, claimed.replaces, except);
     if (leg !== undefined) this.#become('reader', leg.stream);
     return leg;
-  }
-
-  /** The lease stays for the next try, unless the next try would bring the same. */
-  #upstreamFailed(error: unknown): unknown {
-    if (!(error instanceof WindlassError)) return error;
-    this.#lastError = error;
-    if (isFinal(error) || hasCode(error, 'UPSTREAM_RATE_LIMITED')) {
-      this.#claim.failedWith(error);
-      this.#become('none', undefined);
-    }
-    return error;
   }
 
   /** Opened before the slow one is left; undefined if there is nothing better. */

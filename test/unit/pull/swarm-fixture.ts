@@ -81,7 +81,7 @@ export class PlainKeeper {
     for (const { peerId, why } of failed) {
       if (why === 'slow' || why === 'full' || why === 'cycle') continue;
       if (this.leases.get(key)?.by === peerId) this.leases.delete(key);
-      this.#holders(key).delete(peerId);
+      if (why !== 'failed') this.#holders(key).delete(peerId);
       seats.delete(peerId);
       if (seats.get(by) === peerId) seats.delete(by);
     }
