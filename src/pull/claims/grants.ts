@@ -132,38 +132,42 @@ export class Grants {
 
   /**
    * A writer's renewal.
-   * @returns `lost` for who is not to write; and the grant that was ended by it, if one was.
+   * @returns `lost` for who is not to write; the grant that was ended by it, if one was; and whether somebody is known
+   *   by it to write no more.
    */
-  renew(report: Report, peerId: PeerId, nowMs: number): { answer: 'ok' | 'lost'; ended: Grant | undefined } {
+  renew(
+    report: Report,
+    peerId: PeerId,
+    nowMs: number,
+  ): { readonly answer: 'ok' | 'lost'; readonly ended: Grant | undefined; readonly settled: boolean } {
     const id = report.grant ?? '';
     if (this.#ended.has(id)) {
-      this.settle(id);
-      return { answer: 'lost', ended: undefined };
+      return { answer: 'lost', ended: undefined, settled: this.settle(id) };
     }
     const known = this.of(peerId, report.incarnation);
     if (known !== undefined) {
       const progressed = note(known, report, nowMs);
       const other = known === this.#writer ? this.#rival : this.#writer;
       // The first bytes win.
-      if (!progressed || other === undefined) return { answer: 'ok', ended: undefined };
+      if (!progressed || other === undefined) return { answer: 'ok', ended: undefined, settled: false };
       this.end(other, false);
-      return { answer: 'ok', ended: other };
+      return { answer: 'ok', ended: other, settled: false };
     }
     const prefix = report.prefix ?? 0;
     const stranger = newGrant(id, { peerId, incarnation: report.incarnation, source: report.source, prefix }, nowMs);
     note(stranger, report, nowMs);
     if (this.#writer === undefined) {
       this.#writer = stranger;
-      return { answer: 'ok', ended: undefined };
+      return { answer: 'ok', ended: undefined, settled: false };
     }
     if (this.#rival !== undefined || prefix <= this.#writer.prefix) {
       this.end(stranger, true);
-      return { answer: 'lost', ended: undefined };
+      return { answer: 'lost', ended: undefined, settled: false };
     }
     const shorter = this.#writer;
     this.#writer = stranger;
     this.end(shorter, false);
-    return { answer: 'ok', ended: shorter };
+    return { answer: 'ok', ended: shorter, settled: false };
   }
 
   get nothing(): boolean {

@@ -29,7 +29,7 @@ function renew(entry: Entry, context: KeeperContext, peerId: PeerId, report: Rep
   const nowMs = context.timers.now();
   const before = entry.grants.of(peerId, report.incarnation);
   const opening = before?.phase === 'opening';
-  const { answer, ended } = entry.grants.renew(report, peerId, nowMs);
+  const { answer, ended, settled } = entry.grants.renew(report, peerId, nowMs);
   const grant = entry.grants.of(peerId, report.incarnation);
   const registry = Rates.registryOf(report.source);
   if (report.rate !== undefined && answer === 'ok')
@@ -51,7 +51,7 @@ function renew(entry: Entry, context: KeeperContext, peerId: PeerId, report: Rep
     entry.tree.makeRoot(seat, 'writer');
   }
   if (adopted || ended !== undefined) context.changed(entry, true);
-  return { answer, changed: adopted || ended !== undefined };
+  return { answer, changed: adopted || settled || ended !== undefined };
 }
 
 function hold(entry: Entry, context: KeeperContext, peerId: PeerId, report: Report) {

@@ -90,6 +90,8 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   const stillFails = ({ peerId: other, why }: FailedPeer) => {
     // Who was full is asked again when it may have room.
     if (why === 'full') return tree.get(other)?.isClosed(nowMs) ?? true;
+    // A writer keeps its seat where it sends what it can: below a sibling its child would only be slower.
+    if (why === 'slow' && tree.get(other)?.root === 'writer') return false;
     return !stranded || why === 'wrong' || why === 'missing';
   };
   const failed = new Set(claim.failed.filter(stillFails).map((one) => one.peerId));

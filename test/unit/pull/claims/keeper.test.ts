@@ -1,0 +1,485 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import { peerIdOf } from '../../../support/claims-network.ts';
+import { inWords, KEY, KeeperStage, SOURCE } from './keeper-fixture.ts';
+
+const MIB = 1024 * 1024;
+
+describe('who writes', () => {
+  test('the first that asks; the others read, two from each, the shallowest seat first', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'e');
+    expect(await stage.asks('a')).toBe('write');
+    expect(await stage.asks('b')).toBe('read a');
+    expect(await stage.asks('c')).toBe('read a');
+    expect(await stage.asks('d')).toBe('read b');
+    expect(await stage.asks('e')).toBe('read b');
+    expect(stage.tree()).toBe('a! b<a c<a d<b e<b');
+  });
+
+  test('a claim asked a hundred times is one seat, and the writer has one grant', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
+    await stage.asks('a');
+    const grant = stage.grantOf('a');
+    for (let i = 0; i < 100; i += 1) {
+      expect(await stage.asks('b')).toBe('read a');
+      expect(await stage.asks('a')).toBe('write');
+    }
+    expect(stage.grantOf('a')).toBe(grant);
+    expect(await stage.asks('c')).toBe('read a');
+    expect(await stage.asks('d')).toBe('read b');
+  });
+
+  test('a child whose connection to the writer broke writes at once; the others come under it; the old one is told', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
+    for (const name of ['a', 'b', 'c', 'd']) await stage.asks(name);
+    const old = stage.grantOf('a');
+    expect(await stage.asks('b', { failing: { a: 'broken' } })).toBe('write');
+    expect(stage.revoked).toEqual(['a']);
+    expect(await stage.asks('c', { failing: { a: 'broken' } })).toBe('read b');
+    expect(await stage.asks('d')).toBe('read b');
+    expect(stage.report('a', 'writing', { grant: old, prefix: 50 * MIB })).toBe('lost');
+    expect(await stage.asks('a')).toBe('read d');
+    expect(await stage.counted('takeovers', { reason: 'broken' })).toBe(1);
+  });
+
+  test('a second complaint, while the first writer may still write, does not make a third one', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    stage.knows = false;
+    for (const name of ['a', 'b', 'c']) await stage.asks(name);
+    const first = stage.grantOf('a');
+    await stage.asks('b', { failing: { a: 'broken' } });
+    expect(await stage.asks('c', { failing: { a: 'broken' } })).toBe('read b');
+    expect(await stage.asks('c', { failing: { a: 'broken', b: 'broken' } })).toBe('wait');
+    const waits = stage.claim('c', { failing: { a: 'broken', b: 'broken' }, waitMs: 2_000 });
+    expect(stage.report('a', 'writing', { grant: first })).toBe('lost');
+    expect(inWords(await waits)).toBe('write');
+  });
+
+  test('who reads from another and has an old list of failed peers takes nothing from the writer', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
+    for (const name of ['a', 'b', 'c', 'd']) await stage.asks(name);
+    expect(await stage.asks('d', { failing: { a: 'broken' } })).toBe('read b');
+    expect(stage.grantOf('a')).not.toBe('');
+  });
+
+  test('two that lost each other do not pass the right to and fro', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.asks('a');
+    await stage.asks('b');
+    expect(await stage.asks('b', { failing: { a: 'broken' } })).toBe('write');
+    expect(await stage.asks('a')).toBe('read b');
+    expect(await stage.asks('a', { failing: { b: 'broken' } })).toBe('write');
+    expect(await stage.asks('b', { failing: { a: 'broken' } })).toBe('wait');
+    await stage.renews('a', 6_000);
+    expect(await stage.asks('b', { failing: { a: 'broken' } })).toBe('read a');
+  });
+
+  test('a silent writer that renews keeps the right; one that does not loses it after 2.5 s', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    for (const name of ['a', 'b', 'c']) await stage.asks(name);
+    await stage.renews('a', 2_000);
+    expect(await stage.asks('b', { failing: { a: 'silent' } })).toBe('read c');
+    await stage.pass(2_600);
+    expect(await stage.asks('c', { failing: { a: 'silent' } })).toBe('write');
+  });
+
+  test('a lease that is not renewed is over after 5 s; what waits is answered then', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.asks('a', { inline: true, sizeBytes: 100 });
+    await stage.pass(4_500);
+    const waits = stage.claim('b', { inline: true, sizeBytes: 100, waitMs: 2_000 });
+    await stage.pass(2_000);
+    expect(inWords(await waits)).toBe('write');
+  });
+
+  test('a new incarnation voids the grant and the seat of the old one', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    for (const name of ['a', 'b', 'c']) await stage.asks(name);
+    const old = stage.grantOf('a');
+    stage.restarts('a');
+    expect(stage.grantOf('a')).toBe('');
+    expect(stage.report('a', 'writing', { grant: old, incarnation: 1 })).toBe('lost');
+    expect(await stage.asks('b', { failing: { a: 'broken' } })).toBe('write');
+    expect(await stage.asks('a')).toBe('read b');
+    await expect(stage.claim('a', { incarnation: 1 })).rejects.toThrow('incarnation 1');
+  });
+
+  test('a writer that renews without progress gets a rival after 10 s; the first bytes win', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    for (const name of ['a', 'b', 'c']) await stage.asks(name);
+    await stage.renews('a', 9_000, { phase: 'opening', prefix: 0 });
+    expect(await stage.asks('b')).toBe('read a');
+    await stage.renews('a', 2_000, { phase: 'opening', prefix: 0 });
+    expect(await stage.asks('b')).toBe('write');
+    expect(await stage.asks('c')).toBe('read a');
+    const slow = stage.grantOf('a');
+    expect(stage.report('b', 'writing', { phase: 'writing', prefix: MIB })).toBe('ok');
+    expect(stage.revoked).toEqual(['a']);
+    expect(stage.report('a', 'writing', { grant: slow, phase: 'writing', prefix: 10 })).toBe('lost');
+  });
+
+  test('where a registry is usually slow, the rival comes after five times its usual first byte', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    stage.rates.noteFirstByte('docker.io', 4_000);
+    await stage.asks('a');
+    await stage.asks('b');
+    await stage.renews('a', 19_000, { phase: 'opening', prefix: 0 });
+    expect(await stage.asks('b')).toBe('read a');
+    await stage.renews('a', 3_000, { phase: 'opening', prefix: 0 });
+    expect(await stage.asks('b')).toBe('write');
+  });
+
+  test('of two writers that meet, the shorter prefix becomes a reader', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    await stage.asks('a');
+    stage.report('a', 'writing', { prefix: 10 * MIB });
+    expect(stage.report('b', 'writing', { grant: 'elsewhere.1.1', prefix: 5 * MIB })).toBe('lost');
+    expect(stage.report('c', 'writing', { grant: 'elsewhere.1.2', prefix: 20 * MIB })).toBe('ok');
+    expect(stage.revoked).toEqual(['a']);
+    expect(await stage.asks('a')).toBe('read c');
+  });
+
+  test('a grant of a keeper that died is adopted by its renewal', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    expect(stage.report('a', 'writing', { grant: 'elsewhere.1.1', prefix: MIB })).toBe('ok');
+    expect(await stage.asks('b')).toBe('read a');
+  });
+
+  test('the death of a writer, by the roster, lets the next one write', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    for (const name of ['a', 'b', 'c']) await stage.asks(name);
+    stage.dies('a');
+    expect(await stage.asks('b')).toBe('write');
+    expect(await stage.asks('c')).toBe('read b');
+  });
+
+  test('what nobody wants any more is forgotten', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.asks('a');
+    await stage.asks('b');
+    stage.report('a', 'held');
+    stage.report('b', 'left');
+    await stage.pass(3_000);
+    expect(stage.keeper.size).toBe(0);
+  });
+});
+
+describe('upstream refuses', () => {
+  test('a 404 is remembered for its source alone: others with it are told, one with another source writes', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    await stage.asks('a', { inline: true, sizeBytes: 10 });
+    const waits = stage.claim('b', { inline: true, sizeBytes: 10, source: 'quay.io/other/redis', waitMs: 2_000 });
+    stage.report('a', 'failed', { code: 'NOT_FOUND', upstreamStatus: 404 });
+    expect(inWords(await waits)).toBe('write');
+    expect(await stage.asks('c')).toBe('failed NOT_FOUND');
+    expect(await stage.asks('c', { source: 'quay.io/other/redis' })).toBe('read b');
+    stage.report('b', 'left');
+    await stage.pass(5_001);
+    expect(await stage.asks('c')).toBe('write');
+  });
+
+  test('a 429 stands for as long as upstream asks to be left alone', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.asks('a');
+    stage.report('a', 'failed', { code: 'UPSTREAM_RATE_LIMITED', upstreamStatus: 429, retryAfterMs: 60_000 });
+    await stage.pass(59_000);
+    expect(await stage.asks('b')).toBe('failed UPSTREAM_RATE_LIMITED');
+    await stage.pass(1_001);
+    expect(await stage.asks('b')).toBe('write');
+  });
+
+  test('wrong bytes: one more try by another node, then failed for 30 s for all', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    await stage.asks('a');
+    stage.report('a', 'failed', { code: 'DIGEST_MISMATCH' });
+    expect(await stage.asks('a')).toBe('failed DIGEST_MISMATCH');
+    expect(await stage.asks('b')).toBe('write');
+    stage.report('b', 'failed', { code: 'DIGEST_MISMATCH' });
+    await stage.pass(29_000);
+    expect(await stage.asks('c')).toBe('failed DIGEST_MISMATCH');
+    await stage.pass(1_001);
+    expect(await stage.asks('c')).toBe('write');
+  });
+
+  test('who never had the right cannot say what upstream says', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    stage.report('a', 'failed', { code: 'NOT_FOUND' });
+    expect(await stage.asks('b')).toBe('write');
+  });
+
+  test('holders are read from while upstream is down, but not by who was refused', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'h');
+    await stage.asks('a');
+    stage.report('a', 'failed', { code: 'UPSTREAM_UNAUTHORIZED' });
+    stage.index.add(KEY, peerIdOf('h'));
+    expect(await stage.asks('b')).toBe('failed UPSTREAM_UNAUTHORIZED');
+    expect(await stage.asks('b', { source: 'quay.io/other/redis' })).toBe('read h');
+  });
+});
+
+describe('small blobs and tags', () => {
+  const bytes = Buffer.from('small');
+  const key = `blob:sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+  const small = { key, inline: true, sizeBytes: bytes.length };
+  const tag = { key: 'tag:docker.io/library/redis:7', inline: true, maxAgeMs: 60_000 };
+
+  test('the writer brings the bytes, and all that wait get them at once', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    expect(await stage.asks('a', small)).toBe('write');
+    const waits = ['b', 'c'].map((name) => stage.claim(name, { ...small, waitMs: 2_000 }));
+    stage.report('a', 'held', { key, bytes: bytes.toString('base64') });
+    expect((await Promise.all(waits)).map(inWords)).toEqual(['bytes small', 'bytes small']);
+    expect(await stage.asks('b', small)).toBe('bytes small');
+  });
+
+  test('bytes that are not what the key says are not passed on', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.asks('a', small);
+    stage.report('a', 'held', { key, bytes: Buffer.from('lies').toString('base64') });
+    expect(await stage.asks('b', small)).toBe('read a');
+  });
+
+  test('a claim held for two seconds is told to ask again while the writer renews', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.asks('a', small);
+    const waits = stage.claim('b', { ...small, waitMs: 60_000 });
+    await stage.renews('a', 2_000, { key });
+    expect(inWords(await waits)).toBe('wait');
+  });
+
+  test('a tag is answered with its age, and checked again when it is too old', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    expect(await stage.asks('a', tag)).toBe('write');
+    stage.report('a', 'held', { key: tag.key, bytes: Buffer.from('{}').toString('base64'), ageMs: 1_000 });
+    await stage.pass(30_000);
+    const answer = await stage.claim('b', tag);
+    expect(answer.kind === 'bytes' && answer.ageMs).toBe(31_000);
+    await stage.pass(30_000);
+    expect(await stage.asks('b', tag)).toBe('write');
+  });
+
+  test('a claim that allows no age gets what came while it waited', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.asks('a', { ...tag, maxAgeMs: 0 });
+    const waits = stage.claim('b', { ...tag, maxAgeMs: 0, waitMs: 2_000 });
+    await stage.pass(500);
+    stage.report('a', 'held', { key: tag.key, bytes: Buffer.from('{}').toString('base64'), ageMs: 200 });
+    expect(inWords(await waits)).toBe('bytes {}');
+  });
+
+  test('upstream being down, a tag is what it last was', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    stage.index.setLastKnown(tag.key, { bytes: Buffer.from('old'), ageMs: 5_000 });
+    await stage.asks('a', tag);
+    stage.report('a', 'failed', { key: tag.key, code: 'UPSTREAM_UNAVAILABLE' });
+    const answer = await stage.claim('a', tag);
+    expect(answer.kind === 'failed' && Buffer.from(answer.stale?.bytes ?? '', 'base64').toString()).toBe('old');
+  });
+});
+
+describe('a view that has just changed', () => {
+  test('the deputies are asked once before the first grant, and what they know stands', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    stage.copies = [
+      {
+        key: KEY,
+        grant: { id: 'elsewhere.1.1', peerId: peerIdOf('a'), incarnation: 1, source: SOURCE, ageMs: 500, prefix: 7 },
+        holders: [],
+        tree: [
+          { peerId: peerIdOf('a'), parent: null },
+          { peerId: peerIdOf('b'), parent: peerIdOf('a') },
+        ],
+        failures: [],
+      },
+    ];
+    expect(await Promise.all([stage.asks('c'), stage.asks('b')])).toEqual(['read a', 'read a']);
+    expect(stage.recalled).toEqual([KEY]);
+  });
+
+  test('once it has been so for 30 s nobody is asked', async () => {
+    const stage = new KeeperStage('k', 'a');
+    await stage.pass(30_001);
+    await stage.asks('a');
+    expect(stage.recalled).toEqual([]);
+  });
+
+  test('what a keeper recalls of itself is what another one goes on with', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
+    for (const name of ['a', 'b', 'c', 'd']) await stage.asks(name);
+    const copy = stage.keeper.recall(KEY);
+    const deputy = new KeeperStage('d', 'a', 'b', 'c', 'k');
+    deputy.keeper.copied(copy === null ? [] : [JSON.parse(JSON.stringify(copy))], () => true);
+    expect(deputy.tree()).toBe(stage.tree());
+    expect(await deputy.asks('b', { failing: { a: 'broken' } })).toBe('write');
+  });
+
+  test('a tree from the wire that has a cycle is taken without it', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    const tree = [
+      { peerId: peerIdOf('a'), parent: peerIdOf('b') },
+      { peerId: peerIdOf('b'), parent: peerIdOf('a') },
+    ];
+    stage.keeper.copied([{ key: KEY, holders: [], tree, failures: [] }], () => true);
+    expect(stage.tree()).toBe('a<b b<');
+  });
+});
+
+describe('who reads from whom', () => {
+  test('a relay that broke loses its seat, and the claimer gets another, never below itself', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'e', 'f');
+    for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) await stage.asks(name);
+    expect(stage.tree()).toBe('a! b<a c<a d<b e<b f<c');
+    expect(await stage.asks('d', { failing: { b: 'broken' } })).toBe('read a');
+    expect(stage.tree()).toBe('a! b< c<a d<a e<b f<c');
+    expect(await stage.asks('b')).not.toMatch(/read [be]/);
+  });
+
+  test('nobody is seated under who has lost its own parent', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'e');
+    for (const name of ['a', 'b', 'c', 'd']) await stage.asks(name);
+    await stage.asks('c', { failing: { a: 'silent' } });
+    await stage.asks('d', { failing: { b: 'broken' } });
+    expect(stage.tree()).toBe('a! b< c<b d<a');
+    await stage.pass(2_001);
+    expect(await stage.asks('e')).toBe('read a');
+  });
+
+  test('a holder is read from before the tree; its children stay with it; a loaded one comes after a leaf', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'e', 'f', 'g');
+    for (const name of ['a', 'b', 'c', 'd']) await stage.asks(name);
+    stage.report('b', 'held');
+    expect(stage.tree()).toBe('a! b! c<a d<b');
+    expect(await stage.asks('e')).toBe('read b');
+    expect(await stage.asks('f')).toBe('read a,b');
+    expect(await stage.asks('g')).toBe('read d,b');
+  });
+
+  test('the holder of the own zone comes first', async () => {
+    const stage = new KeeperStage('k', 'a@1', 'b@2', 'c@2');
+    stage.index.add(KEY, peerIdOf('a'));
+    stage.index.add(KEY, peerIdOf('b'));
+    expect(await stage.asks('c')).toBe('read b,a');
+  });
+
+  test('a holder that has it no more is forgotten at once, and the next one is in the same answer', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
+    for (const name of ['a', 'b']) stage.index.add(KEY, peerIdOf(name));
+    expect(await stage.asks('c')).toBe('read a,b');
+    expect(await stage.asks('c', { failing: { a: 'missing' } })).toBe('read b');
+    expect(stage.index.holders(KEY)).toEqual([peerIdOf('b')]);
+    expect(await stage.asks('d', { failing: { b: 'missing' } })).toBe('write');
+  });
+
+  test('a holder that asks for it holds it no more', async () => {
+    const stage = new KeeperStage('k', 'a');
+    stage.index.add(KEY, peerIdOf('a'));
+    expect(await stage.asks('a')).toBe('write');
+    expect(stage.index.holders(KEY)).toEqual([]);
+  });
+
+  test('a full parent gets no more children for two seconds', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
+    for (const name of ['a', 'b']) await stage.asks(name);
+    expect(await stage.asks('c')).toBe('read a');
+    expect(await stage.asks('c', { failing: { a: 'full' } })).toBe('read b');
+    expect(await stage.asks('d')).toBe('read b');
+    await stage.pass(2_001);
+    stage.report('d', 'left');
+    expect(await stage.asks('d')).toBe('read a');
+  });
+
+  test('of whom three complain nobody is sent to for 30 s, unless there is nobody else', async () => {
+    const stage = new KeeperStage('k', 'h', 'x', 'a', 'b', 'c', 'd', 'e');
+    stage.index.add(KEY, peerIdOf('h'));
+    for (const name of ['a', 'b', 'c']) {
+      await stage.asks(name);
+      await stage.asks(name, { failing: { h: 'wrong' } });
+      stage.report(name, 'left');
+    }
+    await stage.pass(10_000);
+    expect(await stage.asks('d')).toBe('write');
+    stage.report('d', 'failed', { code: 'UPSTREAM_RATE_LIMITED' });
+    expect(await stage.asks('e')).toBe('read h');
+    stage.report('e', 'left');
+    await stage.pass(30_000);
+    expect(await stage.asks('e')).toBe('read h');
+  });
+
+  test('the first of a zone imports beyond the fan-out; the others stay inside', async () => {
+    const stage = new KeeperStage('k@1', 'a@1', 'b@1', 'c@1', 'd@2', 'e@2', 'f@2', 'g@2', 'h@3');
+    const told = [];
+    for (const name of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']) told.push(`${name}: ${await stage.asks(name)}`);
+    expect(told).toEqual([
+      'a: write',
+      'b: read a',
+      'c: read a',
+      'd: read a',
+      'e: read d',
+      'f: read d',
+      'g: read e',
+      'h: read b',
+    ]);
+  });
+
+  test('where all of a zone is below it, a reader imports again', async () => {
+    const stage = new KeeperStage('k@1', 'a@1', 'b@1', 'd@2', 'e@2', 'f@2');
+    for (const name of ['a', 'b', 'd', 'e', 'f']) await stage.asks(name);
+    expect(stage.tree()).toBe('a! b<a d<a e<d f<d');
+    expect(await stage.asks('d', { failing: { a: 'silent' } })).toBe('read b');
+  });
+
+  test('who comes late, far behind the writer, goes under a leaf', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
+    for (const name of ['a', 'b']) await stage.asks(name);
+    stage.report('a', 'writing', { prefix: 90 * MIB });
+    expect(await stage.asks('c')).toBe('read b');
+  });
+});
+
+describe('slow parents', () => {
+  test('the child takes the seat; the parent is seated elsewhere, as a leaf for a minute', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'e', 'f');
+    for (const name of ['a', 'b', 'c', 'd', 'e']) await stage.asks(name);
+    expect(await stage.asks('d', { failing: { b: 'slow' } })).toBe('read a instead of b');
+    expect(await stage.asks('d', { failing: { b: 'slow' } })).toBe('read a instead of b');
+    expect(await stage.asks('b')).toBe('read c');
+    for (const name of ['e', 'f']) expect(await stage.asks(name, { failing: { b: 'slow' } })).not.toBe('read b');
+    expect(stage.tree()).not.toContain('<b');
+    const other = { key: `blob:sha256:${'b'.repeat(64)}` };
+    await stage.asks('b', other);
+    expect(await stage.asks('c', other)).toBe('read b');
+    expect(await stage.asks('d', other)).toBe('read c');
+    await stage.pass(60_001);
+    stage.report('b', 'writing', other);
+    expect(await stage.asks('e', other)).not.toBe('wait');
+  });
+
+  test('a writer is not displaced by lag, but by sending less than 0.3 of what it gets', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    for (const name of ['a', 'b', 'c']) await stage.asks(name);
+    stage.report('a', 'writing', { prefix: MIB, rate: 1_000_000, output: 600_000 });
+    expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read a');
+    stage.report('a', 'writing', { prefix: 2 * MIB, rate: 1_000_000, output: 200_000 });
+    expect(await stage.asks('c', { failing: { a: 'slow' } })).toBe('write');
+  });
+});
+
+describe('tree or chain', () => {
+  const fast = { uplink: 10_000_000, registryRate: 8_000_000 };
+
+  test('a chain where upstream is as fast as a node can send, and the chain is short', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    await stage.asks('a', fast);
+    expect(await stage.asks('b', fast)).toBe('read a');
+    expect(await stage.asks('c', fast)).toBe('read b');
+  });
+
+  test('a tree where it is slower, where the blob is small, and where nothing is known', async () => {
+    for (const hints of [{ ...fast, registryRate: 4_000_000 }, { ...fast, sizeBytes: 100_000 }, {}]) {
+      const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h');
+      await stage.asks('a', hints);
+      expect(await stage.asks('b', hints)).toBe('read a');
+      expect(await stage.asks('c', hints)).toBe('read a');
+    }
+  });
+});
