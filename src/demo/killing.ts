@@ -7,7 +7,7 @@ import type { DemoRegistry } from './registry.ts';
 
 const LOOK_MS = 20;
 /** How long the others have to catch up with the one that fetches. */
-const CATCH_UP_MS = 5_000;
+const CATCH_UP_MS = 8_000;
 /** A piece may always be on its way. */
 const NEAR_BYTES = 1024 * 1024;
 
@@ -78,13 +78,13 @@ export async function successorOf(
   }
 }
 
-/** It has all that was sent, fetches nothing else, and somebody has nearly as much. */
+/** It has all that was sent, fetches nothing else, and all others have nearly as much, whoever of them will go on. */
 function isReady(writer: Look, looks: readonly Look[], digest: string, holdAt: number): boolean {
   const fetching = writer.transfers.filter(isFetching);
   const written = fetching.find((one) => one.digest === digest)?.written ?? 0;
-  const isFollowed = looks.some(
+  const isFollowed = looks.every(
     (look) =>
-      look !== writer && look.transfers.some((one) => one.digest === digest && one.written >= holdAt - NEAR_BYTES),
+      look === writer || look.transfers.some((one) => one.digest === digest && one.written >= holdAt - NEAR_BYTES),
   );
   return fetching.length === 1 && written >= holdAt && isFollowed;
 }
