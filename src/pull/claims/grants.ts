@@ -19,6 +19,8 @@ export interface Grant {
   /** Bytes a second, as last reported: from the registry, and to all children. */
   rate: number | undefined;
   output: number | undefined;
+  /** The renewals in a row, up to the last one, by which it sent far less than it got, and what it got in them. */
+  slow: { readonly renewals: number; readonly bytes: number };
 }
 
 interface Ended {
@@ -186,6 +188,10 @@ export class Grants {
   }
 }
 
+/** Below this share of what it gets a writer sends too little. */
+const SLOW_SHARE = 0.3;
+const NOT_SLOW = { renewals: 0, bytes: 0 };
+
 export function newGrant(
   id: string,
   to: { readonly peerId: PeerId; readonly incarnation: number; readonly source: string; readonly prefix: number },
@@ -200,6 +206,7 @@ export function newGrant(
     phase: 'opening',
     rate: undefined,
     output: undefined,
+    slow: NOT_SLOW,
   };
 }
 
@@ -211,6 +218,7 @@ function isFresh(grant: Grant, nowMs: number): boolean {
 function note(grant: Grant, report: Report, nowMs: number): boolean {
   const phase = report.phase ?? grant.phase;
   const prefix = report.prefix ?? grant.prefix;
+  const seconds = (nowMs - grant.renewedAtMs) / 1000;
   const progressed = prefix > grant.prefix || (phase !== grant.phase && phase !== 'opening');
   if (progressed) grant.progressAtMs = nowMs;
   grant.renewedAtMs = nowMs;
@@ -218,5 +226,12 @@ function note(grant: Grant, report: Report, nowMs: number): boolean {
   grant.prefix = prefix;
   grant.rate = report.rate ?? grant.rate;
   grant.output = report.output ?? grant.output;
+  if (report.rate !== undefined && report.output !== undefined) {
+    const { renewals, bytes } = grant.slow;
+    grant.slow =
+      report.output < SLOW_SHARE * report.rate
+        ? { renewals: renewals + 1, bytes: bytes + report.rate * seconds }
+        : NOT_SLOW;
+  }
   return progressed;
 }

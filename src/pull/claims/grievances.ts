@@ -8,8 +8,12 @@ import type { Seat } from './seat.ts';
 /** A writer that renewed so lately is alive, whatever a child says that heard nothing from it. */
 const SILENT_MS = 2_500;
 const FULL_MS = 2_000;
-/** Below this share of the stream's rate a parent is slow. */
-const SLOW_SHARE = 0.3;
+/**
+ * A writer that sends too little loses its right after so many renewals in a row, in which it got so many bytes: at
+ * first its children are still coming, it sends by whole pieces, and a change of writers costs what the others lack.
+ */
+const SLOW_RENEWALS = 3;
+const SLOW_BYTES = 4 * 1024 * 1024;
 
 /**
  * What a claim says of others, and what follows for the tree and the grants. Only what is said of one's own parent
@@ -18,7 +22,7 @@ const SLOW_SHARE = 0.3;
  * ```
  *   of the writer     broken, wrong, missing ─▶ the right passes on at once (the old writer is told; see Grants)
  *                     silent, failed ─▶ the same, if its last renewal is older than 2.5 s; else another parent
- *                     slow ─▶ the same, if all that it sends is under 0.3 of what it gets
+ *                     slow ─▶ the same, if all that it sends was under 0.3 of what it gets, for three renewals
  *   of a relay        broken, silent, wrong, failed, cycle ─▶ off its parent; the claimer gets another seat
  *                     slow ─▶ the claimer takes its seat under the grandparent; it is a leaf for a minute
  *   of anybody        full ─▶ no new children for 2 s;  missing ─▶ no holder any more
@@ -67,9 +71,7 @@ function reasonToPassOn(writer: Grant, why: FailedPeer['why'], nowMs: number): T
     case 'failed':
       return nowMs - writer.renewedAtMs > SILENT_MS ? 'silent' : undefined;
     case 'slow':
-      return writer.rate !== undefined && writer.output !== undefined && writer.output < SLOW_SHARE * writer.rate
-        ? 'slow'
-        : undefined;
+      return writer.slow.renewals >= SLOW_RENEWALS && writer.slow.bytes >= SLOW_BYTES ? 'slow' : undefined;
     default:
       return undefined;
   }

@@ -94,8 +94,11 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
     if (why === 'slow' && tree.get(other)?.root === 'writer') return false;
     return !stranded || why === 'wrong' || why === 'missing';
   };
-  const failed = new Set(claim.failed.filter(stillFails).map((one) => one.peerId));
-  const isUsable = (other: PeerId) => other !== peerId && !failed.has(other) && context.roster.isLive(other);
+  const complained = claim.failed.filter(stillFails);
+  const failed = new Set(complained.filter(({ why }) => why !== 'slow').map((one) => one.peerId));
+  const slow = new Set(complained.filter(({ why }) => why === 'slow').map((one) => one.peerId));
+  const isThere = (other: PeerId) => other !== peerId && !failed.has(other) && context.roster.isLive(other);
+  const isUsable = (other: PeerId) => isThere(other) && !slow.has(other);
   if (seat.parent !== undefined && isUsable(seat.parent.peerId) && tree.isRooted(seat)) return seat.parent;
   const sizeBytes = entry.sizeBytes;
   const choice = {
@@ -106,7 +109,9 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   const trusted = (other: PeerId) => isUsable(other) && !context.complaints.isDoubted(other, nowMs);
   const parent =
     tree.choose(seat, { ...choice, usable: trusted }) ??
-    (strict ? undefined : tree.choose(seat, { ...choice, usable: isUsable }));
+    (strict ? undefined : tree.choose(seat, { ...choice, usable: isUsable })) ??
+    // Slow is better than a second time from upstream.
+    tree.choose(seat, { ...choice, usable: (other) => slow.has(other) && isThere(other) });
   if (parent === undefined || !tree.move(seat, parent)) {
     seat.strandedSinceMs ??= nowMs;
     return undefined;

@@ -454,13 +454,31 @@ describe('slow parents', () => {
     expect(await stage.asks('e', other)).not.toBe('wait');
   });
 
-  test('a writer is not displaced by lag, but by sending less than 0.3 of what it gets', async () => {
+  test('a writer is displaced neither by lag nor by one slow second, but by sending less than 0.3 of what it gets', async () => {
     const stage = new KeeperStage('k', 'a', 'b', 'c');
     for (const name of ['a', 'b', 'c']) await stage.asks(name);
-    stage.report('a', 'writing', { prefix: MIB, rate: 1_000_000, output: 600_000 });
-    expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read a');
-    stage.report('a', 'writing', { prefix: 2 * MIB, rate: 1_000_000, output: 200_000 });
+    await stage.renews('a', 4_000, { prefix: MIB, rate: 2_000_000, output: 1_200_000 });
+    expect(await stage.asks('b', { failing: { a: 'slow' } })).toMatch('read');
+    await stage.renews('a', 2_000, { prefix: 2 * MIB, rate: 2_000_000, output: 400_000 });
+    expect(await stage.asks('c', { failing: { a: 'slow' } })).toMatch('read');
+    await stage.renews('a', 1_000, { prefix: 2 * MIB, rate: 2_000_000, output: 400_000 });
     expect(await stage.asks('c', { failing: { a: 'slow' } })).toBe('write');
+  });
+
+  test('nor by a trickle, of which a piece takes longer than a second', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    for (const name of ['a', 'b']) await stage.asks(name);
+    await stage.renews('a', 9_000, { rate: 100_000, output: 0 });
+    expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read a');
+  });
+
+  test('a slow holder is better than upstream', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.asks('a');
+    stage.report('a', 'held', { sizeBytes: 100 * MIB });
+    expect(await stage.asks('b')).toBe('read a');
+    expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read a');
+    expect(await stage.asks('b', { failing: { a: 'broken' } })).toBe('write');
   });
 });
 
