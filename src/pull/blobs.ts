@@ -139,9 +139,8 @@ export class Blobs {
     if (running !== undefined && !running.ingest.failing) {
       const { ingest, source } = running;
       const position = index * PIECE_BYTES;
-      const here = position < ingest.written && source?.role === 'reader' && !ingest.verified;
-      const unproven = here && this.#options.swarm?.proofs.has(digest, index) === false;
-      const reader = unproven ? undefined : ingest.joinAsChild(position);
+      const relayed = position < ingest.written && source?.role === 'reader' && !ingest.verified;
+      const reader = relayed && !this.#isVouchedFor(digest, index) ? undefined : ingest.joinAsChild(position);
       if (reader === undefined) throw new WindlassError('PEER_BUSY', `${digest}: piece ${index} cannot be given`);
       return { reader, ingest, source };
     }
@@ -149,6 +148,13 @@ export class Blobs {
     if (held === undefined) return undefined;
     const reader = new StoredReader(held, () => void this.#dropCorrupt(digest));
     return { reader, ingest: undefined, source: undefined };
+  }
+
+  /** By another node: nobody believes a relay that vouches for itself. */
+  #isVouchedFor(digest: Digest, index: number): boolean {
+    const { swarm } = this.#options;
+    const signer = swarm?.proofs.signerOf(digest, index);
+    return signer !== undefined && signer !== swarm?.self;
   }
 
   running(): IngestStatus[] {

@@ -36,6 +36,8 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
   /** Wakes what waits for the next piece. */
   #nudge = new AbortController();
   #moved = false;
+  /** The child knows us as writer, or holder: it believes what we vouched for then. */
+  #sawUsVouch = false;
   #closed = false;
   #told: readonly PeerId[];
   readonly #onAbort = () => this.#close();
@@ -46,6 +48,7 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
     this.#opened = opened;
     this.#options = options;
     this.#told = this.path;
+    this.#sawUsVouch = this.#mayVouch;
     // The server may leave before it asks for the first event.
     options.signal.addEventListener('abort', this.#onAbort, { once: true });
     if (opened.source !== undefined) opened.source.pathListeners.add(this.#onPath);
@@ -104,7 +107,7 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
         const bytes = buffer.subarray(0, length);
         await this.#read(bytes, start);
         const proof = await this.#swarm.proofs.of(digest, index, bytes, { vouch: this.#mayVouch });
-        if (proof === undefined)
+        if (proof === undefined || (proof.signer === this.#swarm.self && !this.#sawUsVouch))
           throw new WindlassError('PEER_BUSY', `nobody vouches for what is here of piece ${index}`);
         yield { type: 'piece', piece: { index, bytes, proof, written: this.#written } };
         source?.sent(length);
@@ -117,7 +120,9 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
   /** A relay passes on what others vouch for; who writes, or holds all of it verified, vouches itself. */
   get #mayVouch(): boolean {
     const { ingest, source } = this.#opened;
-    return ingest === undefined || ingest.verified || source === undefined || source.role === 'writer';
+    const may = ingest === undefined || ingest.verified || source === undefined || source.role === 'writer';
+    this.#sawUsVouch ||= may;
+    return may;
   }
 
   get #written(): number {

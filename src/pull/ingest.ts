@@ -1,3 +1,5 @@
+// Over 300 lines: the one place where the writer, its readers, here and elsewhere, and its ends meet.
+
 import type { Logger } from 'pino';
 import { hasCode, WindlassError } from '../errors.ts';
 import type { SourceLabel } from '../metrics/metrics.ts';
@@ -114,10 +116,11 @@ export class Ingest implements IngestView {
     return this.#isFetching() ? this.#rate.perSecond(this.written) : 0;
   }
 
-  /** Of a small blob that was committed, its bytes. To be called before `release`. */
+  /** Of a small blob that was committed, its bytes, if they can be read. To be called before `release`. */
   async inlineBytes(): Promise<Uint8Array | undefined> {
     const writer = this.#writer;
-    return this.#state === 'committed' && writer !== undefined ? readSmall(writer, writer.written) : undefined;
+    if (this.#state !== 'committed' || writer === undefined) return undefined;
+    return readSmall(writer, writer.written).catch(() => undefined);
   }
 
   get source(): SourceLabel {

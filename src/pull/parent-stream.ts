@@ -10,6 +10,11 @@ import type { Swarm } from './swarm.ts';
 
 /** How often a parent is looked at while a piece is under way. */
 const LOOK_MS = 100;
+/** A writer whose bytes stopped coming for so long may have a rival; one that waits for the first has longer. */
+const STALLED_MS = 10_000;
+const STALLED_OPENING_MS = 30_000;
+/** Lest all that wait ask the keeper at once. */
+const JITTER = 0.2;
 
 export type ParentStep =
   /** Verified. `start`: where in the blob. Not to be used after the next step was asked for. */
@@ -24,6 +29,8 @@ export type ParentStep =
   /** Nothing came yet, and it is too slow to be waited for, if there is a better one. */
   | { readonly type: 'slow' }
   | { readonly type: 'end' }
+  /** It waits, and its own source has not moved for long: the keeper may know more. */
+  | { readonly type: 'stalled' }
   /** Our seat is another's now. */
   | { readonly type: 'moved' }
   /** It signs for itself, which a relay may not: is it the writer by now? To be answered by `promote` or `leave`. */
@@ -72,6 +79,10 @@ export class ParentStream {
   /** For what it is to say next. */
   #next: Promise<IteratorResult<PeerEvent>> | undefined;
   #waitedMs = 0;
+  /** How far it said that it is, and when that last grew. */
+  #written = 0;
+  #grewAtMs = performance.now();
+  readonly #jitter = 1 + JITTER * Math.random();
   #slowSaid = false;
 
   constructor(swarm: Swarm, parent: Parent, digest: Digest, options: ParentStreamOptions) {
@@ -148,9 +159,25 @@ export class ParentStream {
         const cycle = this.#follow(event.path);
         if (cycle !== undefined) return cycle;
       }
-      if (event.type === 'waiting') this.#slow.told(this.#lastHeardMs, event.written);
+      if (event.type === 'waiting') {
+        this.#slow.told(this.#lastHeardMs, event.written);
+        if (this.#hasStalled(event.written)) return { type: 'stalled' };
+      }
       if (event.type === 'piece') return this.#take(event.piece);
     }
+  }
+
+  /** Once for each time that it lasts so long. */
+  #hasStalled(written: number): boolean {
+    if (written > this.#written) {
+      this.#written = written;
+      this.#grewAtMs = this.#lastHeardMs;
+      return false;
+    }
+    const boundMs = (written > 0 ? STALLED_MS : STALLED_OPENING_MS) * this.#jitter;
+    if (this.#lastHeardMs - this.#grewAtMs < boundMs) return false;
+    this.#grewAtMs = this.#lastHeardMs;
+    return true;
   }
 
   get #position(): number {
@@ -194,6 +221,7 @@ export class ParentStream {
   /** What it says next; or that it is slow, once for each time that it says something. */
   async #nextEvent(): Promise<IteratorResult<PeerEvent> | 'slow'> {
     const { pieceMs } = this.#swarm.bounds;
+    const { signal } = this.#options;
     const events = this.#events;
     if (events === undefined) return { done: true, value: undefined };
     this.#next ??= events.next();
@@ -213,6 +241,7 @@ export class ParentStream {
         this.#next = undefined;
         return first;
       }
+      signal.throwIfAborted();
       const slow = this.#slow.isSlow(nowMs, this.#receivedTo, this.#waitedMs);
       if (slow && !this.#slowSaid) {
         this.#slowSaid = true;
@@ -255,6 +284,7 @@ export class ParentStream {
     const { position } = this.#options;
     this.#swarm.proofs.remember(this.#digest, index, proof, start >= position);
     this.#slow.told(performance.now(), piece.written);
+    this.#grewAtMs = performance.now();
     const slow = this.#slow.isSlow(performance.now(), start + bytes.length, this.#waitedMs);
     // The first may begin before what was asked for.
     const skip = Math.max(0, position - start);

@@ -67,9 +67,9 @@ export class PieceProofs {
     this.#finished.delete(digest);
   }
 
-  /** Has it been vouched for by somebody? Else only this node could do so. */
-  has(digest: Digest, index: number): boolean {
-    return this.#pieces(digest)?.has(index) === true;
+  /** Who vouched for it; undefined where only this node could do so. */
+  signerOf(digest: Digest, index: number): PeerId | undefined {
+    return this.#pieces(digest)?.get(index)?.proof.signer;
   }
 
   /**

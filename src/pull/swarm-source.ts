@@ -204,10 +204,13 @@ export class SwarmSource implements BlobSource {
             yield* this.#took(pull, 'peer', step.start, step.bytes);
           }
           if ((step.type === 'slow' || step.slow) && performance.now() >= complainAtMs) {
-            const better = await this.#insteadOfSlow(pull, stream);
+            const better = await this.#insteadOf(pull, stream, 'slow');
             if (better !== undefined) return better;
             complainAtMs = performance.now() + SLOW_AGAIN_MS;
           }
+        } else if (step.type === 'stalled') {
+          const better = await this.#insteadOf(pull, stream, 'stalled');
+          if (better !== undefined) return better;
         } else if (step.type === 'unsure') {
           const other = await this.#insteadOfUnsure(pull, stream);
           if (other !== undefined) return other;
@@ -264,14 +267,14 @@ export class SwarmSource implements BlobSource {
   }
 
   /** Opened before the slow one is left; undefined if there is nothing better. */
-  async #insteadOfSlow(pull: Pull, slow: ParentStream): Promise<Leg | undefined> {
-    const { peerId } = slow.parent;
-    this.#claim.failed.note(peerId, 'slow');
+  async #insteadOf(pull: Pull, stream: ParentStream, why: 'slow' | 'stalled'): Promise<Leg | undefined> {
+    const { peerId } = stream.parent;
+    if (why === 'slow') this.#claim.failed.note(peerId, why);
     const claimed = await this.#claim.ask(pull);
     if (claimed === undefined || claimed.kind === 'failed') return undefined;
     const better =
       claimed.kind === 'read' ? await this.#read(pull, claimed, peerId) : await this.#follow(pull, claimed);
-    if (better !== undefined) this.#swarm.offenders.leave(peerId, 'slow', this.digest, undefined);
+    if (better !== undefined && why === 'slow') this.#swarm.offenders.leave(peerId, why, this.digest, undefined);
     return better;
   }
 

@@ -265,6 +265,7 @@ export interface ClusterOptions {
   readonly nodes: number;
   readonly client: Partial<RegistryClient>;
   readonly bounds?: Partial<SwarmBounds>;
+  readonly storeOf?: (index: number) => Promise<BlobStore>;
   readonly storeBytes?: (index: number) => number;
   readonly finishLimitBytes?: number;
   readonly keeper?: PlainKeeper;
@@ -345,7 +346,7 @@ export class PullCluster {
       metrics,
       ...(options.bounds === undefined ? {} : { bounds: options.bounds }),
     });
-    const store = await startedStore(options.storeBytes?.(index));
+    const store = (await options.storeOf?.(index)) ?? (await startedStore(options.storeBytes?.(index)));
     const registries = scriptedRegistries(options.client);
     const descriptors = new Descriptors();
     const shared = { store, registries, descriptors, swarm, logger, metrics };

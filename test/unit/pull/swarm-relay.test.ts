@@ -101,6 +101,67 @@ describe('readers come and go', () => {
   });
 });
 
+describe('a writer whose upstream froze', () => {
+  test('a reader asks the keeper again, and goes on as the rival that it is made', async () => {
+    const tap = new Tap(BYTES);
+    const cluster = await startCluster(3, tap.source, BYTES, { keeper: chain() });
+    const pulls = await pullInTurn(cluster, DIGEST);
+    tap.open(2.5 * MIB);
+    await eventually(() => writtenBy(cluster.node(2)) === 2 * MIB);
+    const { keeper } = cluster;
+    const before = keeper.claims.length;
+    vi.useFakeTimers();
+    await vi.advanceTimersByTimeAsync(9_000);
+    expect(keeper.claims.length).toBe(before);
+    // As the keeper does when a writer renews without progress.
+    keeper.answer = (by) => {
+      if (by === cluster.node(1).id && keeper.writer(KEY) === cluster.node(0).id) keeper.revoke(KEY);
+      return undefined;
+    };
+    await vi.advanceTimersByTimeAsync(4_000);
+    vi.useRealTimers();
+    await eventually(() => tap.source.offsets.length === 2);
+    tap.open();
+    for (const bytes of await Promise.all(pulls)) expect(bytes.equals(BYTES)).toBe(true);
+    expect(tap.source.offsets).toEqual([0, 2 * MIB]);
+    expect(tap.source.leaked).toBe(0);
+    for (const node of cluster.nodes) expect(await blamed(node)).not.toHaveProperty('wrong');
+  });
+});
+
+describe('a writer that lost its lease', () => {
+  test('tells children to go elsewhere for what only it vouches for, and is not taken for a liar', async () => {
+    const tap = new Tap(BYTES);
+    const keeper = new PlainKeeper();
+    const cluster = await startCluster(3, tap.source, BYTES, { keeper });
+    const [once, now, child] = [cluster.node(0), cluster.node(1), cluster.node(2)];
+    const first = once.pull(DIGEST);
+    await eventually(() => tap.source.offsets.length === 1);
+    tap.open(2.5 * MIB);
+    await eventually(() => writtenBy(once) === 2.5 * MIB);
+    const second = now.pull(DIGEST);
+    await eventually(() => writtenBy(now) === 2 * MIB);
+    keeper.answer = (by, { failed }) => {
+      if (by === now.id && failed.some(({ peerId }) => peerId === once.id)) return undefined;
+      if (by === once.id) {
+        return { kind: 'read', parents: [keeper.parent(now.id, 'writer')], sizeBytes: undefined, replaces: undefined };
+      }
+      if (by === child.id && failed.length === 0) {
+        return { kind: 'read', parents: [keeper.parent(once.id, 'relay')], sizeBytes: undefined, replaces: undefined };
+      }
+      return undefined;
+    };
+    keeper.revoke(KEY);
+    await eventually(() => tap.source.offsets.length === 2);
+    const third = child.pull(DIGEST);
+    await eventually(async () => Object.keys(await blamed(child)).length > 0);
+    expect(await blamed(child)).toEqual({ full: 1 });
+    tap.open();
+    for (const bytes of await Promise.all([first, second, third])) expect(bytes.equals(BYTES)).toBe(true);
+    for (const node of cluster.nodes) expect(await blamed(node)).not.toHaveProperty('wrong');
+  });
+});
+
 describe('what was here before', () => {
   test('restarted with 60% while another writes at 10%: goes on from there, by the other', async () => {
     const tap = new Tap(BYTES);
