@@ -26,10 +26,18 @@ export interface Agent {
   /** `host:port` of each listener, once started. */
   readonly mirrorAddresses: readonly string[];
   readonly statusAddress: string;
+  /** Once started; undefined for a lone agent. */
+  readonly cluster: Cluster | undefined;
+}
+
+export interface AgentOptions {
+  readonly logger: Logger;
+  /** For tests of an older and a newer agent. */
+  readonly wireVersion?: number;
 }
 
 /** The composition root: settings in, a startable agent out. Nothing else, but for `cluster.ts`, wires rooms together. */
-export function createAgent(settings: Settings, { logger }: { readonly logger: Logger }): Agent {
+export function createAgent(settings: Settings, { logger, wireVersion }: AgentOptions): Agent {
   const metrics = new Metrics();
   const store = new DiskBlobStore({
     path: settings.store.path,
@@ -88,7 +96,7 @@ export function createAgent(settings: Settings, { logger }: { readonly logger: L
     if (settings.discovery.kind !== 'none') {
       // Only now: a lone agent does without the memory that libp2p takes.
       const { Cluster } = await import('./cluster.ts');
-      cluster = await Cluster.create({ settings, store, tagStore, registries, logger, metrics });
+      cluster = await Cluster.create({ settings, store, tagStore, registries, logger, metrics, wireVersion });
     }
     serving = createServing({ settings, store, tagStore, registries, cluster, logger, metrics });
     const { blobs, purge, mirror, admin } = serving;
@@ -155,6 +163,9 @@ export function createAgent(settings: Settings, { logger }: { readonly logger: L
     },
     get statusAddress() {
       return status.address;
+    },
+    get cluster() {
+      return cluster;
     },
   };
 }

@@ -18,7 +18,7 @@ import { verifySignature } from './routing/identity-signature.ts';
 import { KeeperIndex } from './routing/keeper-index.ts';
 import { Libp2pRouter } from './routing/libp2p-router.ts';
 import { LiveRoster } from './routing/live-roster.ts';
-import type { Member } from './routing/member.ts';
+import { type Member, WIRE_VERSION } from './routing/member.ts';
 import type { CallHandler } from './routing/peer-calls.ts';
 import { systemTimers } from './routing/timers.ts';
 import type { DropTarget } from './status/drop-target.ts';
@@ -39,6 +39,8 @@ export interface ClusterOptions {
   readonly registries: Registries;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** For tests of an older and a newer agent. */
+  readonly wireVersion?: number | undefined;
 }
 
 /** What only exists when the cluster does: this agent's pulls, and what others may purge here. */
@@ -60,12 +62,12 @@ export interface ClusterEnds {
  */
 export class Cluster {
   readonly swarm: Swarm;
+  readonly roster: LiveRoster;
+  readonly router: Libp2pRouter;
   readonly #options: ClusterOptions;
   readonly #server: PeerServer;
   readonly #client: PeerClient;
   readonly #control: Control;
-  readonly #roster: LiveRoster;
-  readonly #router: Libp2pRouter;
   readonly #claims: ClaimsParts;
   readonly #index: KeeperIndex;
   readonly #discovery: Discovery;
@@ -78,8 +80,8 @@ export class Cluster {
     this.#server = parts.server;
     this.#client = parts.client;
     this.#control = parts.control;
-    this.#roster = parts.roster;
-    this.#router = parts.router;
+    this.roster = parts.roster;
+    this.router = parts.router;
     this.#claims = parts.claims;
     this.#index = parts.index;
     this.#late = parts.late;
@@ -121,23 +123,23 @@ export class Cluster {
   }
 
   get peerId(): string {
-    return this.#roster.self.peerId;
+    return this.roster.self.peerId;
   }
 
   /** The other live members. */
   get others(): readonly Member[] {
-    return this.#roster.members().filter(({ peerId }) => peerId !== this.peerId);
+    return this.roster.members().filter(({ peerId }) => peerId !== this.peerId);
   }
 
   /** Takes part. Resolves when others can reach this agent; who they are it learns afterwards. */
   async start(ends: ClusterEnds): Promise<void> {
     const { store, logger, metrics } = this.#options;
     this.#late.ends = ends;
-    const roster = this.#roster;
+    const roster = this.roster;
     this.#stops.push(
       store.subscribe((event) => {
-        if (event.type === 'committed') this.#router.advertise([event.digest]);
-        else this.#router.withdraw([event.digest]);
+        if (event.type === 'committed') this.router.advertise([event.digest]);
+        else this.router.withdraw([event.digest]);
       }),
       roster.subscribe(({ joined, left }) => {
         metrics.peers.set(this.others.length);
@@ -156,7 +158,7 @@ export class Cluster {
     roster.updateSelf({ p2pAddresses: this.#control.multiaddrs });
     await this.#discovery.start((candidates) => this.#control.setSeeds(candidates.map(({ address }) => address)));
     // Alone there is nobody to tell, and nothing to take over.
-    void roster.taken().then(() => this.#router.start([...store.list()].map(({ digest }) => digest)));
+    void roster.taken().then(() => this.router.start([...store.list()].map(({ digest }) => digest)));
   }
 
   /** Passes a drop on to every other member. @returns each one's answer, or its failure. */
@@ -183,8 +185,8 @@ export class Cluster {
   /** In order: nobody names this agent as a keeper from now on, and the next ones know what it kept. */
   async leave(): Promise<void> {
     await this.#discovery.stop();
-    await this.#roster.leave();
-    await this.#router.stop(AbortSignal.timeout(HAND_OVER_MS));
+    await this.roster.leave();
+    await this.router.stop(AbortSignal.timeout(HAND_OVER_MS));
   }
 
   /** What is still being sent may end until the signal. */
@@ -196,7 +198,7 @@ export class Cluster {
   async stop(): Promise<void> {
     for (const stop of this.#stops.splice(0)) stop();
     await this.#claims.stop();
-    this.#roster.stop();
+    this.roster.stop();
     await this.#control.stop();
     await this.#server.stop();
     this.#client.close();
@@ -253,7 +255,7 @@ function createServer(
 }
 
 async function createParts(
-  { settings, tagStore, registries, logger, metrics }: ClusterOptions,
+  { settings, tagStore, registries, logger, metrics, wireVersion = WIRE_VERSION }: ClusterOptions,
   made: {
     readonly identity: Identity;
     readonly secrets: ClusterSecrets;
@@ -282,6 +284,7 @@ async function createParts(
     selfEntry: () => roster.signedSelf,
     logger: routingLogger,
     metrics,
+    wireVersion,
   });
   const roster: LiveRoster = new LiveRoster(
     {
@@ -299,6 +302,7 @@ async function createParts(
       news: control.news,
       timers,
       logger: routingLogger,
+      wireVersion,
     },
   );
   const index = new KeeperIndex({ isLive: (peerId) => roster.isLive(peerId), timers });

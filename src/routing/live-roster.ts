@@ -1,6 +1,6 @@
+import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
-import type { Member, PeerId, SignedMember } from './member.ts';
-import { WIRE_VERSION } from './member.ts';
+import { canTalk, type Member, type PeerId, type SignedMember, WIRE_VERSION } from './member.ts';
 import { isGenuine, type MemberEntry, type MemberVersion, readMember, type Sign, type Verify } from './member-entry.ts';
 import type { CallHandler, PeerCalls } from './peer-calls.ts';
 import { KEEPERS, type Roster, type RosterChange } from './roster.ts';
@@ -56,6 +56,8 @@ export class LiveRoster implements Roster {
   readonly #taken = Promise.withResolvers<void>();
   readonly #schedule: RosterSchedule;
   readonly #self: RosterSelf;
+  /** Wire versions that were refused, to say so once. */
+  readonly #refused = new LRUCache<PeerId, number>({ max: 1_000 });
   #unsubscribe: (() => void) | undefined;
 
   constructor(self: SelfDescription, options: LiveRosterOptions) {
@@ -222,6 +224,10 @@ export class LiveRoster implements Roster {
         this.#self.outrun(entry.member);
         continue;
       }
+      if (!canTalk(entry.member.wireVersion, this.self.wireVersion)) {
+        left.push(...this.#refuse(entry.member));
+        continue;
+      }
       const change = this.#table.take(entry, firstHand);
       this.#probes.refuted(peerId);
       joined.push(...change.joined);
@@ -236,6 +242,17 @@ export class LiveRoster implements Roster {
     }
     this.#rounds.heardOf(hearsay);
     this.#emit({ joined, left });
+  }
+
+  /** It cannot be understood: no member, and none any more where an earlier version of it was one. */
+  #refuse({ peerId, nodeName, wireVersion }: Member): RosterChange['left'] {
+    if (this.#refused.get(peerId) !== wireVersion) {
+      this.#refused.set(peerId, wireVersion);
+      const fields = { peer: nodeName, peerId, wireVersion, own: this.self.wireVersion };
+      this.#options.logger.warn(fields, 'an agent is left out: its wire version is too far from ours');
+    }
+    const known = this.#table.find(peerId)?.entry.member;
+    return known === undefined ? [] : this.#table.die(peerId, known).left;
   }
 
   #read(bytes: Uint8Array): void {

@@ -3,7 +3,11 @@ export type PeerId = string;
 
 /** The wire version that this code speaks. It talks to WIRE_VERSION - 1 as well. */
 export const WIRE_VERSION = 2;
-export const OLDEST_WIRE_VERSION = WIRE_VERSION - 1;
+
+/** Of two agents; the same on both sides: whoever is one version older, or newer, is talked to. */
+export function canTalk(one: number, other: number): boolean {
+  return Math.abs(one - other) <= 1;
+}
 
 /** One agent of the cluster, as it describes itself. Some 150 bytes, signed by its identity (see SignedMember). */
 export interface Member {

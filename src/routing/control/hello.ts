@@ -2,7 +2,7 @@ import type { Connection, Stream } from '@libp2p/interface';
 import { z } from 'zod';
 import { hasCode, WindlassError } from '../../errors.ts';
 import { verifySignature } from '../identity-signature.ts';
-import type { PeerId, SignedMember } from '../member.ts';
+import { canTalk, type PeerId, type SignedMember } from '../member.ts';
 import { isGenuine, type MemberEntry, readMember, signedMemberSchema } from '../member-entry.ts';
 import { receiveMessage, sendMessage } from './framed-message.ts';
 
@@ -72,7 +72,7 @@ function check(message: unknown, from: PeerId, wireVersion: number): MemberEntry
     throw new WindlassError('PEER_NONSENSE', 'its hello makes no sense, or is not its own');
   }
   const theirs = entry.member.wireVersion;
-  if (Math.abs(theirs - wireVersion) > 1) {
+  if (!canTalk(theirs, wireVersion)) {
     const message = `it speaks wire version ${theirs}, this agent ${wireVersion}: versions next to each other can talk`;
     throw new WindlassError('PEER_DENIED', message);
   }
