@@ -130,13 +130,27 @@ describe('a writer whose upstream froze', () => {
 });
 
 describe('a writer that lost its lease', () => {
-  test('tells children to go elsewhere for what only it vouches for, and is not taken for a liar', async () => {
+  test.each([
+    ['from the beginning', false],
+    ['from the second piece on', true],
+  ])('tells children to go elsewhere for what only it vouches for, %s', async (_, tookOver) => {
     const tap = new Tap(BYTES);
     const keeper = new PlainKeeper();
-    const cluster = await startCluster(3, tap.source, BYTES, { keeper });
-    const [once, now, child] = [cluster.node(0), cluster.node(1), cluster.node(2)];
+    const cluster = await startCluster(4, tap.source, BYTES, { keeper });
+    const [once, now, child, before] = [cluster.node(0), cluster.node(1), cluster.node(2), cluster.node(3)];
+    if (tookOver) {
+      const gone = failureOf(before.pull(DIGEST));
+      await eventually(() => tap.source.offsets.length === 1);
+      tap.open(1.5 * MIB);
+      void gone;
+    }
     const first = once.pull(DIGEST);
-    await eventually(() => tap.source.offsets.length === 1);
+    if (tookOver) {
+      await eventually(() => writtenBy(once) === MIB);
+      await cluster.kill(before);
+    }
+    await eventually(() => keeper.writer(KEY) === once.id);
+    const asked = tap.source.offsets.length;
     tap.open(2.5 * MIB);
     await eventually(() => writtenBy(once) === 2.5 * MIB);
     const second = now.pull(DIGEST);
@@ -152,7 +166,7 @@ describe('a writer that lost its lease', () => {
       return undefined;
     };
     keeper.revoke(KEY);
-    await eventually(() => tap.source.offsets.length === 2);
+    await eventually(() => tap.source.offsets.length > asked);
     const third = child.pull(DIGEST);
     await eventually(async () => Object.keys(await blamed(child)).length > 0);
     expect(await blamed(child)).toEqual({ full: 1 });

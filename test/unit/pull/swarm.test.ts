@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { WindlassError } from '../../../src/errors.ts';
 import type { PeerEvent } from '../../../src/pull/peer-streams.ts';
 import { eventually } from '../../support/eventually.ts';
+import { startedStore as startedDiskStore, temporaryFolder } from '../store/store-fixture.ts';
 import { failOnUnhandledRejections, failureOf, forever, MIB, ORIGIN, readAll, settle } from './pull-fixture.ts';
 import { type Answer, bytesOf, digestOf, ScriptedBody, ScriptedSource, whole } from './scripted-source.ts';
 import {
@@ -80,6 +81,32 @@ describe('one writer, the others read from each other', () => {
     tap.open();
     for (const bytes of await Promise.all(pulls)) expect(bytes.equals(BYTES)).toBe(true);
     expect(tap.sent).toBe(BYTES.length);
+  });
+
+  test('the last piece waits for the digest, however the size falls', async () => {
+    const even = bytesOf(3 * MIB, 3);
+    const tap = new Tap(even, () => flipped(even));
+    const cluster = await startCluster(2, tap.source, even);
+    const pulls = await pullInTurn(cluster, digestOf(even));
+    tap.open();
+    for (const pull of pulls) expect(await failureOf(pull)).toMatchObject({ code: 'DIGEST_MISMATCH' });
+    const received = (await cluster.node(1).metrics.ingestReceivedBytes.get()).values;
+    expect(received.find(({ labels }) => labels.source === 'peer')?.value).toBe(2 * MIB);
+  });
+
+  test('nodes with files: one GET, right bytes everywhere', async () => {
+    const tap = new Tap(BYTES);
+    const cluster = await startCluster(4, tap.source, BYTES, {
+      storeOf: async () => startedDiskStore(await temporaryFolder()),
+    });
+    const pulls = await pullInTurn(cluster, DIGEST);
+    tap.open(3.5 * MIB);
+    await eventually(() => cluster.nodes.slice(1).every((node) => writtenBy(node) === 3 * MIB));
+    tap.open();
+    for (const bytes of await Promise.all(pulls)) expect(bytes.equals(BYTES)).toBe(true);
+    expect(tap.source.offsets).toEqual([0]);
+    for (const { store } of cluster.nodes) await eventually(() => store.stat(DIGEST) !== undefined);
+    await cluster.stop();
   });
 
   test('a small blob comes in the answer', async () => {
