@@ -9,7 +9,7 @@ export interface PullResult {
 
 /** As containerd pulls: the tag or digest by HEAD, the manifests by digest, then the blobs, three at a time. */
 export async function pullImage(
-  agent: AgentProcess,
+  agent: Pick<AgentProcess, 'mirrorUrl'>,
   repository: string,
   reference: string,
   image: Image,
