@@ -1,6 +1,7 @@
 import { array, assert, asyncProperty, constantFrom, integer, record } from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Entry } from '../../src/pull/claims/entry.ts';
+import { HeldLease } from '../../src/pull/claims/held-lease.ts';
 import type { Seat } from '../../src/pull/claims/seat.ts';
 import { ClaimsNetwork } from '../support/claims-network.ts';
 import { SimulatedPulls } from '../support/simulated-pulls.ts';
@@ -51,6 +52,7 @@ class Run {
   /** From when on nothing is wrong any more. */
   #calmSinceMs = 0;
   #isWrong = false;
+  #agreedSinceMs = 0;
   #resumedMs = new Map<string, number>();
 
   constructor({ seed, nodes, zones, spreadMs, upstreamRate, firstByteMs, faults }: Scenario) {
@@ -152,12 +154,27 @@ class Run {
     return queue.run(13_000 + PATIENCE_MS, () => this.pulls.allDone());
   }
 
+  /** Keepers that have agreed for a while know of one unrevoked grant, or of a writer and its rival. */
+  #checkAgreement(nowMs: number): void {
+    const suspended = this.network.alive().some((agent) => nowMs < agent.suspendedUntilMs + MEETING_MS);
+    if (!this.network.agrees || this.#isWrong || suspended) this.#agreedSinceMs = nowMs;
+    if (nowMs - this.#agreedSinceMs < MEETING_MS) return;
+    const grants = this.network.get(this.network.keeperOf(KEY)).parts.keeper.peek(KEY)?.grants;
+    const known = [grants?.writer?.peerId, grants?.rival?.peerId];
+    for (const { agent, lease } of this.pulls.writers()) {
+      if (!(lease instanceof HeldLease) || known.includes(agent.member.peerId)) continue;
+      if (!grants?.hasEnded(lease.grant))
+        this.broken.push(`${nowMs}: ${agent.name} writes, its keeper knows of ${known}`);
+    }
+  }
+
   #check(): void {
     const nowMs = this.network.queue.now();
     const writers = this.pulls.writers().filter(({ agent }) => nowMs > (this.#resumedMs.get(agent.name) ?? 0) + 1_500);
     if (!this.#isWrong && nowMs > this.#calmSinceMs + MEETING_MS && writers.length > 2) {
       this.broken.push(`${nowMs}: ${writers.length} writers: ${writers.map(({ agent }) => agent.name)}`);
     }
+    this.#checkAgreement(nowMs);
     for (const { name, parts } of this.network.alive()) {
       const entry = parts.keeper.peek(KEY);
       if (entry === undefined) continue;

@@ -24,6 +24,12 @@ export interface NetworkOptions {
   readonly handlingMs?: number;
 }
 
+/** Its seconds may be longer than ours, and it began to count elsewhere. */
+export interface Clock {
+  readonly rate: number;
+  readonly offsetMs: number;
+}
+
 /** One agent: the real claims code over a roster of its own, by a clock of its own. */
 export interface SimAgent {
   readonly name: string;
@@ -65,13 +71,17 @@ export class ClaimsNetwork {
   }
 
   /** Starts agents that know each other. */
-  start(names: readonly string[], zoneOf: (name: string) => string = () => ''): SimAgent[] {
+  start(
+    names: readonly string[],
+    zoneOf: (name: string) => string = () => '',
+    clockOf: (name: string) => Clock = () => ({ rate: 1, offsetMs: 0 }),
+  ): SimAgent[] {
     const members = names.map((name) => this.#member(name, zoneOf(name)));
-    return members.map((member) => this.#agent(member, members, { rate: 1, offsetMs: 0 }));
+    return members.map((member) => this.#agent(member, members, clockOf(member.nodeName)));
   }
 
   /** A new life of an agent, or a new agent; the others hear of it one after the other. */
-  restart(name: string, clock = { rate: 1, offsetMs: 0 }): SimAgent {
+  restart(name: string, clock: Clock = { rate: 1, offsetMs: 0 }): SimAgent {
     const before = this.agents.get(name);
     if (before?.alive) this.kill(name);
     const member = this.#member(name, before?.member.zone ?? '');
@@ -167,7 +177,7 @@ export class ClaimsNetwork {
     };
   }
 
-  #agent(member: Member, members: readonly Member[], clock: { rate: number; offsetMs: number }): SimAgent {
+  #agent(member: Member, members: readonly Member[], clock: Clock): SimAgent {
     const name = member.nodeName;
     const timers: Timers = {
       now: () => clock.offsetMs + this.queue.now() * clock.rate,

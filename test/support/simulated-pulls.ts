@@ -21,7 +21,7 @@ export interface PullsOptions {
 export interface SimPull {
   readonly agent: SimAgent;
   prefix: number;
-  state: 'claiming' | 'writing' | 'reading' | 'done';
+  state: 'claiming' | 'writing' | 'reading' | 'done' | 'failed';
   parent: string | undefined;
   lease: Lease | undefined;
   startedMs: number;
@@ -156,6 +156,10 @@ export class SimulatedPulls {
       this.#leave(pull, 'missing');
       return;
     }
+    if (its.state === 'failed') {
+      this.#leave(pull, 'failed');
+      return;
+    }
     if (this.#isAbove(pull, its)) {
       this.#leave(pull, 'cycle');
       return;
@@ -237,6 +241,7 @@ export class SimulatedPulls {
       default: {
         const error = claimed.kind === 'failed' ? claimed.error : new Error('bytes');
         this.errors.push({ name: pull.agent.name, error });
+        pull.state = 'failed';
         // As a client would.
         this.#network.queue.after(1_000, () => this.#claim(pull));
       }

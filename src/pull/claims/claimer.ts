@@ -133,9 +133,9 @@ export class Claimer implements Claims {
 
   /** Ends all leases, and tells the keepers. Resolves when they know, or cannot be reached. */
   async stop(): Promise<void> {
-    for (const lease of [...this.#leases.values()]) lease.left();
-    const said = [...this.#leases.keys()].map((key) => this.#outbox.said(key));
-    await Promise.all([...said, this.#outbox.flush([])]);
+    const leases = [...this.#leases.values()];
+    for (const lease of leases) lease.left();
+    await Promise.all([...leases.map(({ key }) => this.#outbox.said(key)), this.#outbox.flush([])]);
     this.#stopped = true;
     this.#cancelTick?.();
     this.#outbox.stop();

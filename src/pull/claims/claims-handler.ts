@@ -21,6 +21,9 @@ import {
   reportAnswersSchema,
 } from './messages.ts';
 
+/** A clock may begin below 0. */
+const LONG_AGO = Number.NEGATIVE_INFINITY;
+
 /** A keeper found gone is not called for each of a thousand claims. */
 const GONE_MS = 2_000;
 /** One message that is not understood may be another version's; some are a fault, or meant so. */
@@ -149,7 +152,8 @@ export class ClaimsHandler {
     const { roster, calls, timers } = this.#options;
     const [keeper] = roster.keepers(key, 1);
     if (keeper === undefined || keeper.peerId === roster.self.peerId || keeper.peerId === from) return undefined;
-    if ((this.#goneUntilMs.get(keeper.peerId) ?? 0) > timers.now() || calls.isLeftOut(keeper.peerId)) return undefined;
+    if ((this.#goneUntilMs.get(keeper.peerId) ?? LONG_AGO) > timers.now() || calls.isLeftOut(keeper.peerId))
+      return undefined;
     return keeper;
   }
 

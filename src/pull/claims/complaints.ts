@@ -2,6 +2,9 @@ import type { PeerId } from '../../routing/member.ts';
 import { BoundedMap } from './bounded-map.ts';
 import type { FailedPeer } from './messages.ts';
 
+/** A clock may begin below 0. */
+const LONG_AGO = Number.NEGATIVE_INFINITY;
+
 const MAX_PEERS = 10_000;
 const AVOIDED_MS = 30_000;
 const SLOW_MS = 60_000;
@@ -36,7 +39,7 @@ export class Complaints {
   }
 
   isAvoided(peerId: PeerId, nowMs: number): boolean {
-    return (this.#avoidedUntilMs.get(peerId) ?? 0) > nowMs;
+    return (this.#avoidedUntilMs.get(peerId) ?? LONG_AGO) > nowMs;
   }
 
   isDoubted(peerId: PeerId, nowMs: number): boolean {
@@ -44,9 +47,9 @@ export class Complaints {
     return this.isAvoided(peerId, nowMs);
   }
 
-  /** 0 where it may have children. */
+  /** In the past where it may have children. */
   slowUntilMs(peerId: PeerId): number {
-    return this.#slowUntilMs.get(peerId) ?? 0;
+    return this.#slowUntilMs.get(peerId) ?? LONG_AGO;
   }
 
   /** It is another process by now. */

@@ -10,6 +10,7 @@ import { Deputies } from './deputies.ts';
 import { Keeper } from './keeper.ts';
 import { KeeperCalls } from './keeper-calls.ts';
 import { Rates } from './rates.ts';
+import { RatesFile } from './rates-file.ts';
 
 export interface ClaimsOptions {
   readonly roster: Roster;
@@ -20,6 +21,8 @@ export interface ClaimsOptions {
   readonly timers?: Timers;
   /** Bytes a second that this agent can send, where it is known: `peer.uploadRate`, else the most ever sent. */
   readonly uplink?: () => number | undefined;
+  /** Where the rates of registries are kept over restarts; absent: nowhere. */
+  readonly ratesPath?: string;
 }
 
 export interface ClaimsParts {
@@ -44,6 +47,9 @@ export function createClaims(options: ClaimsOptions): ClaimsParts {
   const keeper = new Keeper({ roster, index, timers, rates, links: deputies, logger, metrics });
   const claimer: Claimer = new Claimer({ roster, calls, keeper, timers, rates, uplink, logger, metrics });
   const handler = new ClaimsHandler({ roster, calls, keeper, timers, revoke, logger, metrics });
+  const file =
+    options.ratesPath === undefined ? undefined : new RatesFile(options.ratesPath, { rates, timers, logger });
+  void file?.start();
   return {
     claimer,
     keeper,
@@ -53,6 +59,7 @@ export function createClaims(options: ClaimsOptions): ClaimsParts {
       await claimer.stop();
       keeper.stop();
       deputies.stop();
+      await file?.stop();
     },
   };
 }

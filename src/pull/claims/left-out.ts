@@ -2,6 +2,9 @@ import type { PeerId } from '../../routing/member.ts';
 import type { Timers } from '../../routing/timers.ts';
 import { BoundedMap } from './bounded-map.ts';
 
+/** A clock may begin below 0. */
+const LONG_AGO = Number.NEGATIVE_INFINITY;
+
 const LEFT_OUT_MS = 30_000;
 
 /** Agents whose answers, or questions, made no sense: not asked, or not answered, for half a minute. */
@@ -31,6 +34,6 @@ export class LeftOut {
   }
 
   has(peerId: PeerId): boolean {
-    return (this.#untilMs.get(peerId) ?? 0) > this.#timers.now();
+    return (this.#untilMs.get(peerId) ?? LONG_AGO) > this.#timers.now();
   }
 }

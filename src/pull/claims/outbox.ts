@@ -2,6 +2,7 @@ import type { Member } from '../../routing/member.ts';
 import { KEEPERS, type Roster } from '../../routing/roster.ts';
 import type { Keeper } from './keeper.ts';
 import type { KeeperCalls } from './keeper-calls.ts';
+import { isKeeper } from './keepers-of.ts';
 import { FORWARD_MS, RENEW_MS, type Report, reportAnswersSchema } from './messages.ts';
 
 /** What is not urgent and does not fit is forgotten: it is a hint, and the index' own confirmations mend it. */
@@ -43,14 +44,18 @@ export class Outbox {
   /** At once. */
   send(report: Report): void {
     const { key } = report;
-    const sent = Promise.resolve(this.#sending.get(key))
+    const before = this.#sending.get(key);
+    if (before === undefined && isKeeper(this.#roster, key, this.#roster.self.peerId)) {
+      // A function call: it is done when this returns, so the next claim finds it so.
+      void this.deliver([report]);
+      return;
+    }
+    const sent = Promise.resolve(before)
       .then(() => this.deliver([report]))
       .then(() => {
         if (this.#sending.get(key) === sent) this.#sending.delete(key);
       });
-    if (this.#roster.keepers(key, 1)[0]?.peerId !== this.#roster.self.peerId || this.#sending.has(key)) {
-      this.#sending.set(key, sent);
-    }
+    this.#sending.set(key, sent);
   }
 
   /** Resolves when what was said of the key has arrived; undefined where there is nothing to wait for. */

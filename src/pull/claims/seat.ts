@@ -1,5 +1,8 @@
 import type { PeerId } from '../../routing/member.ts';
 
+/** A clock may begin below 0. */
+const LONG_AGO = Number.NEGATIVE_INFINITY;
+
 interface Load {
   readonly fanOut: number;
   readonly nowMs: number;
@@ -14,7 +17,7 @@ export class Seat {
   root: 'writer' | 'holder' | undefined;
   readonly children = new Set<Seat>();
   /** It said that it was full, or was found slow: no new children until then. */
-  closedUntilMs = 0;
+  closedUntilMs = LONG_AGO;
   heardAtMs = 0;
   /** Whose seat it was given, so that a claim asked again gets the same answer. */
   replaces: PeerId | undefined;
