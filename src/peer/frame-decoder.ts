@@ -26,7 +26,7 @@ const CODE = /^[A-Z_]{1,64}$/;
  *   any ── nonsense ─▶ PEER_NONSENSE; not to be used any more
  */
 export class FrameDecoder {
-  readonly #takeBuffer: () => Buffer;
+  readonly #takeBuffer: (lengthBytes: number) => Buffer;
   readonly #head = Buffer.alloc(PIECE_HEAD_BYTES + 255);
   #state: 'head' | 'signer' | 'body' = 'head';
   #filled = 0;
@@ -37,8 +37,8 @@ export class FrameDecoder {
   /** Bytes taken in all: whoever watches for silence looks at it. */
   taken = 0;
 
-  /** @param takeBuffer called once a piece: a buffer of PIECE_BYTES that belongs to the piece from then on. */
-  constructor(takeBuffer: () => Buffer = () => Buffer.allocUnsafeSlow(PIECE_BYTES)) {
+  /** @param takeBuffer called once a piece: a buffer of so many bytes, or more, that belongs to the piece from then on. */
+  constructor(takeBuffer: (lengthBytes: number) => Buffer = Buffer.allocUnsafeSlow) {
     this.#takeBuffer = takeBuffer;
   }
 
@@ -95,7 +95,8 @@ export class FrameDecoder {
       return undefined;
     }
     if (type === FRAME.piece) {
-      this.#body = this.#takeBuffer().subarray(0, head.readUInt32BE(5));
+      const length = head.readUInt32BE(5);
+      this.#body = this.#takeBuffer(length).subarray(0, length);
     } else if (type === FRAME.path || type === FRAME.fail) {
       const length = head.readUInt32BE(1);
       if (length > MAX_TEXT_BYTES) throw nonsense(`a frame of type ${type} and ${length} bytes`);

@@ -58,6 +58,8 @@ export class PeerServer {
   readonly #uploads: Uploads;
   readonly #calls: CallRoute;
   readonly #blobs: BlobRoute;
+  /** Connections of members. */
+  readonly #members = new WeakSet<Socket>();
   #draining = false;
 
   constructor(options: PeerServerOptions) {
@@ -149,9 +151,10 @@ export class PeerServer {
     return server;
   }
 
-  /** What it said was no TLS, or no HTTP. One that merely left was nobody. */
+  /** What it said was no TLS, or no HTTP. One that merely left was nobody; a member that died is no stranger. */
   #noPeer(error: Error, socket: Socket): void {
-    if (systemCode(error) !== 'ECONNRESET' || socket.bytesRead > 0) {
+    if (this.#members.has(socket)) this.#options.logger.debug({ err: error }, 'connection of a member broke');
+    else if (systemCode(error) !== 'ECONNRESET' || socket.bytesRead > 0) {
       this.#refusals.stranger(socket.remoteAddress ?? 'gone', 'handshake', { why: error.message });
     }
     socket.destroy();
@@ -166,6 +169,7 @@ export class PeerServer {
     try {
       const guest = await this.#door.admit(request, response);
       if (guest === undefined) return;
+      this.#members.add(request.socket);
       this.#ceiling.admitted(request.socket);
       await this.#route(guest, request, response, left.signal);
     } catch (error) {

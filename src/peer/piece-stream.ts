@@ -1,6 +1,5 @@
 import { WindlassError } from '../errors.ts';
 import type { PeerEvent, PeerStream } from '../pull/peer-streams.ts';
-import { PIECE_BYTES } from '../pull/piece.ts';
 import type { PeerId } from '../routing/member.ts';
 import { type Frame, FrameDecoder } from './frame-decoder.ts';
 import { PIECES_TYPE } from './frames.ts';
@@ -39,7 +38,7 @@ export class PieceStream implements ResponseHandler, PeerStream {
   sizeBytes: number | undefined;
   path: readonly PeerId[] = [];
   readonly #options: PieceStreamOptions;
-  readonly #decoder = new FrameDecoder(() => this.#takeBuffer());
+  readonly #decoder = new FrameDecoder((lengthBytes) => this.#takeBuffer(lengthBytes));
   readonly #buffers: (Buffer | undefined)[] = [undefined, undefined];
   readonly #open = Promise.withResolvers<void>();
   #isOpen = false;
@@ -191,9 +190,10 @@ export class PieceStream implements ResponseHandler, PeerStream {
   }
 
   /** The one that the reader has had before the last: it asked for the next twice since. */
-  #takeBuffer(): Buffer {
+  #takeBuffer(lengthBytes: number): Buffer {
     const [oldest] = this.#buffers;
-    const buffer = oldest ?? Buffer.allocUnsafeSlow(PIECE_BYTES);
+    // All but the last piece are as long as the first: a small blob takes a small one.
+    const buffer = oldest !== undefined && oldest.length >= lengthBytes ? oldest : Buffer.allocUnsafeSlow(lengthBytes);
     this.#buffers[0] = this.#buffers[1];
     this.#buffers[1] = buffer;
     return buffer;
