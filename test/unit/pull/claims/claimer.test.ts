@@ -1,0 +1,205 @@
+import { describe, expect, test } from 'vitest';
+import type { Claimed, ClaimRequest, Lease } from '../../../../src/pull/claims/claims.ts';
+import type { ClaimsRequest } from '../../../../src/pull/claims/messages.ts';
+import { ClaimsNetwork, peerIdOf, type SimAgent } from '../../../support/claims-network.ts';
+import { KEY } from './keeper-fixture.ts';
+
+const signal = new AbortController().signal;
+
+const request = (changes: Partial<ClaimRequest> = {}): ClaimRequest => ({
+  key: KEY,
+  source: 'docker.io/library/redis',
+  registry: 'docker.io',
+  sizeBytes: 10_000_000,
+  prefix: 0,
+  failed: [],
+  inline: false,
+  ...changes,
+});
+
+function cluster(nodes: number) {
+  const network = new ClaimsNetwork({ seed: 3 });
+  network.start(Array.from({ length: nodes }, (_, i) => `node${i}`));
+  const order = network
+    .get('node0')
+    .roster.keepers(KEY, nodes)
+    .map(({ nodeName }) => network.get(nodeName));
+  const [keeper, deputy, second, ...others] = order;
+  if (keeper === undefined || deputy === undefined || second === undefined) throw new Error('three at least');
+  return { network, keeper, deputy, second, others };
+}
+
+/** Claims, and lets the time pass until it is answered. @returns the answer, and how long it took. */
+async function claimed(network: ClaimsNetwork, agent: SimAgent | undefined, changes: Partial<ClaimRequest> = {}) {
+  if (agent === undefined) throw new Error('no such agent');
+  let answer: Claimed | undefined;
+  const startMs = network.queue.now();
+  void agent.parts.claimer.claim(request(changes), signal).then((given) => {
+    answer = given;
+  });
+  await network.queue.run(startMs + 60_000, () => answer !== undefined);
+  if (answer === undefined) throw new Error('no answer in a minute');
+  return { answer, ms: network.queue.now() - startMs };
+}
+
+function leaseOf(answer: Claimed): Lease {
+  if (answer.kind !== 'write') throw new Error(`not granted: ${answer.kind}`);
+  return answer.lease;
+}
+
+describe('asking for a claim', () => {
+  test('asked again while the lease is held, it is the same lease', async () => {
+    const { network, others } = cluster(5);
+    const first = leaseOf((await claimed(network, others[0])).answer);
+    expect(leaseOf((await claimed(network, others[0])).answer)).toBe(first);
+    first.left();
+    expect(leaseOf((await claimed(network, others[0])).answer)).not.toBe(first);
+  });
+
+  test('a keeper that is gone costs a round trip: the deputy grants', async () => {
+    const { network, keeper, deputy, others } = cluster(5);
+    network.kill(keeper.name);
+    const { answer, ms } = await claimed(network, others[0]);
+    expect(answer.kind).toBe('write');
+    expect(ms).toBeLessThan(100);
+    expect(deputy.parts.keeper.grants).toHaveLength(1);
+  });
+
+  test('where all three are silent it grants itself, within 8 s', async () => {
+    const { network, keeper, deputy, second, others } = cluster(6);
+    for (const { name } of [keeper, deputy, second]) network.suspend(name, 60_000);
+    const { answer, ms } = await claimed(network, others[0]);
+    expect(answer.kind).toBe('write');
+    expect(ms).toBeLessThan(8_000);
+  });
+
+  test('two that cannot reach the keeper are told of one writer by the same deputy', async () => {
+    const { network, keeper, others } = cluster(6);
+    network.suspend(keeper.name, 60_000);
+    const kinds: string[] = [];
+    for (const agent of others.slice(0, 2)) {
+      void agent.parts.claimer.claim(request(), signal).then(({ kind }) => kinds.push(kind));
+    }
+    await network.queue.run(8_000, () => kinds.length === 2);
+    expect(kinds.sort()).toEqual(['read', 'write']);
+  });
+
+  test('while a writer renews, however long it takes, nobody grants itself the right', async () => {
+    const { network, others } = cluster(5);
+    const lease = leaseOf((await claimed(network, others[0], { inline: true, sizeBytes: 100 })).answer);
+    let prefix = 0;
+    const renew = () => {
+      prefix += 1;
+      lease.progress('writing', prefix);
+      network.queue.after(1_000, renew);
+    };
+    renew();
+    let answer: Claimed | undefined;
+    void others[1]?.parts.claimer.claim(request({ inline: true, sizeBytes: 100 }), signal).then((given) => {
+      answer = given;
+    });
+    await network.queue.run(45_000);
+    expect(answer).toBeUndefined();
+    lease.left();
+    await network.queue.run(46_000);
+    expect(answer?.kind).toBe('write');
+  });
+
+  test('an answer that makes no sense counts against who gave it: others are asked for a while', async () => {
+    const { network, keeper, others } = cluster(5);
+    let asked = 0;
+    Object.assign(keeper.parts, {
+      handleClaims: async () => {
+        asked += 1;
+        return { kind: 'read', parents: [] };
+      },
+    });
+    expect((await claimed(network, others[0])).answer.kind).toBe('write');
+    const before = asked;
+    await claimed(network, others[0], { key: KEY });
+    expect(asked).toBe(before);
+  });
+
+  test('leaving a claim by its signal ends it', async () => {
+    const { network, others } = cluster(5);
+    leaseOf((await claimed(network, others[0], { inline: true, sizeBytes: 100 })).answer);
+    const abort = new AbortController();
+    const left = others[1]?.parts.claimer.claim(request({ inline: true, sizeBytes: 100 }), abort.signal);
+    await network.queue.run(network.queue.now() + 100);
+    abort.abort(new Error('the client left'));
+    await expect(left).rejects.toThrow('the client left');
+  });
+});
+
+describe('a lease', () => {
+  test('outlives its keeper: a deputy adopts it', async () => {
+    const { network, keeper, deputy, others } = cluster(6);
+    const lease = leaseOf((await claimed(network, others[0])).answer);
+    network.kill(keeper.name);
+    await network.queue.run(8_000);
+    expect(lease.lost.aborted).toBe(false);
+    expect(deputy.parts.keeper.grants.map(({ grant }) => grant.peerId)).toEqual([others[0]?.member.peerId]);
+    expect((await claimed(network, others[1])).answer.kind).toBe('read');
+  });
+
+  test('that was passed on is lost at once, not at the next renewal', async () => {
+    const { network, others } = cluster(6);
+    const lease = leaseOf((await claimed(network, others[0])).answer);
+    await claimed(network, others[1]);
+    const failed = [{ peerId: others[0]?.member.peerId ?? '', why: 'broken' as const }];
+    expect((await claimed(network, others[1], { failed })).answer.kind).toBe('write');
+    await network.queue.run(network.queue.now() + 10);
+    expect(lease.lost.aborted).toBe(true);
+  });
+
+  test('is renewed in one call a keeper, however many there are', async () => {
+    const { network, others } = cluster(4);
+    for (let i = 0; i < 50; i += 1) {
+      await claimed(network, others[0], { key: `blob:sha256:${String(i).padStart(64, '0')}` });
+    }
+    network.calls.clear();
+    await network.queue.run(network.queue.now() + 10_000);
+    expect(network.calls.get('claims reports')).toBeLessThanOrEqual(3 * 10);
+  });
+});
+
+describe('what others say', () => {
+  const claim = (changes: object = {}): ClaimsRequest => ({
+    type: 'claim',
+    key: KEY,
+    incarnation: 1_000,
+    source: 'docker.io/library/redis',
+    prefix: 0,
+    failed: [],
+    inline: false,
+    waitMs: 0,
+    zone: '',
+    ...changes,
+  });
+
+  test('a claim is forwarded, recalled, copied or revoked by who keeps its key alone', async () => {
+    const { network, keeper } = cluster(12);
+    const near = keeper.roster.keepers(KEY, 6).map(({ nodeName }) => nodeName);
+    const stranger = network.alive().find(({ name }) => !near.includes(name))?.member.peerId ?? '';
+    const denied = [
+      claim({ onBehalfOf: peerIdOf('node0') }),
+      { type: 'recall', key: KEY },
+      { type: 'revoke', key: KEY, grant: 'x' },
+    ];
+    for (const body of denied) {
+      await expect(keeper.parts.handleClaims(stranger, body, signal)).rejects.toThrow('only a keeper');
+    }
+    const copy = { key: KEY, holders: [stranger], tree: [], failures: [] };
+    await keeper.parts.handleClaims(stranger, { type: 'copies', copies: [copy] }, signal);
+    expect(keeper.parts.keeper.peek(KEY)).toBeUndefined();
+  });
+
+  test('nonsense is refused, and who goes on with it is not answered for a while', async () => {
+    const { keeper, others } = cluster(5);
+    const from = others[0]?.member.peerId ?? '';
+    for (const body of [null, 'x', { type: 'claim' }]) {
+      await expect(keeper.parts.handleClaims(from, body, signal)).rejects.toMatchObject({ code: 'PEER_NONSENSE' });
+    }
+    await expect(keeper.parts.handleClaims(from, claim(), signal)).rejects.toMatchObject({ code: 'PEER_DENIED' });
+  });
+});
