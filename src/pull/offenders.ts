@@ -8,10 +8,20 @@ import { clock } from './clock.ts';
 
 /** How long a peer that gave wrong bytes or nonsense is not read from by this node. */
 const LEFT_OUT_MS = 60_000;
+/** Once may happen to any peer; who is silent this often within so long is not waited for again and again. */
+const SILENCES = 2;
+const SILENT_MS = 30_000;
+/** One pause silences all that is read from a peer. */
+const ONE_PAUSE_MS = 1_000;
 
 /** Peers that were left as a source: counted and named in the log, and left out for a while if they lied. Bounded. */
 export class Offenders {
   readonly #leftOut = new LRUCache<string, true>({ max: 10_000, ttl: LEFT_OUT_MS, perf: clock });
+  readonly #silences = new LRUCache<PeerId, { readonly count: number; readonly atMs: number }>({
+    max: 10_000,
+    ttl: SILENT_MS,
+    perf: clock,
+  });
   readonly #logger: Logger;
   readonly #metrics: Metrics;
 
@@ -24,6 +34,7 @@ export class Offenders {
   leave(peerId: PeerId, why: FailedPeer['why'], digest: Digest, error: unknown): void {
     this.#metrics.peerBlamed.inc({ reason: why });
     this.#logger.info({ peer: peerId, reason: why, digest, err: error }, 'peer left as a source');
+    if (why === 'silent') this.#noteSilence(peerId);
   }
 
   /** It did what no good peer does. */
@@ -34,7 +45,20 @@ export class Offenders {
     this.#leftOut.set(why === 'missing' ? `${peerId} ${digest}` : peerId, true);
   }
 
+  /** Why it is not to be read from now; undefined if it may be. */
+  fault(peerId: PeerId, digest: Digest): 'wrong' | 'silent' | undefined {
+    if (this.isLeftOut(peerId, digest)) return 'wrong';
+    return (this.#silences.get(peerId)?.count ?? 0) >= SILENCES ? 'silent' : undefined;
+  }
+
+  /** Is what it vouches for not believed? */
   isLeftOut(peerId: PeerId, digest: Digest): boolean {
     return this.#leftOut.has(peerId) || this.#leftOut.has(`${peerId} ${digest}`);
+  }
+
+  #noteSilence(peerId: PeerId): void {
+    const { count = 0, atMs = Number.NEGATIVE_INFINITY } = this.#silences.get(peerId) ?? {};
+    const nowMs = clock.now();
+    if (nowMs - atMs >= ONE_PAUSE_MS) this.#silences.set(peerId, { count: count + 1, atMs: nowMs });
   }
 }

@@ -6,15 +6,11 @@ import type { PeerEvent, PeerStream } from './peer-streams.ts';
 import { PIECE_BYTES, type Piece } from './piece.ts';
 import { PieceCheck } from './piece-check.ts';
 import { SlowParent } from './slow-parent.ts';
+import { StalledParent } from './stalled-parent.ts';
 import type { Swarm } from './swarm.ts';
 
 /** How often a parent is looked at while a piece is under way. */
 const LOOK_MS = 100;
-/** A writer whose bytes stopped coming for so long may have a rival; one that waits for the first has longer. */
-const STALLED_MS = 10_000;
-const STALLED_OPENING_MS = 30_000;
-/** Lest all that wait ask the keeper at once. */
-const JITTER = 0.2;
 
 export type ParentStep =
   /** Verified. `start`: where in the blob. Not to be used after the next step was asked for. */
@@ -76,13 +72,12 @@ export class ParentStream {
   /** Came, but waits for `promote`. */
   #held: Piece | undefined;
   #lastHeardMs = performance.now();
+  /** What `#waitedMs` was when the last piece came. */
+  #waitedAtPieceMs = 0;
   /** For what it is to say next. */
   #next: Promise<IteratorResult<PeerEvent>> | undefined;
   #waitedMs = 0;
-  /** How far it said that it is, and when that last grew. */
-  #written = 0;
-  #grewAtMs = performance.now();
-  readonly #jitter = 1 + JITTER * Math.random();
+  readonly #stalled = new StalledParent(performance.now());
   #slowSaid = false;
 
   constructor(swarm: Swarm, parent: Parent, digest: Digest, options: ParentStreamOptions) {
@@ -161,23 +156,25 @@ export class ParentStream {
       }
       if (event.type === 'waiting') {
         this.#slow.told(this.#lastHeardMs, event.written);
-        if (this.#hasStalled(event.written)) return { type: 'stalled' };
+        if (this.#stalled.waits(this.#lastHeardMs, event.written)) return { type: 'stalled' };
       }
-      if (event.type === 'piece') return this.#take(event.piece);
+      if (event.type === 'piece') {
+        this.#waitedAtPieceMs = this.#waitedMs;
+        return this.#take(event.piece);
+      }
+      this.#checkPatience();
     }
   }
 
-  /** Once for each time that it lasts so long. */
-  #hasStalled(written: number): boolean {
-    if (written > this.#written) {
-      this.#written = written;
-      this.#grewAtMs = this.#lastHeardMs;
-      return false;
-    }
-    const boundMs = (written > 0 ? STALLED_MS : STALLED_OPENING_MS) * this.#jitter;
-    if (this.#lastHeardMs - this.#grewAtMs < boundMs) return false;
-    this.#grewAtMs = this.#lastHeardMs;
-    return true;
+  /** Who waits itself is waited with, but not for ever; and who holds the whole has nothing to wait for. */
+  #checkPatience(): void {
+    const { holderMs, waitingMs } = this.#swarm.bounds;
+    const patienceMs = this.#role === 'holder' ? holderMs : waitingMs;
+    const waitedMs = this.#waitedMs - this.#waitedAtPieceMs;
+    if (waitedMs <= patienceMs) return;
+    // The keeper may well name it again, as a writer that renews: upstream is next, whatever it said meanwhile.
+    if (this.#role !== 'holder') this.#lastHeardMs = performance.now() - waitedMs;
+    throw new WindlassError('PEER_SILENT', `it only said that it waits, for ${patienceMs} ms`);
   }
 
   get #position(): number {
@@ -284,7 +281,7 @@ export class ParentStream {
     const { position } = this.#options;
     this.#swarm.proofs.remember(this.#digest, index, proof, start >= position);
     this.#slow.told(performance.now(), piece.written);
-    this.#grewAtMs = performance.now();
+    this.#stalled.gave(performance.now());
     const slow = this.#slow.isSlow(performance.now(), start + bytes.length, this.#waitedMs);
     // The first may begin before what was asked for.
     const skip = Math.max(0, position - start);

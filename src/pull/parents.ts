@@ -46,8 +46,9 @@ export class Parents {
     const { self, offenders } = this.#swarm;
     for (const parent of parents) {
       if (parent.peerId === self || parent.peerId === except) continue;
-      if (offenders.isLeftOut(parent.peerId, this.#digest)) {
-        this.#claim.failed.note(parent.peerId, 'wrong');
+      const fault = offenders.fault(parent.peerId, this.#digest);
+      if (fault !== undefined) {
+        this.#claim.failed.note(parent.peerId, fault);
         continue;
       }
       const { position, sizeBytes, sizeConfirmed, signal } = pull;
