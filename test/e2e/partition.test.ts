@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { describeWith } from '../support/requires.ts';
 import { Lab } from './lab/lab.ts';
 import { containerds, labMissing } from './lab/requirements.ts';
@@ -12,6 +12,9 @@ describeWith('a partition, 8 | 8, during a pull', labMissing, () => {
   beforeAll(async () => {
     lab = await Lab.start({ nodes: 16, containerds: containerds(4), nodeRate: 200, upstreamRate: 40 });
     await lab.settled();
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await lab.saveLogs(task.name);
   });
   afterAll(() => lab?.dispose());
 

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { describeWith } from '../support/requires.ts';
 import { GATED_REGISTRY, Lab, type LabImage } from './lab/lab.ts';
 import { containerds, labMissing } from './lab/requirements.ts';
@@ -18,6 +18,9 @@ describeWith('what the cluster holds outlives restarts, and upstream', labMissin
     image = await lab.image({ layerBytes: LAYERS }, GATED_REGISTRY);
     // Held by three; not by everybody, so that it has to be found.
     await (await Scene.start(lab, image, { nodes: lab.nodes.slice(5, 8) })).finish();
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await lab.saveLogs(task.name);
   });
   afterAll(() => lab?.dispose());
 

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { debianContainerd } from '../support/containerd-binaries.ts';
 import { describeWith } from '../support/requires.ts';
 import { expectOnce } from './lab/expect-once.ts';
@@ -22,6 +22,9 @@ describeWith('16 nodes, and what takes long', labMissing, () => {
       settings: () => ({ stop: { gracePeriod: '1s' } }),
     });
     await lab.settled();
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await lab.saveLogs(task.name);
   });
   afterAll(() => lab?.dispose());
 
