@@ -112,6 +112,9 @@ describe('over TLS, a stranger', () => {
     expect([await refusals(started), started.reached()]).toEqual([1, 0]);
     const taken = await talk(started.server.address, tlsOptions(member), request({ ...proof, connection: 'close' }));
     expect(taken).toMatch(/^HTTP\/1\.1 200 /);
+    // Known by now, but not believed for that.
+    const junk = { [PROOF_HEADER]: encodeProofs([randomBytes(32)]) };
+    expect(await talk(started.server.address, tlsOptions(member), request(junk))).toBe(NOTHING_SAID);
   });
 
   it('that sends a proof which a server gave it back to that server is refused', async () => {
@@ -266,8 +269,22 @@ describe('without TLS, a stranger', () => {
     const recorder = await startRecorder(started.server.address);
     await client.call({ ...started.member, dataAddress: recorder.address }, 'claims', 1, soon);
     expect(started.reached()).toBe(1);
-    const said = await talk(started.server.address, undefined, recorder.said());
-    expect(said.endsWith(NOTHING_SAID)).toBe(true);
+    const requests = recorder.said().split(/(?=GET |POST )/);
+    expect(requests.length).toBe(3);
+    const again = await startRecorder(started.server.address);
+    const [host = '', port] = again.address.split(':');
+    const socket = connectTcp({ host, port: Number(port) });
+    (await scratchOfTest()).defer(() => socket.destroy());
+    let answers = '';
+    socket.on('data', (bytes: Buffer) => {
+      answers += bytes.toString('latin1');
+    });
+    // One after the other, as the member did.
+    for (const [index, one] of requests.entries()) {
+      socket.write(one);
+      await eventually(() => socket.destroyed || answers.split('HTTP/1.1').length > index + 1);
+    }
+    expect(answers.endsWith(NOTHING_SAID)).toBe(true);
     expect(started.reached()).toBe(1);
   });
 

@@ -74,6 +74,26 @@ describe.each(['tls', 'none'] as const)('between two agents, encryption %s,', (e
     expect((await readAll(events)).equals(blob.bytes.subarray(2 * PIECE_BYTES))).toBe(true);
   });
 
+  it('keeps the bytes of a piece until the next one is asked for, however slow its reader', async () => {
+    const blob = newBlob(7 * MIB + 1);
+    const { parent, server } = await start({ offers: holding(blob) });
+    const client = await startClient({ encryption });
+    const { events } = await client.open(parent, blob.digest, { offset: 0, signal });
+    let last = -1;
+    const settled = () => {
+      const sent = server.uploads[0]?.bytes ?? blob.bytes.length;
+      const same = sent === last;
+      last = sent;
+      return same;
+    };
+    const parts: Buffer[] = [];
+    for await (const event of events) {
+      await eventually(settled, { everyMs: 60 });
+      if (event.type === 'piece') parts.push(Buffer.from(event.piece.bytes));
+    }
+    expect(Buffer.concat(parts).equals(blob.bytes)).toBe(true);
+  });
+
   it('hands over pieces, path, waiting and moved as they were offered', async () => {
     const blob = newBlob(MIB + 9);
     const events: PeerEvent[] = [
