@@ -25,6 +25,12 @@ export type Leg =
   | { readonly kind: 'parent'; readonly stream: ParentStream; readonly first: ParentStep }
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array };
 
+/** How a blob's ingest ended; see IngestEnd. */
+export interface SourceEnd {
+  readonly state: 'committed' | 'passed' | 'failed';
+  readonly error?: WindlassError;
+}
+
 export function sizeOf(leg: Leg): number | undefined {
   if (leg.kind === 'upstream') return leg.body.sizeBytes;
   return leg.kind === 'parent' ? leg.stream.sizeBytes : leg.bytes.length;

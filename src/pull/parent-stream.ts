@@ -2,15 +2,12 @@ import { hasCode, WindlassError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { PeerId } from '../routing/member.ts';
 import type { FailedPeer, Parent } from './claims/messages.ts';
-import type { PeerEvent, PeerStream } from './peer-streams.ts';
+import { ParentEvents } from './parent-events.ts';
+import type { PeerStream } from './peer-streams.ts';
 import { PIECE_BYTES, type Piece } from './piece.ts';
 import { PieceCheck } from './piece-check.ts';
-import { SlowParent } from './slow-parent.ts';
 import { StalledParent } from './stalled-parent.ts';
 import type { Swarm } from './swarm.ts';
-
-/** How often a parent is looked at while a piece is under way. */
-const LOOK_MS = 100;
 
 export type ParentStep =
   /** Verified. `start`: where in the blob. Not to be used after the next step was asked for. */
@@ -62,23 +59,20 @@ export class ParentStream {
   readonly #digest: Digest;
   readonly #options: ParentStreamOptions;
   readonly #abort = new AbortController();
-  readonly #slow: SlowParent;
   #role: Parent['role'];
   #stream: PeerStream | undefined;
-  #events: AsyncIterator<PeerEvent> | undefined;
+  #events: ParentEvents | undefined;
   readonly #check: PieceCheck;
   #path: readonly PeerId[] = [];
   #sizeBytes: number | undefined;
   /** Came, but waits for `promote`. */
   #held: Piece | undefined;
-  #lastHeardMs = performance.now();
-  /** What `#waitedMs` was when the last piece came. */
+  readonly #startedMs = performance.now();
+  /** For how long it was waited for when the last piece came. */
   #waitedAtPieceMs = 0;
-  /** For what it is to say next. */
-  #next: Promise<IteratorResult<PeerEvent>> | undefined;
-  #waitedMs = 0;
+  /** Since when its word that it waits counts for nothing. */
+  #vainSinceMs: number | undefined;
   readonly #stalled = new StalledParent(performance.now());
-  #slowSaid = false;
 
   constructor(swarm: Swarm, parent: Parent, digest: Digest, options: ParentStreamOptions) {
     this.parent = parent;
@@ -88,7 +82,6 @@ export class ParentStream {
     this.#role = parent.role;
     this.#sizeBytes = options.sizeBytes;
     this.#check = new PieceCheck(swarm, digest, Math.floor(options.position / PIECE_BYTES));
-    this.#slow = new SlowParent(options.sizeBytes, performance.now());
   }
 
   /** From the writer down to the parent. */
@@ -107,7 +100,7 @@ export class ParentStream {
 
   /** Monotonic. When it last said anything. */
   get lastHeardMs(): number {
-    return this.#lastHeardMs;
+    return this.#vainSinceMs ?? this.#events?.heardMs ?? this.#startedMs;
   }
 
   /** The keeper calls it writer, or holder, by now. */
@@ -126,10 +119,10 @@ export class ParentStream {
     }
   }
 
-  /** Lets go of it. Idempotent. Waits for nothing: a generator that hangs would not return. */
+  /** Lets go of it. Idempotent. */
   leave(): void {
     this.#abort.abort(new Error('left'));
-    this.#events?.return?.().catch(() => {});
+    this.#events?.leave();
   }
 
   async #step(): Promise<ParentStep> {
@@ -138,42 +131,39 @@ export class ParentStream {
       this.#held = undefined;
       return this.#take(piece);
     }
-    if (this.#stream === undefined) {
+    if (this.#events === undefined) {
       const refusal = await this.#open();
       if (refusal !== undefined) return refusal;
     }
+    const events = this.#events;
     for (;;) {
-      const next = await this.#nextEvent();
+      const next = (await events?.next()) ?? { done: true, value: undefined };
       if (next === 'slow') return { type: 'slow' };
-      this.#lastHeardMs = performance.now();
-      this.#slowSaid = false;
       if (next.done === true) return this.#end();
       const event = next.value;
       if (event.type === 'moved') return event;
+      if (event.type === 'piece') {
+        this.#waitedAtPieceMs = events?.waitedMs ?? 0;
+        return this.#take(event.piece);
+      }
       if (event.type === 'path') {
         const cycle = this.#follow(event.path);
         if (cycle !== undefined) return cycle;
+      } else {
+        events?.told(event.written);
+        if (this.#stalled.waits(performance.now(), event.written)) return { type: 'stalled' };
       }
-      if (event.type === 'waiting') {
-        this.#slow.told(this.#lastHeardMs, event.written);
-        if (this.#stalled.waits(this.#lastHeardMs, event.written)) return { type: 'stalled' };
-      }
-      if (event.type === 'piece') {
-        this.#waitedAtPieceMs = this.#waitedMs;
-        return this.#take(event.piece);
-      }
-      this.#checkPatience();
+      this.#checkPatience((events?.waitedMs ?? 0) - this.#waitedAtPieceMs);
     }
   }
 
   /** Who waits itself is waited with, but not for ever; and who holds the whole has nothing to wait for. */
-  #checkPatience(): void {
+  #checkPatience(waitedMs: number): void {
     const { holderMs, waitingMs } = this.#swarm.bounds;
     const patienceMs = this.#role === 'holder' ? holderMs : waitingMs;
-    const waitedMs = this.#waitedMs - this.#waitedAtPieceMs;
     if (waitedMs <= patienceMs) return;
     // The keeper may well name it again, as a writer that renews: upstream is next, whatever it said meanwhile.
-    if (this.#role !== 'holder') this.#lastHeardMs = performance.now() - waitedMs;
+    if (this.#role !== 'holder') this.#vainSinceMs = performance.now() - waitedMs;
     throw new WindlassError('PEER_SILENT', `it only said that it waits, for ${patienceMs} ms`);
   }
 
@@ -206,47 +196,18 @@ export class ParentStream {
       bound.signal.removeEventListener('abort', onBound);
     }
     this.#stream = stream;
-    this.#events = stream.events[Symbol.asyncIterator]();
+    this.#events = new ParentEvents(stream, {
+      sizeBytes: this.#sizeBytes,
+      pieceMs: this.#swarm.bounds.pieceMs,
+      signal,
+      receivedTo: () => this.#receivedTo,
+    });
     const { sizeBytes } = stream;
     if (sizeBytes !== undefined && this.#sizeBytes !== undefined && sizeBytes !== this.#sizeBytes) {
       return this.#wrongSize(nonsense(`it has ${sizeBytes} bytes where ${this.#sizeBytes} were expected`));
     }
     this.#sizeBytes ??= sizeBytes;
     return this.#follow(stream.path);
-  }
-
-  /** What it says next; or that it is slow, once for each time that it says something. */
-  async #nextEvent(): Promise<IteratorResult<PeerEvent> | 'slow'> {
-    const { pieceMs } = this.#swarm.bounds;
-    const { signal } = this.#options;
-    const events = this.#events;
-    if (events === undefined) return { done: true, value: undefined };
-    this.#next ??= events.next();
-    const next = this.#next;
-    // It is not always waited for to its end.
-    next.catch(() => {});
-    for (;;) {
-      const fromMs = performance.now();
-      let timer: NodeJS.Timeout | undefined;
-      const look = new Promise<'look'>((resolve) => {
-        timer = setTimeout(() => resolve('look'), LOOK_MS);
-      });
-      const first = await Promise.race([next, look]).finally(() => clearTimeout(timer));
-      const nowMs = performance.now();
-      this.#waitedMs += nowMs - fromMs;
-      if (first !== 'look') {
-        this.#next = undefined;
-        return first;
-      }
-      signal.throwIfAborted();
-      const slow = this.#slow.isSlow(nowMs, this.#receivedTo, this.#waitedMs);
-      if (slow && !this.#slowSaid) {
-        this.#slowSaid = true;
-        return 'slow';
-      }
-      // It says something now and then, or the stream itself would have broken it off: but it does not get on.
-      if (nowMs - this.#lastHeardMs > pieceMs) throw new WindlassError('PEER_SILENT', `no piece within ${pieceMs} ms`);
-    }
   }
 
   /** To the byte, where the stream knows it. */
@@ -280,9 +241,9 @@ export class ParentStream {
     this.#check.took(piece);
     const { position } = this.#options;
     this.#swarm.proofs.remember(this.#digest, index, proof, start >= position);
-    this.#slow.told(performance.now(), piece.written);
+    this.#events?.told(piece.written);
     this.#stalled.gave(performance.now());
-    const slow = this.#slow.isSlow(performance.now(), start + bytes.length, this.#waitedMs);
+    const slow = this.#events?.isSlow(start + bytes.length) ?? false;
     // The first may begin before what was asked for.
     const skip = Math.max(0, position - start);
     return {

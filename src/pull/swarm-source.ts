@@ -7,7 +7,7 @@ import type { BlobBody } from '../upstream/registry-client.ts';
 import { BlobClaim } from './blob-claim.ts';
 import type { BlobOpening, BlobSource } from './blob-source.ts';
 import type { Claimed, Lease } from './claims/claims.ts';
-import { hasDigest, isUpstreams, type Leg, type Pull, sizeOf } from './leg.ts';
+import { hasDigest, isUpstreams, type Leg, type Pull, type SourceEnd, sizeOf } from './leg.ts';
 import type { ParentStep, ParentStream } from './parent-stream.ts';
 import { Parents } from './parents.ts';
 import { sleep } from './sleep.ts';
@@ -21,12 +21,6 @@ const MAX_PAUSE_MS = 500;
 const SLOW_AGAIN_MS = 2_000;
 
 export type SourceRole = 'none' | 'writer' | 'reader';
-
-/** How a blob's ingest ended; see IngestEnd. */
-export interface SourceEnd {
-  readonly state: 'committed' | 'passed' | 'failed';
-  readonly error?: WindlassError;
-}
 
 export interface SwarmSourceOptions {
   readonly digest: Digest;
@@ -185,10 +179,8 @@ export class SwarmSource implements BlobSource {
       pull.signal.throwIfAborted();
       if (lease?.lost.aborted !== true) throw this.#upstream.failed(error);
     }
-    this.#swarm.logger.info(
-      { digest: this.digest, position: pull.position },
-      'another one writes: going on as a reader',
-    );
+    const { digest } = this;
+    this.#swarm.logger.info({ digest, position: pull.position }, 'another one writes: going on as a reader');
     return this.#next(pull);
   }
 
@@ -208,11 +200,10 @@ export class SwarmSource implements BlobSource {
             if (better !== undefined) return better;
             complainAtMs = performance.now() + SLOW_AGAIN_MS;
           }
-        } else if (step.type === 'stalled') {
-          const better = await this.#insteadOf(pull, stream, 'stalled');
-          if (better !== undefined) return better;
-        } else if (step.type === 'unsure') {
-          const other = await this.#insteadOfUnsure(pull, stream);
+        } else if (step.type === 'stalled' || step.type === 'unsure') {
+          const other = await (step.type === 'stalled'
+            ? this.#insteadOf(pull, stream, 'stalled')
+            : this.#insteadOfUnsure(pull, stream));
           if (other !== undefined) return other;
         } else {
           stream.leave();

@@ -201,9 +201,12 @@ describe('what was here before', () => {
     await eventually(() => cluster.keeper.holders.get(KEY)?.size === 1);
     const poisoned = Buffer.from(BYTES.subarray(0, 2.5 * MIB));
     poisoned[5] = (poisoned[5] ?? 0) ^ 1;
-    await leave(cluster.node(1).store, poisoned);
-    expect(await failureOf(cluster.node(1).pull(DIGEST))).toMatchObject({ code: 'DIGEST_MISMATCH' });
-    expect(cluster.node(1).store.unfinishedBytes(DIGEST)).toBe(0);
+    // Upstream is not blamed either: after two such it would not be asked.
+    for (let time = 0; time < 2; time++) {
+      await leave(cluster.node(1).store, poisoned);
+      expect(await failureOf(cluster.node(1).pull(DIGEST))).toMatchObject({ code: 'DIGEST_MISMATCH' });
+      expect(cluster.node(1).store.unfinishedBytes(DIGEST)).toBe(0);
+    }
     expect((await cluster.node(1).pull(DIGEST)).equals(BYTES)).toBe(true);
     expect(source.offsets).toEqual([0]);
     expect(await blamed(cluster.node(1))).toEqual({});
