@@ -109,7 +109,11 @@ export class BlobHandler {
       await this.#sender.send(exchange.response, reader, {
         ...bounds,
         signal: exchange.signal,
-        onBytes: (count) => exchange.sent(count),
+        onBytes: (count) => {
+          // Headers may have gone before it was known whether a peer or upstream has it.
+          if (exchange.bytes === 0) exchange.source = reader.source;
+          exchange.sent(count);
+        },
       });
       exchange.response.end();
     } catch (error) {

@@ -49,7 +49,7 @@ export class StatusReport {
 
   async read(ready: boolean): Promise<AgentStatus> {
     const { node, zone, version, discovery, metrics, peerId, store } = this.#options;
-    const peers = [...(this.#options.peers?.() ?? [])].sort((a, b) => a.nodeName.localeCompare(b.nodeName));
+    const peers = (this.#options.peers?.() ?? []).map(peerOf).sort((a, b) => a.nodeName.localeCompare(b.nodeName));
     const totals = await readTotals(metrics);
     const running = (await metrics.peerUploads.get()).values[0]?.value ?? 0;
     const nowMs = performance.now();
@@ -94,4 +94,9 @@ export class StatusReport {
       children: transfer.children,
     }));
   }
+}
+
+/** Whatever else is known of it is not said. */
+function peerOf({ nodeName, peerId, zone, dataAddress, state }: PeerStatus): PeerStatus {
+  return { nodeName, peerId, zone, dataAddress, state };
 }

@@ -6,7 +6,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildImage, type DemoImage } from '../../src/demo/image.ts';
 import { DemoRegistry } from '../../src/demo/registry.ts';
 import type { AgentStatus } from '../../src/status/agent-status.ts';
+import { AgentCluster } from '../support/agent-cluster.ts';
 import { AgentProcess } from '../support/agent-process.ts';
+import { eventually } from '../support/eventually.ts';
 import { Scratch } from '../support/scratch.ts';
 import { type Ended, run, start } from '../unit/cli/child.ts';
 
@@ -182,6 +184,164 @@ describe('windlass status and windlass drop', () => {
     let text = '';
     for await (const chunk of child.stdout) text += chunk;
     expect(text.trim()).toBe('EACCES');
+  });
+});
+
+describe('status and drop in a cluster', () => {
+  const AGENTS = 3;
+  let scratch: Scratch;
+  let image: DemoImage;
+  let registry: DemoRegistry;
+  let cluster: AgentCluster;
+
+  beforeAll(async () => {
+    scratch = await Scratch.create();
+    image = buildImage([1, 16]);
+    registry = new DemoRegistry({
+      repositories: [{ image, repository: 'a/b', tag: '1' }],
+      bytesPerSecond: 64 * MIB,
+    });
+    const url = await registry.start();
+    scratch.defer(() => registry.stop());
+    cluster = await AgentCluster.start(scratch, {
+      agents: AGENTS,
+      registries: { [HOST]: url },
+      settings: { tags: { maxAge: '1h' } },
+      settingsOf: (index) => ({ node: { name: `node-${index}`, zone: `zone-${index % 2}` } }),
+    });
+  });
+  afterAll(() => scratch?.dispose());
+
+  const windlass = (...args: string[]): Promise<Ended> =>
+    run(process.execPath, [WINDLASS, ...args], { cwd: scratch.path });
+  const statusOf = async (index: number): Promise<AgentStatus> => {
+    const { code, stdout, stderr } = await windlass('status', '--json', '--url', cluster.agent(index).statusUrl);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    return JSON.parse(stdout);
+  };
+  const get = async (index: number, path: string): Promise<Buffer> => {
+    const response = await fetch(`${cluster.agent(index).mirrorUrl}/v2/a/b/${path}?ns=${HOST}`);
+    expect(response.status).toBe(200);
+    return Buffer.from(await response.arrayBuffer());
+  };
+  const head = async (index: number, reference: string): Promise<number> => {
+    const url = `${cluster.agent(index).mirrorUrl}/v2/a/b/manifests/${reference}?ns=${HOST}`;
+    return (await fetch(url, { method: 'HEAD' })).status;
+  };
+  const largest = () => image.blobs.reduce((a, b) => (a.bytes.length > b.bytes.length ? a : b));
+  const all = <T>(call: (index: number) => Promise<T>) =>
+    Promise.all(cluster.agents.map((_agent, index) => call(index)));
+
+  test('each agent shows the others, with zone and address', async () => {
+    for (let index = 0; index < AGENTS; index++) {
+      const { node, peerId, discovery, peers } = await statusOf(index);
+      expect({ node, discovery }).toEqual({ node: `node-${index}`, discovery: 'static' });
+      expect(peerId).toMatch(/^12D3KooW/);
+      const others = [0, 1, 2].filter((other) => other !== index);
+      expect(peers).toEqual(
+        others.map((other) => ({
+          nodeName: `node-${other}`,
+          peerId: expect.stringMatching(/^12D3KooW/),
+          zone: `zone-${other % 2}`,
+          dataAddress: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+          state: 'live',
+        })),
+      );
+    }
+    const { stdout } = await windlass('status', '--url', cluster.agent(0).statusUrl);
+    expect(stdout).toMatch(/Peers: 2\n {2}node-1 {2}zone-1 {2}127\.0\.0\.1:\d+\n {2}node-2 {2}zone-0 {2}127/);
+  });
+
+  test('a transfer says which node it is read from, and who reads it', async () => {
+    const { digest, bytes } = largest();
+    await all((index) => get(index, `manifests/${image.manifest.digest}`));
+    registry.hold(digest, bytes.length / 2);
+    const bodies = all((index) => get(index, `blobs/${digest}`));
+    // A machine that is short of CPU may see two writers for a moment; what is shown is what there is.
+    const transfers = await eventually(
+      async () => {
+        const found = (await all(statusOf)).flatMap(({ node, transfers: [transfer] }) =>
+          transfer === undefined || transfer.written < bytes.length / 2 - MIB ? [] : [{ node, ...transfer }],
+        );
+        const children = found.reduce((sum, transfer) => sum + transfer.children, 0);
+        return found.length === AGENTS && children === AGENTS - 1 && found;
+      },
+      { what: 'three transfers half way, of one tree' },
+    ).finally(() => registry.release());
+    const writers = transfers.filter(({ source }) => source === 'upstream');
+    expect(writers).toMatchObject([{ from: [], sizeBytes: bytes.length }]);
+    for (const { source, from, node } of transfers.filter((transfer) => transfer !== writers[0])) {
+      expect({ source, from }).toEqual({ source: 'peer', from: [expect.stringMatching(/^node-\d$/)] });
+      expect(from).not.toContain(node);
+    }
+    for (const body of await bodies) expect(body.equals(bytes)).toBe(true);
+  });
+
+  test('bytes are told by where they came from and went', async () => {
+    const statuses = await eventually(
+      async () => {
+        const found = await all(statusOf);
+        return found.every(({ transfers, store }) => transfers.length === 0 && store.blobs >= 2) && found;
+      },
+      { what: 'nothing on its way' },
+    );
+    const sum = (read: (status: AgentStatus) => number) => statuses.reduce((total, status) => total + read(status), 0);
+    const blobBytes = largest().bytes.length;
+    const upstreamBytes = sum(({ totals }) => totals.upstreamBytes);
+    expect(upstreamBytes).toBeGreaterThanOrEqual(blobBytes + image.manifest.bytes.length);
+    expect(upstreamBytes).toBeLessThanOrEqual(registry.counts().sentBytes);
+    expect(sum(({ totals }) => totals.peerReceivedBytes)).toBeGreaterThan(blobBytes);
+    expect(sum(({ totals }) => totals.peerSentBytes)).toBeGreaterThanOrEqual(
+      sum(({ totals }) => totals.peerReceivedBytes),
+    );
+    const served = (status: AgentStatus) => Object.values(status.totals.bytes).reduce((a, b) => a + b, 0);
+    for (const status of statuses) {
+      const { savedBytes, byteHitRate } = status.totals;
+      expect(savedBytes).toBe(Math.max(0, served(status) - status.totals.upstreamBytes));
+      expect(byteHitRate).toBeCloseTo(savedBytes / served(status), 6);
+    }
+    // One at least had nothing to ask of upstream.
+    expect(Math.max(...statuses.map(({ totals }) => totals.hitRate ?? 0))).toBe(1);
+  });
+
+  test('a blob is dropped on all nodes, and told of each; with --local on one', async () => {
+    const { digest, bytes } = largest();
+    const drop = (...flags: string[]) => windlass('drop', digest, ...flags, '--store.path', cluster.agent(1).storePath);
+    const local = await drop('--local');
+    expect(local).toMatchObject({ code: 0, stderr: '' });
+    expect(local.stdout).toMatch(/^.*\n {2}node-1 \(this node\) {2}removed: blob, \d+\.\d MiB\n$/);
+    expect(await get(1, `blobs/${digest}`)).toHaveLength(bytes.length);
+    const asked = registry.gets(digest);
+
+    await eventually(async () => (await statusOf(1)).transfers.length === 0);
+    const everywhere = await drop();
+    expect(everywhere).toMatchObject({ code: 0, stderr: '' });
+    expect(everywhere.stdout.match(/ removed: blob, /g)).toHaveLength(AGENTS);
+    for (const name of ['node-0', 'node-1 (this node)', 'node-2']) expect(everywhere.stdout).toContain(`  ${name} `);
+    expect(await get(1, `blobs/${digest}`)).toHaveLength(bytes.length);
+    expect(registry.gets(digest), 'nobody had it any more').toBeGreaterThan(asked);
+  });
+
+  test('a tag is dropped on all nodes, and checked once more for all', async () => {
+    const checks = () => registry.counts().requests['HEAD tag'] ?? 0;
+    expect(await all((index) => head(index, '1'))).toEqual([200, 200, 200]);
+    expect(checks()).toBe(1);
+    const { code, stdout } = await windlass('drop', `${HOST}/a/b:1`, '--store.path', cluster.agent(2).storePath);
+    expect({ code, removed: stdout.match(/ removed: tag/g)?.length }).toEqual({ code: 0, removed: AGENTS });
+    expect(await all((index) => head(index, '1'))).toEqual([200, 200, 200]);
+    expect(checks()).toBe(2);
+  });
+
+  test('a node that is gone is named, once nobody takes it for alive it is not asked', async () => {
+    await cluster.agent(0).kill();
+    const drop = () => windlass('drop', largest().digest, '--store.path', cluster.agent(1).storePath);
+    const { code, stdout } = await drop();
+    if (code !== 0) {
+      expect(code).toBe(1);
+      expect(stdout).toMatch(/node-0 +not removed: \S/);
+    }
+    await eventually(async () => (await drop()).code === 0, { what: 'the dead to be forgotten', timeoutMs: 60_000 });
+    expect((await statusOf(1)).peers.map(({ nodeName }) => nodeName)).toEqual(['node-2']);
   });
 });
 
