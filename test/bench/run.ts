@@ -2,7 +2,16 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-const BENCHMARKS = ['first-byte', 'cold-pull', 'local-hit', 'store-start', 'cold-start', 'warm-pull', 'peer-stream'];
+const BENCHMARKS = [
+  'first-byte',
+  'cold-pull',
+  'local-hit',
+  'store-start',
+  'cold-start',
+  'warm-pull',
+  'peer-stream',
+  'claims-simulation',
+];
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !BENCHMARKS.includes(name));

@@ -22,6 +22,8 @@ export interface NetworkOptions {
   readonly newsMs?: number;
   /** What a call costs the one who answers, which does one after the other. */
   readonly handlingMs?: number;
+  /** What each agent knows of its own uplink; 0: nothing. */
+  readonly uplink?: number;
 }
 
 /** Its seconds may be longer than ours, and it began to count elsewhere. */
@@ -65,9 +67,16 @@ export class ClaimsNetwork {
   /** Calls by `path type`. */
   readonly calls = new Map<string, number>();
 
-  constructor({ seed = 1, delayMs = 1, jitterMs = 2, newsMs = 1_000, handlingMs = 0 }: NetworkOptions = {}) {
+  constructor({
+    seed = 1,
+    delayMs = 1,
+    jitterMs = 2,
+    newsMs = 1_000,
+    handlingMs = 0,
+    uplink = 0,
+  }: NetworkOptions = {}) {
     this.random = seeded(seed);
-    this.#options = { delayMs, jitterMs, newsMs, handlingMs };
+    this.#options = { delayMs, jitterMs, newsMs, handlingMs, uplink };
   }
 
   /** Starts agents that know each other. */
@@ -192,6 +201,7 @@ export class ClaimsNetwork {
       timers,
       logger,
       metrics,
+      uplink: () => (this.#options.uplink > 0 ? this.#options.uplink : undefined),
     });
     const agent: SimAgent = {
       name,

@@ -12,6 +12,22 @@ function positionOf(text: string): Buffer {
   return known;
 }
 
+/** Of lists of members that many rosters share: who is nearest to a key. */
+const nearest = new WeakMap<readonly Member[], Map<string, readonly Member[]>>();
+
+function nearestOf(members: readonly Member[], key: string): readonly Member[] {
+  const known = nearest.get(members) ?? new Map<string, readonly Member[]>();
+  nearest.set(members, known);
+  let found = known.get(key);
+  if (found === undefined) {
+    const at = positionOf(key);
+    const order = [...members].sort((a, b) => isNearer(at, positionOf(a.peerId), positionOf(b.peerId)));
+    found = order.slice(0, 2 * KEEPERS);
+    known.set(key, found);
+  }
+  return found;
+}
+
 function isNearer(key: Buffer, a: Buffer, b: Buffer): number {
   for (let i = 0; i < key.length; i += 1) {
     const of = (position: Buffer) => (position[i] ?? 0) ^ (key[i] ?? 0);
@@ -26,7 +42,7 @@ export class SimRoster implements Roster {
   readonly #selfId: PeerId;
   readonly #known = new Map<PeerId, Member>();
   #live = new Map<PeerId, Member>();
-  readonly #keepers = new Map<string, readonly Member[]>();
+  #members: readonly Member[] = [];
   readonly #listeners = new Set<(change: RosterChange) => void>();
   readonly #onSuspect: (peerId: PeerId) => void;
   changedAtMs: number;
@@ -74,15 +90,7 @@ export class SimRoster implements Roster {
   }
 
   keepers(key: string, count = KEEPERS): readonly Member[] {
-    let nearest = this.#keepers.get(key);
-    if (nearest === undefined) {
-      const at = positionOf(key);
-      nearest = [...this.#live.values()]
-        .sort((a, b) => isNearer(at, positionOf(a.peerId), positionOf(b.peerId)))
-        .slice(0, 2 * KEEPERS);
-      this.#keepers.set(key, nearest);
-    }
-    return nearest.slice(0, count);
+    return nearestOf(this.#members, key).slice(0, count);
   }
 
   suspect(peerId: PeerId): void {
@@ -99,6 +107,6 @@ export class SimRoster implements Roster {
   #place(members: readonly Member[]): void {
     this.#live = new Map(members.map((member) => [member.peerId, member]));
     for (const member of members) this.#known.set(member.peerId, member);
-    this.#keepers.clear();
+    this.#members = members;
   }
 }

@@ -12,6 +12,7 @@ import type { KeeperCalls } from './keeper-calls.ts';
 import { isKeeper } from './keepers-of.ts';
 import { type Claim, type ClaimAnswer, claimAnswerSchema, FORWARD_MS, RENEW_MS, type Report } from './messages.ts';
 import { Outbox } from './outbox.ts';
+import { pause } from './pause.ts';
 import type { Rates } from './rates.ts';
 
 /** An answer may be held back so long at the keeper. */
@@ -86,7 +87,7 @@ export class Claimer implements Claims {
       // The answer came at once, though it could have been held: no need to be asked by a thousand at that pace.
       const pauseMs = answer.kind === 'wait' ? answer.waitMs : 0;
       const quick = timers.now() - askedMs < LEAST_PAUSE_MS;
-      await this.#pause(Math.min(HELD_MS, Math.max(pauseMs, quick ? LEAST_PAUSE_MS : 0)), signal);
+      await pause(timers, Math.min(HELD_MS, Math.max(pauseMs, quick ? LEAST_PAUSE_MS : 0)), signal);
       heldMs = HELD_MS;
     }
   }
@@ -144,7 +145,7 @@ export class Claimer implements Claims {
   #claimOf(request: ClaimRequest, waitMs: number): Claim {
     const { roster, rates, uplink } = this.#options;
     const registryRate = rates.registry(request.registry);
-    const rate = uplink() ?? rates.uplink;
+    const rate = uplink();
     return {
       type: 'claim',
       key: request.key,
@@ -276,7 +277,6 @@ export class Claimer implements Claims {
     const renewals = leases.map((lease) => {
       lease.renewing = true;
       const report = lease.renewal(roster.self.incarnation);
-      rates.noteUplink(report.output);
       rates.noteWriter(lease.registry, lease.grant, report.rate ?? 0, timers.now());
       return report;
     });
@@ -285,20 +285,6 @@ export class Claimer implements Claims {
       lease.renewing = false;
       if (answers.get(lease.grant) === 'lost') this.#lose(lease);
     }
-  }
-
-  #pause(ms: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const leave = () => {
-        cancel();
-        reject(signal.reason);
-      };
-      const cancel = this.#options.timers.after(ms, () => {
-        signal.removeEventListener('abort', leave);
-        resolve();
-      });
-      signal.addEventListener('abort', leave, { once: true });
-    });
   }
 }
 

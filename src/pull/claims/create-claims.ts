@@ -19,7 +19,11 @@ export interface ClaimsOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly timers?: Timers;
-  /** Bytes a second that this agent can send, where it is known: `peer.uploadRate`, else the most ever sent. */
+  /**
+   * Bytes a second that this agent can send, where it is known: `peer.uploadRate`, else the most that it ever sent to
+   * all peers together. What it sent of one blob is no measure: with two children that is twice upstream's rate, and
+   * would look like an uplink that upstream can half fill.
+   */
   readonly uplink?: () => number | undefined;
   /** Where the rates of registries are kept over restarts; absent: nowhere. */
   readonly ratesPath?: string;

@@ -12,6 +12,11 @@ const STALLED_MS = 10_000;
 /** Hashing a large blob at the end moves no prefix. */
 const VERIFYING_MS = 60_000;
 const HOP_SECONDS = 0.005;
+/**
+ * Half an uplink is what a tree of two needs. A little more, as an uplink that is only known by what was sent is twice
+ * upstream's rate in such a tree: with a half, noise made chains where upstream was at a quarter (1.23 for 1.02).
+ */
+const CHAIN_SHARE = 0.6;
 /** So far behind the writer a reader is late. */
 const LATE_BYTES = 32 * 1024 * 1024;
 /** Holders named behind the seat's parent, should that not have it. */
@@ -158,7 +163,7 @@ function seatHolders(entry: Entry, context: KeeperContext, asking: PeerId): Peer
 function fanOut({ rates, roster }: KeeperContext, claim: Claim, sizeBytes: number | undefined): number {
   const rate = rates.registry(Rates.registryOf(claim.source));
   const { uplink } = rates;
-  if (rate === undefined || uplink === undefined || sizeBytes === undefined || rate <= uplink / 2) return 2;
+  if (rate === undefined || uplink === undefined || sizeBytes === undefined || rate <= CHAIN_SHARE * uplink) return 2;
   return roster.members().length * HOP_SECONDS < sizeBytes / rate ? 1 : 2;
 }
 
