@@ -68,7 +68,7 @@ export const settingsSchema = z.strictObject({
     announce: setting(
       peerAddressOrNone(),
       '',
-      'The host:port that the others are told to ask. Empty: the address by which they reach this node, with the port of `peer.listen`.',
+      'The host:port that the others are told to ask. Empty: that of `peer.listen`, or, if that is all addresses, the first one of this machine.',
     ),
     encryption: setting(
       choice('tls', 'none'),
