@@ -10,6 +10,8 @@ export interface ParentEventsOptions {
   readonly sizeBytes: number | undefined;
   /** A piece that is under way for longer is waited for no more. */
   readonly pieceMs: number;
+  /** It is not taken for slow before that. */
+  readonly slowAfterMs: number;
   readonly signal: AbortSignal;
   /** How far the child has it, to the byte where the stream knows it. */
   readonly receivedTo: () => number;
@@ -29,7 +31,7 @@ export class ParentEvents {
   constructor(stream: PeerStream, options: ParentEventsOptions) {
     this.#events = stream.events[Symbol.asyncIterator]();
     this.#options = options;
-    this.#slow = new SlowParent(options.sizeBytes, performance.now());
+    this.#slow = new SlowParent(options.sizeBytes, performance.now() + options.slowAfterMs);
   }
 
   /** For how long it was waited for, in all. */

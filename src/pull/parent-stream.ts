@@ -173,7 +173,7 @@ export class ParentStream {
 
   async #open(): Promise<ParentStep | undefined> {
     const { position, replaces, signal } = this.#options;
-    const { openMs } = this.#swarm.bounds;
+    const { openMs, pieceMs, slowAfterMs } = this.#swarm.bounds;
     const bound = new AbortController();
     const timer = setTimeout(
       () => bound.abort(new WindlassError('PEER_SILENT', `no answer within ${openMs} ms`)),
@@ -198,7 +198,8 @@ export class ParentStream {
     this.#stream = stream;
     this.#events = new ParentEvents(stream, {
       sizeBytes: this.#sizeBytes,
-      pieceMs: this.#swarm.bounds.pieceMs,
+      pieceMs,
+      slowAfterMs,
       signal,
       receivedTo: () => this.#receivedTo,
     });

@@ -5,7 +5,6 @@ const BEHIND_SMALL_BYTES = MIB;
 const SMALL_BLOB_BYTES = 64 * MIB;
 const SHARE = 0.3;
 const WINDOW_MS = 250;
-const FIRST_MS = 400;
 
 /** A parent's growth is taken to go on for so long after it last spoke of it. */
 const GROWS_ON_MS = 2_000;
@@ -19,8 +18,8 @@ interface Sample {
 
 /**
  * Is a parent too slow to be one? It is where its child lags by BEHIND_BYTES and gets less than SHARE of the rate at
- * which the parent's own bytes grow, over WINDOW_MS, but not in a stream's first moments, and only while the child
- * waits for it (a child that is slow itself is not helped by another parent). A parent that waits for its own source
+ * which the parent's own bytes grow, over WINDOW_MS and for as long again (a pause is none), but not in a stream's first
+ * moments, and only while the child waits for it (a child that is slow itself is not helped by another parent). A parent that waits for its own source
  * is not slow: its child has all that it has.
  *
  * A parent says how far it is with each piece, and a slow one's pieces take long: in between it is taken to grow as it
@@ -28,17 +27,20 @@ interface Sample {
  */
 export class SlowParent {
   readonly #behindBytes: number;
-  readonly #startedAtMs: number;
+  readonly #fromMs: number;
   readonly #sizeBytes: number;
   readonly #samples: Sample[] = [];
   #first: { readonly atMs: number; readonly written: number } | undefined;
   #last: { readonly atMs: number; readonly written: number } | undefined;
 
-  /** @param startedAtMs monotonic, as in `isSlow`. */
-  constructor(sizeBytes: number | undefined, startedAtMs: number) {
+  /** Since when it looks slow. */
+  #sinceMs: number | undefined;
+
+  /** @param fromMs when its first moments are over; monotonic, as all times here. */
+  constructor(sizeBytes: number | undefined, fromMs: number) {
     this.#sizeBytes = sizeBytes ?? Number.POSITIVE_INFINITY;
     this.#behindBytes = this.#sizeBytes < SMALL_BLOB_BYTES ? BEHIND_SMALL_BYTES : BEHIND_BYTES;
-    this.#startedAtMs = startedAtMs;
+    this.#fromMs = fromMs;
   }
 
   /** The parent said how far it is. */
@@ -58,11 +60,19 @@ export class SlowParent {
     samples.push({ atMs: nowMs, position, written, waitedMs });
     // The first is the youngest that is a window old.
     while ((samples[1]?.atMs ?? Number.POSITIVE_INFINITY) <= nowMs - WINDOW_MS) samples.shift();
-    const first = samples[0];
-    if (first === undefined || nowMs - first.atMs < WINDOW_MS || nowMs - this.#startedAtMs < FIRST_MS) return false;
-    if (written - position < this.#behindBytes) return false;
-    if (waitedMs - first.waitedMs < (nowMs - first.atMs) / 2) return false;
-    return position - first.position < SHARE * (written - first.written);
+    if (!this.#looksSlow(samples[0], { atMs: nowMs, position, written, waitedMs })) {
+      this.#sinceMs = undefined;
+      return false;
+    }
+    this.#sinceMs ??= nowMs;
+    return nowMs - this.#sinceMs >= WINDOW_MS && nowMs >= this.#fromMs;
+  }
+
+  #looksSlow(first: Sample | undefined, now: Sample): boolean {
+    if (first === undefined || now.atMs - first.atMs < WINDOW_MS) return false;
+    if (now.written - now.position < this.#behindBytes) return false;
+    if (now.waitedMs - first.waitedMs < (now.atMs - first.atMs) / 2) return false;
+    return now.position - first.position < SHARE * (now.written - first.written);
   }
 
   #writtenAt(nowMs: number): number {

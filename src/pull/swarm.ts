@@ -18,13 +18,22 @@ export interface SwarmBounds {
   readonly budgetMs: number;
   /** A piece that is under way for so long, at less than a crawl, is waited for no longer. */
   readonly pieceMs: number;
+  /** A stream's first moments, in which its parent is not judged by its rate. */
+  readonly slowAfterMs: number;
   /** A holder that only says that it waits is waited with for so long: it has nothing to wait for but its disk. */
   readonly holderMs: number;
   /** A writer or relay that only says that it waits is waited with for so long: longer than upstream's first byte may take. */
   readonly waitingMs: number;
 }
 
-const BOUNDS: SwarmBounds = { openMs: 2_000, budgetMs: 6_000, pieceMs: 10_000, holderMs: 5_000, waitingMs: 45_000 };
+const BOUNDS: SwarmBounds = {
+  openMs: 2_000,
+  budgetMs: 6_000,
+  pieceMs: 10_000,
+  slowAfterMs: 400,
+  holderMs: 5_000,
+  waitingMs: 45_000,
+};
 
 export interface SwarmOptions extends PieceKey {
   readonly claims: Claims;

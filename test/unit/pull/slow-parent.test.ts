@@ -17,26 +17,26 @@ function firstSlow(
 }
 
 describe('a parent is slow', () => {
-  test('where its child is far behind, and gets less than 0.3 of its rate; not before 0.4 s', () => {
+  test('where its child is far behind, and gets less than 0.3 of its rate, over two windows', () => {
     const rates = { theirs: 10_000, ahead: 5 * MIB, toMs: 5_000 };
-    expect(firstSlow(new SlowParent(LARGE, 0), { ...rates, ours: 2_900 })).toBe(400);
-    expect(firstSlow(new SlowParent(LARGE, 0), { ...rates, ours: 3_100 })).toBeUndefined();
+    expect(firstSlow(new SlowParent(LARGE, 400), { ...rates, ours: 2_900 })).toBe(500);
+    expect(firstSlow(new SlowParent(LARGE, 400), { ...rates, ours: 3_100 })).toBeUndefined();
   });
 
   test('only when its child is 4 MiB behind; 1 MiB of a small blob', () => {
     const rates = { ours: 0, theirs: 5_000, ahead: 0 };
-    expect(firstSlow(new SlowParent(LARGE, 0), { ...rates, toMs: 5_000 })).toBe(850);
-    expect(firstSlow(new SlowParent(undefined, 0), { ...rates, toMs: 5_000 })).toBe(850);
-    expect(firstSlow(new SlowParent(63 * MIB, 0), { ...rates, toMs: 5_000 })).toBe(400);
+    expect(firstSlow(new SlowParent(LARGE, 400), { ...rates, toMs: 5_000 })).toBe(1_100);
+    expect(firstSlow(new SlowParent(undefined, 400), { ...rates, toMs: 5_000 })).toBe(1_100);
+    expect(firstSlow(new SlowParent(63 * MIB, 400), { ...rates, toMs: 5_000 })).toBe(500);
   });
 
   test('not where it waits for its own source, or has all there is', () => {
-    expect(firstSlow(new SlowParent(LARGE, 0), { ours: 0, theirs: 0, ahead: 50 * MIB, toMs: 5_000 })).toBeUndefined();
-    expect(firstSlow(new SlowParent(LARGE, 0), { ours: 100, theirs: 100, ahead: 0, toMs: 5_000 })).toBeUndefined();
+    expect(firstSlow(new SlowParent(LARGE, 400), { ours: 0, theirs: 0, ahead: 50 * MIB, toMs: 5_000 })).toBeUndefined();
+    expect(firstSlow(new SlowParent(LARGE, 400), { ours: 100, theirs: 100, ahead: 0, toMs: 5_000 })).toBeUndefined();
   });
 
   test('by what was in the last quarter of a second, whatever was before', () => {
-    const parent = new SlowParent(LARGE, 0);
+    const parent = new SlowParent(LARGE, 400);
     let position = 0;
     let ms = 0;
     for (; ms < 3_000; ms += 50) {
@@ -48,11 +48,11 @@ describe('a parent is slow', () => {
       parent.told(ms + more, 10_000 * (ms + more) + 5 * MIB);
       return parent.isSlow(ms + more, position, ms + more);
     });
-    expect(slowAt).toBeLessThanOrEqual(250);
+    expect(slowAt).toBeLessThanOrEqual(500);
   });
 
   test('not where its child does not wait for it', () => {
-    const parent = new SlowParent(LARGE, 0);
+    const parent = new SlowParent(LARGE, 400);
     for (let ms = 0; ms < 5_000; ms += 50) {
       parent.told(ms, 10_000 * ms + 5 * MIB);
       expect(parent.isSlow(ms, 0, ms / 3)).toBe(false);
@@ -60,15 +60,29 @@ describe('a parent is slow', () => {
   });
 
   test('before its first piece is whole: it is taken to grow as it did', () => {
-    const parent = new SlowParent(20 * MIB, 0);
+    const parent = new SlowParent(20 * MIB, 400);
     for (let ms = 0; ms <= 500; ms += 100) parent.told(ms, 2_000 * ms);
     const slowAt = Array.from({ length: 40 }, (_, i) => 500 + i * 100).find((ms) =>
       parent.isSlow(ms, 40 * (ms - 500), ms),
     );
-    expect(slowAt).toBeLessThanOrEqual(900);
+    expect(slowAt).toBeLessThanOrEqual(1_100);
     // But not for ever: it may be silent because it waits.
-    const idle = new SlowParent(LARGE, 0);
+    const idle = new SlowParent(LARGE, 400);
     for (let ms = 0; ms <= 500; ms += 100) idle.told(ms, 2_000 * ms);
     for (let ms = 500; ms < 10_000; ms += 100) expect(idle.isSlow(ms, 1_000_000, ms)).toBe(false);
+  });
+
+  test('not in its first moments, and not for a pause', () => {
+    const rates = { theirs: 10_000, ahead: 5 * MIB, toMs: 5_000, ours: 0 };
+    expect(firstSlow(new SlowParent(LARGE, 2_000), rates)).toBe(2_000);
+    expect(firstSlow(new SlowParent(LARGE, Number.POSITIVE_INFINITY), rates)).toBeUndefined();
+    const pausing = new SlowParent(LARGE, 400);
+    let position = 0;
+    for (let ms = 0; ms < 5_000; ms += 50) {
+      pausing.told(ms, 10_000 * ms + 5 * MIB);
+      // Every half second it catches up.
+      if (ms % 500 === 0) position = 10_000 * ms;
+      expect(pausing.isSlow(ms, position, ms)).toBe(false);
+    }
   });
 });

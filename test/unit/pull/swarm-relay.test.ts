@@ -315,7 +315,7 @@ describe('relays', () => {
     const digest = digestOf(big);
     const keeper = new PlainKeeper();
     const tap = new Tap(big);
-    const cluster = await startCluster(3, tap.source, big, { keeper });
+    const cluster = await startCluster(3, tap.source, big, { keeper, bounds: { slowAfterMs: 400 } });
     const slow = cluster.node(1);
     const gates: PromiseWithResolvers<void>[] = [];
     slow.lie = async (event) => {
