@@ -145,9 +145,8 @@ export class Blobs {
       return { reader, ingest, source };
     }
     const held = await this.#options.store.open(digest);
-    if (held === undefined) return undefined;
-    const reader = new StoredReader(held, () => void this.#dropCorrupt(digest));
-    return { reader, ingest: undefined, source: undefined };
+    const reader = held && new StoredReader(held, () => void this.#dropCorrupt(digest));
+    return reader && { reader, ingest: undefined, source: undefined };
   }
 
   /** By another node: nobody believes a relay that vouches for itself. */

@@ -14,7 +14,7 @@ import { sleep } from './sleep.ts';
 import type { Swarm } from './swarm.ts';
 import { UpstreamLegs } from './upstream-legs.ts';
 
-/** Between claims that brought nothing, growing. */
+/** Between claims that brought nothing. */
 const FIRST_PAUSE_MS = 50;
 const MAX_PAUSE_MS = 500;
 /** A slow parent for which the keeper knows no other is not complained of again for so long. */
@@ -179,8 +179,7 @@ export class SwarmSource implements BlobSource {
       pull.signal.throwIfAborted();
       if (lease?.lost.aborted !== true) throw this.#upstream.failed(error);
     }
-    const { digest } = this;
-    this.#swarm.logger.info({ digest, position: pull.position }, 'another one writes: going on as a reader');
+    this.#swarm.logger.info({ digest: this.digest, position: pull.position }, 'another one writes: now a reader');
     return this.#next(pull);
   }
 
@@ -242,11 +241,10 @@ export class SwarmSource implements BlobSource {
     throw claimed.error;
   }
 
-  /** @returns undefined if the lease was lost meanwhile. */
   async #fetch(pull: Pull, lease: Lease | undefined): Promise<Leg | undefined> {
     this.#become('writer', undefined);
     const leg = await this.#upstream.open(pull, lease);
-    if (leg !== undefined) this.#parents.saidSize(pull, leg.body.sizeBytes);
+    this.#parents.saidSize(pull, leg?.body.sizeBytes);
     return leg;
   }
 
