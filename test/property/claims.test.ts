@@ -24,6 +24,7 @@ const fault = record({
     'loss',
     'cut',
     'break',
+    'breaks',
     'slow',
     'freeze',
     'keeper',
@@ -126,6 +127,15 @@ class Run {
       case 'break':
         pulls.breakEdge(who);
         return;
+      case 'breaks': {
+        // Nobody is told that it has lost the right: they learn it by renewing.
+        network.swallowed.add('revoke');
+        for (const [i, name] of [...this.names, ...this.names].entries()) {
+          network.queue.after(40 * i, () => pulls.breakEdge(name));
+        }
+        network.queue.after(2_000, () => network.swallowed.clear());
+        return;
+      }
       case 'slow':
         pulls.complain(who, 'slow');
         return;

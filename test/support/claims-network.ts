@@ -62,6 +62,8 @@ export class ClaimsNetwork {
   #side: ReadonlySet<string> | undefined;
   /** `a>b`: what a sends to b is swallowed. */
   readonly cut = new Set<string>();
+  /** Types of messages that get lost, all of them. */
+  readonly swallowed = new Set<string>();
   readonly #options: Required<Omit<NetworkOptions, 'seed'>>;
   #incarnations = 0;
   /** Calls by `path type`. */
@@ -253,6 +255,7 @@ export class ClaimsNetwork {
           const name = typeof to === 'string' ? to : to.nodeName;
           const what = JSON.stringify(body);
           this.#count(path, body);
+          if (this.swallowed.has(typeOf(body))) return;
           this.#send(from, name, () => {
             const callee = this.agents.get(name);
             if (!callee?.alive) {
@@ -297,7 +300,7 @@ export class ClaimsNetwork {
   }
 
   #count(path: string, body: unknown): void {
-    const type = typeof body === 'object' && body !== null && 'type' in body ? String(body.type) : '';
+    const type = typeOf(body);
     this.calls.set(`${path} ${type}`, (this.calls.get(`${path} ${type}`) ?? 0) + 1);
   }
 
@@ -359,6 +362,10 @@ class PlainIndex implements HolderIndex {
     this.#holders.delete(key);
     this.#tags.delete(key);
   }
+}
+
+function typeOf(body: unknown): string {
+  return typeof body === 'object' && body !== null && 'type' in body ? String(body.type) : '';
 }
 
 export function peerIdOf(name: string): PeerId {
