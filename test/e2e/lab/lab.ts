@@ -78,6 +78,8 @@ export class Lab {
       if (upstream === undefined) throw new Error('no hosts');
       const registry = await LabRegistry.start(scratch, upstream);
       const gate = await Gate.start(scratch, network.outside, registry.registry.url);
+      // What the access log calls sent would else be megabytes more than a client got that was killed.
+      await network.boundSendBuffers(upstream, 512 * 1024);
       await network.limit(upstream, { up: options.upstreamRate, down: options.upstreamRate });
       for (const host of hosts) await network.limit(host, { up: options.nodeRate, down: options.nodeRate });
       const secretFile = scratch.join('cluster-secret');

@@ -112,6 +112,12 @@ export class LabNetwork {
     await limitRate(this.#switch, host.name, rate.down);
   }
 
+  /** What a host's programs have sent has nearly arrived: the kernel keeps at most so much of a connection. */
+  async boundSendBuffers(host: Host, maxBytes: number): Promise<void> {
+    const script = `echo 4096 65536 ${maxBytes} > /proc/sys/net/ipv4/tcp_wmem`;
+    await run('ip', ['netns', 'exec', host.namespace, 'sh', '-c', script]);
+  }
+
   /** From now on not a frame passes its link, and nobody is told: no FIN, no reset, no carrier lost. */
   async cut(host: Host): Promise<void> {
     await run('bridge', ['-n', this.#switch, 'link', 'set', 'dev', host.name, 'state', DISABLED]);
