@@ -315,6 +315,7 @@ async function createParts(
     calls: client,
     index,
     timers,
+    timeoutMs: settings.claims.timeout,
     uplink: () => settings.peer.uploadRate || server.uplink,
     logger: logger.child({ room: 'pull' }),
     metrics,

@@ -19,6 +19,8 @@ export interface ClaimsOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly timers?: Timers;
+  /** The most that a call to a keeper may take; by default 2 s. */
+  readonly timeoutMs?: number | undefined;
   /**
    * Bytes a second that this agent can send, where it is known: `peer.uploadRate`, else the most that it ever sent to
    * all peers together. What it sent of one blob is no measure: with two children that is twice upstream's rate, and
@@ -45,7 +47,14 @@ export interface ClaimsParts {
 export function createClaims(options: ClaimsOptions): ClaimsParts {
   const { roster, index, logger, metrics, timers = systemTimers, uplink = () => undefined } = options;
   const rates = new Rates();
-  const calls = new KeeperCalls({ roster, calls: options.calls, timers, logger, metrics });
+  const calls = new KeeperCalls({
+    roster,
+    calls: options.calls,
+    timers,
+    timeoutMs: options.timeoutMs,
+    logger,
+    metrics,
+  });
   const revoke = (key: string, grant: string): boolean => claimer.revoke(key, grant);
   const deputies = new Deputies({ roster, timers, calls, copyOf: (entry) => keeper.copy(entry), revokeHere: revoke });
   const keeper = new Keeper({ roster, index, timers, rates, links: deputies, logger, metrics });

@@ -14,6 +14,8 @@ export interface KeeperCallsOptions {
   readonly roster: Roster;
   readonly calls: PeerCalls;
   readonly timers: Timers;
+  /** The most that a call may take, in ms. */
+  readonly timeoutMs?: number | undefined;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -21,11 +23,12 @@ export interface KeeperCallsOptions {
 /** Calls of path `claims` to other agents: bounded by what was measured, answers checked, failures told to the roster. */
 export class KeeperCalls {
   readonly #options: KeeperCallsOptions;
-  readonly #bounds = new Bounds();
+  readonly #bounds: Bounds;
   readonly #leftOut: LeftOut;
 
   constructor(options: KeeperCallsOptions) {
     this.#options = options;
+    this.#bounds = new Bounds(options.timeoutMs);
     this.#leftOut = new LeftOut(options.timers);
   }
 
