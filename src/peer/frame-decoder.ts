@@ -36,6 +36,12 @@ export class FrameDecoder {
   #bodyFilled = 0;
   /** Bytes taken in all: whoever watches for silence looks at it. */
   taken = 0;
+  #pieceBytes = 0;
+
+  /** Bytes of pieces taken in all, those of the piece under way included. */
+  get pieceBytes(): number {
+    return this.#pieceBytes;
+  }
 
   /** @param takeBuffer called once a piece: a buffer of so many bytes, or more, that belongs to the piece from then on. */
   constructor(takeBuffer: (lengthBytes: number) => Buffer = Buffer.allocUnsafeSlow) {
@@ -119,7 +125,9 @@ export class FrameDecoder {
   #fillBody(input: Input): Frame | undefined {
     const body = this.#body;
     if (body === undefined) throw nonsense('a frame without a body');
-    this.#bodyFilled += this.#copy(input, body, this.#bodyFilled, body.length);
+    const count = this.#copy(input, body, this.#bodyFilled, body.length);
+    this.#bodyFilled += count;
+    if (this.#head[0] === FRAME.piece) this.#pieceBytes += count;
     return this.#bodyFilled === body.length ? this.#bodyWhole(body) : undefined;
   }
 

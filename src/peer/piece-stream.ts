@@ -72,6 +72,10 @@ export class PieceStream implements ResponseHandler, PeerStream {
     };
   }
 
+  get receivedBytes(): number {
+    return this.#decoder.pieceBytes;
+  }
+
   get head(): ResponseHead | undefined {
     return this.#head;
   }

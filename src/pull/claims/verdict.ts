@@ -9,6 +9,8 @@ import { Rates } from './rates.ts';
 import type { Seat } from './seat.ts';
 
 const STALLED_MS = 10_000;
+/** Some registries take 20 s to the first byte of a blob: not to be asked twice for that, before it is known. */
+const OPENING_MS = 30_000;
 /** Hashing a large blob at the end moves no prefix. */
 const VERIFYING_MS = 60_000;
 const HOP_SECONDS = 0.005;
@@ -169,7 +171,9 @@ function fanOut({ rates, roster }: KeeperContext, claim: Claim, sizeBytes: numbe
 
 function hasStalled(writer: Grant, { rates }: KeeperContext, nowMs: number): boolean {
   const usualMs = rates.usualFirstByteMs(Rates.registryOf(writer.source));
-  const patienceMs = writer.phase === 'verifying' ? VERIFYING_MS : Math.max(STALLED_MS, 5 * usualMs);
+  const opensForTheFirstTime = writer.phase === 'opening' && usualMs === 0;
+  const patienceMs =
+    writer.phase === 'verifying' ? VERIFYING_MS : Math.max(opensForTheFirstTime ? OPENING_MS : STALLED_MS, 5 * usualMs);
   return nowMs - writer.progressAtMs > patienceMs;
 }
 

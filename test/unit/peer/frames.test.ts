@@ -69,6 +69,13 @@ function split(all: Uint8Array, at: readonly number[]): Uint8Array[] {
 }
 
 describe('frames', () => {
+  it('tell how many bytes of pieces came, those of the piece under way included', () => {
+    const proof = { hash: Buffer.alloc(32), signature: Buffer.alloc(64), signer: 'somebody' };
+    const encoded = encode({ type: 'piece', piece: { index: 0, bytes: Buffer.alloc(1000), written: 5000, proof } });
+    const { decoder } = decode([encoded, waitingFrame(5000), encoded.subarray(0, encoded.length - 300)]);
+    expect(decoder.pieceBytes).toBe(1700);
+  });
+
   it('come out as they went in, whatever way their bytes are split', () => {
     fc.assert(
       fc.property(fc.array(frame, { maxLength: 8 }), fc.array(fc.nat(), { maxLength: 30 }), (frames, cuts) => {

@@ -106,6 +106,7 @@ describe('who writes', () => {
 
   test('a writer that renews without progress gets a rival after 10 s; the first bytes win', async () => {
     const stage = new KeeperStage('k', 'a', 'b', 'c');
+    stage.rates.noteFirstByte('docker.io', 500);
     for (const name of ['a', 'b', 'c']) await stage.asks(name);
     await stage.renews('a', 9_000, { phase: 'opening', prefix: 0 });
     expect(await stage.asks('b')).toBe('read a');
@@ -116,6 +117,15 @@ describe('who writes', () => {
     expect(stage.report('b', 'writing', { phase: 'writing', prefix: MIB })).toBe('ok');
     expect(stage.revoked).toEqual(['a']);
     expect(stage.report('a', 'writing', { grant: slow, phase: 'writing', prefix: 10 })).toBe('lost');
+  });
+
+  test('of a registry that is not known yet, a first byte after 20 s is waited for', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.asks('a');
+    await stage.renews('a', 29_000, { phase: 'opening', prefix: 0 });
+    expect(await stage.asks('b')).toBe('read a');
+    await stage.renews('a', 2_000, { phase: 'opening', prefix: 0 });
+    expect(await stage.asks('b')).toBe('write');
   });
 
   test('where a registry is usually slow, the rival comes after five times its usual first byte', async () => {
