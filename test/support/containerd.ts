@@ -72,7 +72,7 @@ export class Containerd {
 
   /** Runs `ctr` against it, in namespace k8s.io. Rejects unless it succeeds. */
   ctr(args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
-    return run(this.#binaries.ctr, ['--address', this.address, '--namespace', 'k8s.io', ...args], options);
+    return run(...this.#ctr(args), options);
   }
 
   /** Pulls and unpacks. */
@@ -85,14 +85,22 @@ export class Containerd {
 
   /** Pulls and unpacks; resolves whether it succeeds or not. */
   tryPull(reference: string, options: CommandOptions = {}): Promise<CommandResult> {
-    return tryCommand(
-      this.#binaries.ctr,
-      [
-        ...['--address', this.address, '--namespace', 'k8s.io'],
-        ...['images', 'pull', '--hosts-dir', this.#options.hostsDir, '--snapshotter', this.snapshotter, reference],
-      ],
-      options,
-    );
+    const args = [
+      'images',
+      'pull',
+      '--hosts-dir',
+      this.#options.hostsDir,
+      '--snapshotter',
+      this.snapshotter,
+      reference,
+    ];
+    return tryCommand(...this.#ctr(args), options);
+  }
+
+  /** In the network namespace as well: of 1.6 it is ctr that pulls. */
+  #ctr(args: readonly string[]): [command: string, args: readonly string[]] {
+    const all = ['--address', this.address, '--namespace', 'k8s.io', ...args];
+    return inNamespace(this.#options.namespace, this.#binaries.ctr, all);
   }
 
   /** Runs a command in a new container of a pulled image, to its end. @returns its stdout */
