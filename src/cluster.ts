@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto';
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { formatListenAddress } from './config/listen-address.ts';
 import type { Settings } from './config/settings.ts';
@@ -316,6 +317,7 @@ async function createParts(
     index,
     timers,
     timeoutMs: settings.claims.timeout,
+    ratesPath: join(settings.store.path, 'rates.json'),
     uplink: () => settings.peer.uploadRate || server.uplink,
     logger: logger.child({ room: 'pull' }),
     metrics,

@@ -1,10 +1,11 @@
-const LEAST_MS = 250;
+const LEAST_MS = 1_000;
 const MOST_MS = 2_000;
 const REMEMBERED = 64;
 
 /**
  * How long a call to another agent may take: three times the slowest of the last 64, which is about their p99, but
- * no less than 250 ms (a garbage collection is no death) and no more than `claims.timeout`.
+ * no less than 1 s and no more than `claims.timeout`. With 250 ms keepers that only lacked CPU, as all do when a whole
+ * node starts its pods, were taken for silent, and a blob had two writers; who is dead refuses at once anyway.
  */
 export class Bounds {
   readonly #mostMs: number;
@@ -20,9 +21,9 @@ export class Bounds {
     this.#next = (this.#next + 1) % REMEMBERED;
   }
 
-  /** Half of the most while nothing is known: a first call makes a connection. */
+  /** The most while nothing is known: a first call makes a connection. */
   get callMs(): number {
-    if (this.#recent.length === 0) return this.#mostMs / 2;
+    if (this.#recent.length === 0) return this.#mostMs;
     return Math.min(this.#mostMs, Math.max(LEAST_MS, 3 * Math.max(...this.#recent)));
   }
 }

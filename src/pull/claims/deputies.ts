@@ -7,7 +7,7 @@ import type { KeeperCalls } from './keeper-calls.ts';
 import type { KeeperLinks } from './keeper-context.ts';
 import { type Copy, recallAnswerSchema, revokeAnswerSchema, unknownAnswerSchema } from './messages.ts';
 
-const RECALL_MS = 50;
+const RECALL_MS = 250;
 const SOON_MS = 20;
 const LATER_MS = 500;
 /** Of one call; a copy with inline bytes has some 90 KB, one of a large tree 1 MB. */
