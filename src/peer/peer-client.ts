@@ -4,6 +4,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Parent } from '../pull/claims/messages.ts';
 import type { PeerStream, PeerStreams } from '../pull/peer-streams.ts';
+import { PieceBuffers } from '../pull/piece-buffers.ts';
 import type { ClusterSecrets } from '../routing/cluster-secret.ts';
 import type { Identity } from '../routing/identity.ts';
 import type { Member, PeerId } from '../routing/member.ts';
@@ -53,6 +54,7 @@ export class PeerClient implements PeerCalls, PeerStreams {
   readonly #firstByteTimeoutMs: number;
   readonly #stallTimeoutMs: number;
   readonly #downloads = new Set<Transfer>();
+  readonly #buffers = new PieceBuffers();
 
   constructor(options: PeerClientOptions) {
     const { identity, secrets, metrics, idleMs = 30_000, maxConnections = 1_024 } = options;
@@ -181,6 +183,7 @@ export class PeerClient implements PeerCalls, PeerStreams {
     const onBound = () => stream.leave(opening.reason);
     const stream = new PieceStream({
       link,
+      buffers: this.#buffers,
       stallTimeoutMs: this.#stallTimeoutMs,
       onBytes: (count) => {
         transfer.bytes += count;

@@ -1,5 +1,6 @@
 import { WindlassError } from '../errors.ts';
 import type { PeerEvent, PeerStream } from '../pull/peer-streams.ts';
+import type { PieceBuffers } from '../pull/piece-buffers.ts';
 import type { PeerId } from '../routing/member.ts';
 import { type Frame, FrameDecoder } from './frame-decoder.ts';
 import { PIECES_TYPE } from './frames.ts';
@@ -18,6 +19,7 @@ const UNHURRIED_BYTES = 32 * 1024;
 
 export interface PieceStreamOptions {
   readonly link: PeerLink;
+  readonly buffers: PieceBuffers;
   readonly stallTimeoutMs: number;
   readonly onBytes: (count: number) => void;
   /** The connection is free, or closed. Called once. */
@@ -39,7 +41,10 @@ export class PieceStream implements ResponseHandler, PeerStream {
   path: readonly PeerId[] = [];
   readonly #options: PieceStreamOptions;
   readonly #decoder = new FrameDecoder((lengthBytes) => this.#takeBuffer(lengthBytes));
-  readonly #buffers: (Buffer | undefined)[] = [undefined, undefined];
+  /** Of pieces that the reader has not had yet, in order; the last may be filling. */
+  readonly #buffers: Buffer[] = [];
+  /** The reader has it, until it asks for more. */
+  #inHand: Buffer | undefined;
   readonly #open = Promise.withResolvers<void>();
   #isOpen = false;
   #head: ResponseHead | undefined;
@@ -168,21 +173,28 @@ export class PieceStream implements ResponseHandler, PeerStream {
     const waiter = this.#waiter;
     this.#waiter = undefined;
     if (waiter === undefined) this.#queued.push(frame);
-    else waiter.resolve({ done: false, value: frame });
+    else waiter.resolve(this.#hand(frame));
     return waiter !== undefined;
   }
 
   async #next(): Promise<IteratorResult<PeerEvent>> {
+    if (this.#inHand !== undefined) this.#options.buffers.give(this.#inHand);
+    this.#inHand = undefined;
     const event = this.#queued.shift();
     if (event !== undefined) {
       this.#goOn();
-      return { done: false, value: event };
+      return this.#hand(event);
     }
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#closed) return { done: true, value: undefined };
     this.#waiter = Promise.withResolvers();
     this.#goOn();
     return this.#waiter.promise;
+  }
+
+  #hand(event: PeerEvent): IteratorResult<PeerEvent> {
+    if (event.type === 'piece') this.#inHand = this.#buffers.shift();
+    return { done: false, value: event };
   }
 
   #goOn(): void {
@@ -193,13 +205,9 @@ export class PieceStream implements ResponseHandler, PeerStream {
     queueMicrotask(() => this.#options.link.connection.resume());
   }
 
-  /** The one that the reader has had before the last: it asked for the next twice since. */
   #takeBuffer(lengthBytes: number): Buffer {
-    const [oldest] = this.#buffers;
-    // All but the last piece are as long as the first: a small blob takes a small one.
-    const buffer = oldest !== undefined && oldest.length >= lengthBytes ? oldest : Buffer.allocUnsafeSlow(lengthBytes);
-    this.#buffers[0] = this.#buffers[1];
-    this.#buffers[1] = buffer;
+    const buffer = this.#options.buffers.take(lengthBytes);
+    this.#buffers.push(buffer);
     return buffer;
   }
 

@@ -4,6 +4,7 @@ import type { BlobReader } from './blob-reader.ts';
 import type { Ingest } from './ingest.ts';
 import type { PeerEvent } from './peer-streams.ts';
 import { PIECE_BYTES } from './piece.ts';
+import type { SharedPieces } from './shared-pieces.ts';
 import type { Swarm } from './swarm.ts';
 import type { SwarmSource } from './swarm-source.ts';
 
@@ -22,6 +23,7 @@ export interface ChildStreamOptions {
   /** The first piece. */
   readonly index: number;
   readonly to: PeerId;
+  readonly pieces: SharedPieces;
   readonly signal: AbortSignal;
   /** It is over; called once. */
   readonly onEnd: () => void;
@@ -81,9 +83,8 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
   }
 
   async *#events(): AsyncGenerator<PeerEvent, undefined, undefined> {
-    const { reader, source } = this.#opened;
+    const { reader, ingest, source } = this.#opened;
     const { digest } = reader;
-    let buffer: Uint8Array | undefined;
     try {
       for (let { index } = this.#options; ; index += 1) {
         const start = index * PIECE_BYTES;
@@ -103,13 +104,16 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
           if (!this.#moved) yield { type: 'waiting', written: this.#written };
         }
         const length = Math.min(PIECE_BYTES, reader.available - start);
-        buffer ??= new Uint8Array(Math.min(PIECE_BYTES, reader.sizeBytes ?? PIECE_BYTES));
-        const bytes = buffer.subarray(0, length);
-        await this.#read(bytes, start);
-        const proof = await this.#swarm.proofs.of(digest, index, bytes, { vouch: this.#mayVouch });
-        if (proof === undefined || (proof.signer === this.#swarm.self && !this.#sawUsVouch))
-          throw new WindlassError('PEER_BUSY', `nobody vouches for what is here of piece ${index}`);
-        yield { type: 'piece', piece: { index, bytes, proof, written: this.#written } };
+        const piece = await this.#options.pieces.take(ingest, index, length, (target) => this.#read(target, start));
+        try {
+          const { bytes } = piece;
+          const proof = await this.#swarm.proofs.of(digest, index, bytes, { vouch: this.#mayVouch });
+          if (proof === undefined || (proof.signer === this.#swarm.self && !this.#sawUsVouch))
+            throw new WindlassError('PEER_BUSY', `nobody vouches for what is here of piece ${index}`);
+          yield { type: 'piece', piece: { index, bytes, proof, written: this.#written } };
+        } finally {
+          piece.release();
+        }
         source?.sent(length);
       }
     } finally {

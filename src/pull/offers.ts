@@ -4,6 +4,7 @@ import type { Blobs } from './blobs.ts';
 import { ChildStream } from './child-stream.ts';
 import type { PeerOffer, PeerOffers } from './peer-streams.ts';
 import { PIECE_BYTES } from './piece.ts';
+import { SharedPieces } from './shared-pieces.ts';
 import type { Swarm } from './swarm.ts';
 
 /** Blobs, held or on their way in, for other agents: each at its own pace, from the file. */
@@ -11,6 +12,7 @@ export class Offers implements PeerOffers {
   readonly #blobs: Pick<Blobs, 'openForPeer'>;
   readonly #swarm: Swarm;
   /** Those that are being sent: as many as there are uploads. */
+  readonly #pieces = new SharedPieces();
   readonly #children = new Map<Digest, Set<ChildStream>>();
 
   constructor({ blobs, swarm }: { readonly blobs: Pick<Blobs, 'openForPeer'>; readonly swarm: Swarm }) {
@@ -39,6 +41,7 @@ export class Offers implements PeerOffers {
     const child = new ChildStream(this.#swarm, opened, {
       index,
       to,
+      pieces: this.#pieces,
       signal,
       onEnd: () => {
         children.delete(child);
