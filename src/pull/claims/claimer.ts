@@ -19,8 +19,11 @@ import type { Rates } from './rates.ts';
 const HELD_MS = 2_000;
 /** Of asking around, the held time included; then this agent grants itself the right. */
 const ASKING_MS = 8_000;
-/** `wait` is believed so long: a keeper that always says so is not to be waited for until the client gives up. */
-const WAITING_MS = 300_000;
+/**
+ * `wait` is believed so long: a keeper that always says so is not to be waited for until the client gives up. More than
+ * the 25 s within which an honest writer has its first byte, or has failed, twice.
+ */
+const WAITING_MS = 60_000;
 const LEAST_PAUSE_MS = 20;
 
 export interface ClaimerOptions {
@@ -174,6 +177,8 @@ export class Claimer implements Claims {
     if (patient && isKeeper(roster, claim.key, peerId)) {
       return { answer: await keeper.claim(peerId, claim, signal), by: 'keeper' };
     }
+    const [nearest] = roster.keepers(claim.key, 1);
+    if (!patient && nearest !== undefined) calls.blame(nearest.peerId, 'it says for ever that somebody writes');
     const untilMs = timers.now() + ASKING_MS;
     let waitMs = claim.waitMs;
     for (const member of patient ? roster.keepers(claim.key) : []) {
@@ -186,7 +191,12 @@ export class Claimer implements Claims {
       try {
         const asked = { ...claim, waitMs };
         const answer = await calls.ask(member, asked, claimAnswerSchema, { signal, heldMs: waitMs + forwardMs });
-        if (this.#makesSense(claim.key, answer)) return { answer, by: 'keeper' };
+        if (this.#makesSense(claim, answer)) {
+          // One that came a moment ago may not be known here yet.
+          const known = answer.kind !== 'read' || answer.parents.some(({ peerId: id }) => roster.get(id) !== undefined);
+          if (!known) calls.doubt(member.peerId, `${member.nodeName} names strangers as parents`);
+          return { answer, by: 'keeper' };
+        }
         calls.blame(member.peerId, `${member.nodeName} answers a claim with what cannot be`);
       } catch (error) {
         signal.throwIfAborted();
@@ -199,8 +209,14 @@ export class Claimer implements Claims {
     return { answer: await keeper.claim(peerId, { ...claim, waitMs }, signal), by: 'self' };
   }
 
-  #makesSense(key: string, answer: ClaimAnswer): boolean {
-    if (answer.kind === 'read') return answer.parents.some(({ peerId }) => peerId !== this.#options.roster.self.peerId);
+  #makesSense({ key, failed }: Claim, answer: ClaimAnswer): boolean {
+    if (answer.kind === 'read') {
+      // Who gave wrong bytes, or has it not, is not to be named again.
+      const useless = new Set(
+        failed.flatMap(({ peerId, why }) => (why === 'wrong' || why === 'missing' ? [peerId] : [])),
+      );
+      return answer.parents.some(({ peerId }) => peerId !== this.#options.roster.self.peerId && !useless.has(peerId));
+    }
     if (answer.kind === 'bytes') return isWhatKeySays(key, Buffer.from(answer.bytes, 'base64'));
     return true;
   }

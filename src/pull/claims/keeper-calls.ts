@@ -2,13 +2,17 @@ import type { Logger } from 'pino';
 import type { z } from 'zod';
 import { hasCode, WindlassError } from '../../errors.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
-import type { Member } from '../../routing/member.ts';
+import type { Member, PeerId } from '../../routing/member.ts';
 import type { PeerCalls } from '../../routing/peer-calls.ts';
 import type { Roster } from '../../routing/roster.ts';
 import type { Timers } from '../../routing/timers.ts';
+import { BoundedMap } from './bounded-map.ts';
 import { Bounds } from './bounds.ts';
 import { LeftOut } from './left-out.ts';
 import type { ClaimsRequest } from './messages.ts';
+
+/** Once may happen to any agent; who is silent, or names strangers, so often is named, or left out. */
+const STRIKES = 3;
 
 export interface KeeperCallsOptions {
   readonly roster: Roster;
@@ -25,11 +29,14 @@ export class KeeperCalls {
   readonly #options: KeeperCallsOptions;
   readonly #bounds: Bounds;
   readonly #leftOut: LeftOut;
+  readonly #silences = new BoundedMap<PeerId, number>(10_000);
+  readonly #doubts: LeftOut;
 
   constructor(options: KeeperCallsOptions) {
     this.#options = options;
     this.#bounds = new Bounds(options.timeoutMs);
     this.#leftOut = new LeftOut(options.timers);
+    this.#doubts = new LeftOut(options.timers, STRIKES);
   }
 
   /** Its answers made no sense lately: ask another. */
@@ -66,6 +73,7 @@ export class KeeperCalls {
       const answer = await calls.call(to, 'claims', body, { signal, timeoutMs });
       if (heldMs === 0) this.#bounds.note(timers.now() - startMs);
       roster.heard(to.peerId);
+      this.#silences.delete(to.peerId);
       return this.#check(to, answer, schema);
     } catch (error) {
       signal.throwIfAborted();
@@ -74,6 +82,7 @@ export class KeeperCalls {
         // The next one may take longer, if it was only slow.
         this.#bounds.note(timeoutMs - heldMs);
         roster.suspect(to.peerId, 'silent');
+        this.#noteSilence(to.peerId, error);
       } else if (hasCode(error, 'PEER_NONSENSE')) this.#blame(to.peerId, error);
       throw error instanceof WindlassError
         ? error
@@ -99,5 +108,20 @@ export class KeeperCalls {
   /** What it said was well formed, and still cannot be. */
   blame(peerId: string, message: string): void {
     this.#blame(peerId, new WindlassError('PEER_NONSENSE', message));
+  }
+
+  /** It may be so for a moment, and not for long. */
+  doubt(peerId: string, message: string): void {
+    this.#doubts.add(peerId);
+    if (this.#doubts.has(peerId) && !this.isLeftOut(peerId)) this.blame(peerId, message);
+  }
+
+  #noteSilence(peerId: PeerId, err: unknown): void {
+    const count = (this.#silences.get(peerId) ?? 0) + 1;
+    this.#silences.set(peerId, count);
+    if (count < STRIKES) return;
+    this.#silences.delete(peerId);
+    this.#options.metrics.peerBlamed.inc({ reason: 'silent' });
+    this.#options.logger.warn({ peer: peerId, reason: 'silent', err }, 'peer answers no claims');
   }
 }
