@@ -148,6 +148,8 @@ export class PeerServer {
     // Node would answer 400 or 408, which tells what is here. What TLS finds wrong comes here as well.
     server.on('clientError', (error: Error, socket) => this.#noPeer(error, socket as Socket));
     server.on('checkContinue', handler);
+    // Else Node closes it without a word to anybody.
+    server.on('connect', (_, socket) => this.#noPeer(new Error('it asked for CONNECT'), socket as Socket));
     return server;
   }
 
