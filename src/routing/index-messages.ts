@@ -51,6 +51,5 @@ export const doneAnswerSchema = z.object({ ok: z.boolean() });
 export const rangeAnswerSchema = z.object({ entries: entriesSchema, tags: tagsSchema });
 export const lookupAnswerSchema = z.object({ holders: z.array(peerId).max(64) });
 
-export type IndexRequest = z.output<typeof indexRequestSchema>;
 export type Packed = z.output<typeof packedSchema>;
 export type IndexEntries = z.output<typeof rangeAnswerSchema>;

@@ -78,7 +78,7 @@ function reasonToPassOn(writer: Grant, why: FailedPeer['why'], nowMs: number): T
 }
 
 /** Takes the right from a writer that may be alive. */
-export function pass(entry: Entry, context: KeeperContext, grant: Grant, reason: TakeoverReason): void {
+function pass(entry: Entry, context: KeeperContext, grant: Grant, reason: TakeoverReason): void {
   entry.end(grant, false);
   context.metrics.takeovers.inc({ reason });
   context.logger.info({ key: entry.key, peer: grant.peerId, reason, prefix: grant.prefix }, 'writer lost its right');

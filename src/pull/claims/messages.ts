@@ -84,7 +84,7 @@ export const reportSchema = z.object({
   upstreamStatus: z.number().int().optional(),
   retryAfterMs: durationMs.optional(),
 });
-export const reportsSchema = z.object({
+const reportsSchema = z.object({
   type: z.literal('reports'),
   reports: z.array(reportSchema).max(1000),
   onBehalfOf: peerId.optional(),
@@ -120,11 +120,11 @@ export const copySchema = z.object({
     .max(64),
   inline: z.object({ bytes: z.string().max(Math.ceil((INLINE_BYTES * 4) / 3) + 4), ageMs: durationMs }).optional(),
 });
-export const copiesSchema = z.object({ type: z.literal('copies'), copies: z.array(copySchema).max(1000) });
+const copiesSchema = z.object({ type: z.literal('copies'), copies: z.array(copySchema).max(1000) });
 /** A keeper whose view has just changed asks its deputies what they know of a key. Answered with a copy or null. */
-export const recallSchema = z.object({ type: z.literal('recall'), key });
+const recallSchema = z.object({ type: z.literal('recall'), key });
 /** From a keeper to a writer: another one writes by now. Answered when it knows. */
-export const revokeSchema = z.object({ type: z.literal('revoke'), key, grant: z.string().max(200) });
+const revokeSchema = z.object({ type: z.literal('revoke'), key, grant: z.string().max(200) });
 
 export const claimsRequestSchema = z.discriminatedUnion('type', [
   claimSchema,

@@ -3,7 +3,7 @@ import type { Timers } from '../../routing/timers.ts';
 import type { Claim, ClaimAnswer } from './messages.ts';
 
 /** Asked again so soon where the answer was not held, or was held as long as it may be. */
-export const ASK_AGAIN_MS = 250;
+const ASK_AGAIN_MS = 250;
 const MAX_HELD_MS = 2_000;
 const MAX_WAITING = 20_000;
 

@@ -16,7 +16,7 @@ import { LabRegistry } from './lab-registry.ts';
 import { type Host, LabNetwork } from './network.ts';
 
 /** The registry as images name it; through the gate, another name. */
-export const REGISTRY = 'lab.test';
+const REGISTRY = 'lab.test';
 export const GATED_REGISTRY = 'gate.test';
 /** For containerd, without a mirror. */
 const DIRECT = 'direct.test';

@@ -15,7 +15,7 @@ import type { Member } from '../../../src/routing/member.ts';
 import type { CallHandler, CallPath } from '../../../src/routing/peer-calls.ts';
 import { Scratch } from '../../support/scratch.ts';
 
-export const logger = pino({ level: 'silent' });
+const logger = pino({ level: 'silent' });
 const open: Scratch[] = [];
 
 export async function scratchOfTest(): Promise<Scratch> {
@@ -47,7 +47,7 @@ export async function secretsOf(...contents: string[]): Promise<ClusterSecrets> 
 
 export const echo: CallHandler = async (from, body) => ({ from, body });
 const handlers: Record<CallPath, CallHandler> = { claims: echo, index: echo, roster: echo, purge: echo };
-export const noOffers: PeerOffers = { offer: async () => undefined };
+const noOffers: PeerOffers = { offer: async () => undefined };
 
 export interface StartedServer {
   readonly server: PeerServer;
@@ -128,7 +128,7 @@ export function newBlob(sizeBytes: number): Blob {
 }
 
 /** The hashes are not looked at here: they are of the right length. */
-export function pieceOf(blob: Blob, index: number): Piece {
+function pieceOf(blob: Blob, index: number): Piece {
   const bytes = blob.bytes.subarray(index * PIECE_BYTES, (index + 1) * PIECE_BYTES);
   const hash = createHash('sha256').update(bytes).digest();
   return {
