@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { formatListenAddress } from './config/listen-address.ts';
 import type { Settings } from './config/settings.ts';
@@ -32,6 +33,9 @@ import type { Registries } from './upstream/registry-client.ts';
 const MAX_TAGS = 10_000;
 const HAND_OVER_MS = 5_000;
 const PURGE_MS = 10_000;
+/** A node of its own is not to wait longer for others that are not there. */
+const MEETING_MS = 1_000;
+const REMEMBER_MS = 60_000;
 
 export interface ClusterOptions {
   readonly settings: Settings;
@@ -73,6 +77,7 @@ export class Cluster {
   readonly #index: KeeperIndex;
   readonly #discovery: Discovery;
   readonly #late: { ends?: ClusterEnds };
+  readonly #met: MetMembers;
   readonly #stops: (() => void)[] = [];
 
   private constructor(options: ClusterOptions, parts: Parts) {
@@ -87,6 +92,10 @@ export class Cluster {
     this.#index = parts.index;
     this.#late = parts.late;
     this.#discovery = parts.discovery;
+    this.#met = new MetMembers({
+      storePath: options.settings.store.path,
+      logger: options.logger.child({ room: 'routing' }),
+    });
   }
 
   /** Listens for other agents when it resolves; they are declined until `start`. The store is open. */
@@ -132,7 +141,10 @@ export class Cluster {
     return this.roster.members().filter(({ peerId }) => peerId !== this.peerId);
   }
 
-  /** Takes part. Resolves when others can reach this agent; who they are it learns afterwards. */
+  /**
+   * Takes part. Resolves when others can reach this agent, and it knows who they are; or after a moment, when nobody
+   * answers. An agent that does not know the others yet would ask upstream for what they are fetching.
+   */
   async start(ends: ClusterEnds): Promise<void> {
     const { store, logger, metrics } = this.#options;
     this.#late.ends = ends;
@@ -159,7 +171,22 @@ export class Cluster {
     roster.updateSelf({ p2pAddresses: this.#control.multiaddrs });
     await this.#discovery.start((candidates) => this.#control.setSeeds(candidates.map(({ address }) => address)));
     // Alone there is nobody to tell, and nothing to take over.
-    void roster.taken().then(() => this.router.start([...store.list()].map(({ digest }) => digest)));
+    const taken = roster.taken().then(() => {
+      void this.router.start([...store.list()].map(({ digest }) => digest));
+      return true;
+    });
+    const asked = this.#met.ask((address) => roster.exchangeWith(address), AbortSignal.timeout(MEETING_MS));
+    await Promise.race([taken, Promise.all([asked, sleep(MEETING_MS)])]);
+    this.#rememberNowAndThen();
+  }
+
+  #rememberNowAndThen(): void {
+    const timer = setInterval(() => void this.#remember(), REMEMBER_MS).unref();
+    this.#stops.push(() => clearInterval(timer));
+  }
+
+  #remember(): Promise<void> {
+    return this.#met.save(this.others.map(({ dataAddress }) => dataAddress));
   }
 
   /** Passes a drop on to every other member. @returns each one's answer, or its failure. */
@@ -186,6 +213,7 @@ export class Cluster {
   /** In order: nobody names this agent as a keeper from now on, and the next ones know what it kept. */
   async leave(): Promise<void> {
     await this.#discovery.stop();
+    await this.#remember();
     await this.roster.leave();
     await this.router.stop(AbortSignal.timeout(HAND_OVER_MS));
   }
