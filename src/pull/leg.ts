@@ -4,6 +4,7 @@ import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { BlobBody } from '../upstream/registry-client.ts';
 import type { BlobOpening } from './blob-source.ts';
+import { leaveBody } from './body-copy.ts';
 import type { Lease } from './claims/claims.ts';
 import type { ParentStep, ParentStream } from './parent-stream.ts';
 
@@ -34,6 +35,25 @@ export interface SourceEnd {
 export function sizeOf(leg: Leg): number | undefined {
   if (leg.kind === 'upstream') return leg.body.sizeBytes;
   return leg.kind === 'parent' ? leg.stream.sizeBytes : leg.bytes.length;
+}
+
+/** A generator that was not begun has no `finally` to run: who leaves it then, leaves the leg that it was to begin with. */
+export function leavingLeg(bytes: AsyncGenerator<Uint8Array, void>, leg: Leg): AsyncIterableIterator<Uint8Array, void> {
+  let begun = false;
+  return {
+    next: () => {
+      begun = true;
+      return bytes.next();
+    },
+    return: async () => {
+      if (!begun && leg.kind === 'upstream') await leaveBody(leg.body);
+      if (!begun && leg.kind === 'parent') leg.stream.leave();
+      return bytes.return();
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
 }
 
 /** What is wrong with upstream's answer, as the next leg of a pull. */

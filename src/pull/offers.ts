@@ -35,6 +35,10 @@ export class Offers implements PeerOffers {
     const index = Math.floor(offset / PIECE_BYTES);
     const opened = await this.#blobs.openForPeer(digest, index);
     if (opened === undefined) return undefined;
+    if (signal.aborted) {
+      opened.reader.close();
+      throw signal.reason;
+    }
     if (replaces !== undefined) this.#move(digest, replaces);
     const children = this.#children.get(digest) ?? new Set<ChildStream>();
     this.#children.set(digest, children);

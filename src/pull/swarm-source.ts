@@ -7,7 +7,7 @@ import type { BlobBody } from '../upstream/registry-client.ts';
 import { BlobClaim } from './blob-claim.ts';
 import type { BlobOpening, BlobSource } from './blob-source.ts';
 import type { Claimed, Lease } from './claims/claims.ts';
-import { hasDigest, isUpstreams, type Leg, type Pull, type SourceEnd, sizeOf } from './leg.ts';
+import { hasDigest, isUpstreams, type Leg, leavingLeg, type Pull, type SourceEnd, sizeOf } from './leg.ts';
 import type { ParentStep, ParentStream } from './parent-stream.ts';
 import { Parents } from './parents.ts';
 import { sleep } from './sleep.ts';
@@ -114,7 +114,7 @@ export class SwarmSource implements BlobSource {
     return {
       sizeBytes: sizeOf(leg),
       offset,
-      body: this.#bytes(pull, leg),
+      body: leavingLeg(this.#bytes(pull, leg), leg),
       // Pieces come in two buffers, in turn.
       get reused() {
         return label() === 'peer';
