@@ -21,6 +21,7 @@ import { KeeperIndex } from './routing/keeper-index.ts';
 import { Libp2pRouter } from './routing/libp2p-router.ts';
 import { LiveRoster } from './routing/live-roster.ts';
 import { type Member, WIRE_VERSION } from './routing/member.ts';
+import { MetMembers } from './routing/met-members.ts';
 import type { CallHandler } from './routing/peer-calls.ts';
 import { systemTimers } from './routing/timers.ts';
 import type { DropTarget } from './status/drop-target.ts';
