@@ -39,6 +39,9 @@ export interface PeerClientOptions {
   readonly maxConnections?: number;
 }
 
+/** More blobs at once take one piece of memory each, not two. */
+const MANY_STREAMS = 8;
+
 interface Target {
   readonly key: string;
   readonly address: string;
@@ -184,6 +187,7 @@ export class PeerClient implements PeerCalls, PeerStreams {
     const stream = new PieceStream({
       link,
       buffers: this.#buffers,
+      isOneOfMany: () => this.#downloads.size > MANY_STREAMS,
       stallTimeoutMs: this.#stallTimeoutMs,
       onBytes: (count) => {
         transfer.bytes += count;

@@ -8,6 +8,9 @@ import type { Uploads } from './uploads.ts';
 
 /** What is handed to the system at once; TLS holds as much again. */
 const SLICE_BYTES = 256 * 1024;
+/** Where many streams share the link anyway, each keeps less waiting. */
+const MANY_STREAMS = 16;
+const SMALL_SLICE_BYTES = 64 * 1024;
 /** Twice a second is promised. */
 const WAITING_EVERY_MS = 400;
 
@@ -70,7 +73,8 @@ export class PieceSender {
     }
     const { index, bytes, proof, written } = event.piece;
     const { bucket } = this.#uploads;
-    const sliceBytes = bucket.sliceBytes(SLICE_BYTES);
+    const many = this.#uploads.running.length > MANY_STREAMS;
+    const sliceBytes = bucket.sliceBytes(many ? SMALL_SLICE_BYTES : SLICE_BYTES);
     let head: Buffer | undefined = pieceHead({ index, length: bytes.length, proof, written });
     for (let at = 0; at < bytes.length; at += sliceBytes) {
       const slice = bytes.subarray(at, at + sliceBytes);

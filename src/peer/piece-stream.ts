@@ -20,6 +20,8 @@ const UNHURRIED_BYTES = 32 * 1024;
 export interface PieceStreamOptions {
   readonly link: PeerLink;
   readonly buffers: PieceBuffers;
+  /** Then the next piece is not begun while the reader has one: others use the link meanwhile. */
+  readonly isOneOfMany: () => boolean;
   readonly stallTimeoutMs: number;
   readonly onBytes: (count: number) => void;
   /** The connection is free, or closed. Called once. */
@@ -174,7 +176,7 @@ export class PieceStream implements ResponseHandler, PeerStream {
     this.#waiter = undefined;
     if (waiter === undefined) this.#queued.push(frame);
     else waiter.resolve(this.#hand(frame));
-    return waiter !== undefined;
+    return waiter !== undefined && !this.#options.isOneOfMany();
   }
 
   async #next(): Promise<IteratorResult<PeerEvent>> {
