@@ -65,12 +65,13 @@ export class SimRoster implements Roster {
     return self;
   }
 
-  set(members: readonly Member[]): void {
+  /** @param leaving who is no more among them has left in order. */
+  set(members: readonly Member[], leaving = false): void {
     const before = this.#live;
     this.#place(members);
     const isNew = (a: Map<PeerId, Member>) => (member: Member) =>
       a.get(member.peerId)?.incarnation !== member.incarnation;
-    const left = [...before.values()].filter(isNew(this.#live)).map((member) => ({ member, leaving: false }));
+    const left = [...before.values()].filter(isNew(this.#live)).map((member) => ({ member, leaving }));
     const joined = [...this.#live.values()].filter(isNew(before));
     if (left.length === 0 && joined.length === 0) return;
     this.changedAtMs = this.#timers.now();

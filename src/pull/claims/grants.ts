@@ -63,6 +63,11 @@ export class Grants {
     return [this.#writer, this.#rival].find((grant) => grant?.peerId === peerId && grant.incarnation === incarnation);
   }
 
+  /** In whatever life of it. */
+  isHeldBy(peerId: PeerId): boolean {
+    return this.#writer?.peerId === peerId || this.#rival?.peerId === peerId;
+  }
+
   /** Would one more grant make at most two that write? */
   mayIssue(nowMs: number): boolean {
     const running = (this.#writer === undefined ? 0 : 1) + (this.#rival === undefined ? 0 : 1);

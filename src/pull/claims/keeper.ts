@@ -222,7 +222,11 @@ export class Keeper {
   #onRoster({ left, joined }: RosterChange): void {
     for (const entry of [...this.#entries.values()]) {
       let changed = false;
-      for (const { member } of left) changed = entry.gone(member.peerId, member.incarnation) || changed;
+      for (const { member, leaving } of left) {
+        // Who leaves in order ends what it writes, or says that it does not; else its lease does.
+        if (leaving && entry.grants.isHeldBy(member.peerId)) continue;
+        changed = entry.gone(member.peerId, member.incarnation) || changed;
+      }
       for (const { peerId, incarnation } of joined) changed = entry.renewed(peerId, incarnation) || changed;
       if (changed) this.#lookAgain(entry);
     }

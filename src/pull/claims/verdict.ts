@@ -104,7 +104,9 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   const complained = claim.failed.filter(stillFails);
   const failed = new Set(complained.filter(({ why }) => why !== 'slow').map((one) => one.peerId));
   const slow = new Set(complained.filter(({ why }) => why === 'slow').map((one) => one.peerId));
-  const isThere = (other: PeerId) => other !== peerId && !failed.has(other) && context.roster.isLive(other);
+  // A writer that leaves the cluster in order is not live any more, and still sends what it writes.
+  const isUp = (other: PeerId) => context.roster.isLive(other) || grants.isHeldBy(other);
+  const isThere = (other: PeerId) => other !== peerId && !failed.has(other) && isUp(other);
   const isUsable = (other: PeerId) => isThere(other) && !slow.has(other);
   if (seat.parent !== undefined && isUsable(seat.parent.peerId) && tree.isRooted(seat)) return seat.parent;
   const sizeBytes = entry.sizeBytes;

@@ -81,6 +81,12 @@ export class KeeperStage {
     this.roster.set([...this.#members.values()]);
   }
 
+  /** In order: it told so, and goes on with what it has begun. */
+  leaves(name: string): void {
+    this.#members.delete(name);
+    this.roster.set([...this.#members.values()], true);
+  }
+
   restarts(name: string): void {
     const before = this.#members.get(name);
     this.#add(`${name}@${before?.zone ?? ''}`, (before?.incarnation ?? 0) + 1);

@@ -163,6 +163,37 @@ describe('who writes', () => {
     expect(await stage.asks('c')).toBe('read b');
   });
 
+  test('a writer that leaves in order writes on, and is read from, until it says that it is done', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    expect(await stage.asks('a')).toBe('write');
+    expect(await stage.asks('b')).toBe('read a');
+    stage.leaves('a');
+    await stage.renews('a', 3_000, { phase: 'writing', prefix: MIB });
+    expect(stage.report('a', 'writing', { prefix: 2 * MIB })).toBe('ok');
+    expect(await stage.asks('c')).toBe('read a');
+    stage.report('a', 'left');
+    expect(await stage.asks('b', { failing: { a: 'failed' } })).toBe('write');
+    expect(await stage.asks('c', { failing: { a: 'failed' } })).toBe('read b');
+  });
+
+  test('a claim that waits for what a leaving writer brings gets it', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    const tag = { key: 'tag:docker.io/library/redis:7', inline: true, maxAgeMs: 0, waitMs: 2_000 };
+    expect(await stage.asks('a', tag)).toBe('write');
+    const waits = stage.asks('b', tag);
+    stage.leaves('a');
+    stage.report('a', 'held', { key: tag.key, bytes: Buffer.from('it').toString('base64'), ageMs: 0 });
+    expect(await waits).toBe('bytes it');
+  });
+
+  test('a writer that leaves and says nothing more loses the right with its lease', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    expect(await stage.asks('a')).toBe('write');
+    stage.leaves('a');
+    await stage.pass(5_500);
+    expect(await stage.asks('b')).toBe('write');
+  });
+
   test('what nobody wants any more is forgotten', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     await stage.asks('a');
