@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { listOf } from './list-schema.ts';
 
 /**
  * What agents tell keepers about what they hold: POST /windlass/v1/index. Digests travel packed: 32 bytes each in
@@ -13,7 +14,7 @@ const MAX_TAG_BYTES = 4096;
 /** Digests of one kind or the other. */
 export const packedSchema = z.object({
   sha256: z.string().max(Math.ceil((MAX_DIGESTS * 32 * 4) / 3) + 4),
-  others: z.array(z.string().max(200)).max(1000),
+  others: listOf(z.string().max(200), 1000),
 });
 
 const peerId = z.string().min(10).max(128);
@@ -26,8 +27,8 @@ const tagSchema = z.object({
     .min(0)
     .max(10 * 365 * 86_400_000),
 });
-const entriesSchema = z.array(z.object({ peerId, digests: packedSchema })).max(10_000);
-const tagsSchema = z.array(tagSchema).max(MAX_TAGS);
+const entriesSchema = listOf(z.object({ peerId, digests: packedSchema }), 10_000);
+const tagsSchema = listOf(tagSchema, MAX_TAGS);
 
 export const indexRequestSchema = z.discriminatedUnion('type', [
   /** What the sender holds of the receiver's keys: changes, or all of it (`full`: what is not named is no more). */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { listOf } from './list-schema.ts';
 import { counterSchema, peerIdSchema, signedMemberSchema } from './member-entry.ts';
 
 /** What agents say to each other about who is there: POST /windlass/v1/roster, and news. */
@@ -30,9 +31,9 @@ export const rosterRequestSchema = z.discriminatedUnion('type', [
   /** Entries for the receiver, those that the sender would have, and whom the sender knows to be dead. */
   z.object({
     type: z.literal('mend'),
-    give: z.array(signedMemberSchema).max(MAX_PAGE),
-    want: z.array(peerIdSchema).max(MAX_PAGE),
-    dead: z.array(deathSchema).max(MAX_PAGE),
+    give: listOf(signedMemberSchema, MAX_PAGE),
+    want: listOf(peerIdSchema, MAX_PAGE),
+    dead: listOf(deathSchema, MAX_PAGE),
   }),
 ]);
 
@@ -46,12 +47,9 @@ export const askAnswerSchema = z.object({ alive: z.boolean() });
 export const compareAnswerSchema = z.object({
   ...greeting,
   /** All that the answering agent knows of, the gone ones too; not there where the checksums are the same. */
-  rows: z
-    .array(rowSchema)
-    .max(2 * MAX_MEMBERS)
-    .optional(),
+  rows: listOf(rowSchema, 2 * MAX_MEMBERS).optional(),
 });
-export const mendAnswerSchema = z.object({ entries: z.array(signedMemberSchema).max(MAX_PAGE) });
+export const mendAnswerSchema = z.object({ entries: listOf(signedMemberSchema, MAX_PAGE) });
 
 /** `text` is JSON of a newsSchema, signed by `from`. */
 export const newsEnvelopeSchema = z.object({
@@ -60,8 +58,8 @@ export const newsEnvelopeSchema = z.object({
   signature: z.string().max(128),
 });
 export const newsSchema = z.object({
-  entries: z.array(signedMemberSchema).max(MAX_NEWS),
-  dead: z.array(deathSchema).max(MAX_NEWS),
+  entries: listOf(signedMemberSchema, MAX_NEWS),
+  dead: listOf(deathSchema, MAX_NEWS),
 });
 
 export type Row = z.output<typeof rowSchema>;

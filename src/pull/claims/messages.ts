@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { listOf } from '../../routing/list-schema.ts';
 
 /**
  * What agents say to a keeper, and what it answers: POST /windlass/v1/claims. The sender is whoever the connection
@@ -39,7 +40,7 @@ export const claimSchema = z.object({
   sizeBytes: bytesCount.optional(),
   /** Bytes that the claimer has already, from 0 on, not verified. */
   prefix: bytesCount,
-  failed: z.array(failedPeerSchema).max(64),
+  failed: listOf(failedPeerSchema, 64),
   /** It would take the bytes in the answer, if there are at most INLINE_BYTES. */
   inline: z.boolean(),
   /** The answer may be held so long while somebody writes what is to come inline. */
@@ -86,7 +87,7 @@ export const reportSchema = z.object({
 });
 const reportsSchema = z.object({
   type: z.literal('reports'),
-  reports: z.array(reportSchema).max(1000),
+  reports: listOf(reportSchema, 1000),
   onBehalfOf: peerId.optional(),
 });
 
@@ -106,7 +107,7 @@ export const copySchema = z.object({
     .optional(),
   holders: z.array(peerId).max(64),
   /** The tree: node and parent (null: fed by the writer's source). */
-  tree: z.array(z.object({ peerId, parent: peerId.nullable() })).max(10_000),
+  tree: listOf(z.object({ peerId, parent: peerId.nullable() }), 10_000),
   failures: z
     .array(
       z.object({
@@ -120,7 +121,7 @@ export const copySchema = z.object({
     .max(64),
   inline: z.object({ bytes: z.string().max(Math.ceil((INLINE_BYTES * 4) / 3) + 4), ageMs: durationMs }).optional(),
 });
-const copiesSchema = z.object({ type: z.literal('copies'), copies: z.array(copySchema).max(1000) });
+const copiesSchema = z.object({ type: z.literal('copies'), copies: listOf(copySchema, 1000) });
 /** A keeper whose view has just changed asks its deputies what they know of a key. Answered with a copy or null. */
 const recallSchema = z.object({ type: z.literal('recall'), key });
 /** From a keeper to a writer: another one writes by now. Answered when it knows. */
