@@ -1,6 +1,7 @@
 import { WindlassError } from '../errors.ts';
 import { isDigest } from '../oci/digest.ts';
 import { type IndexEntries, indexRequestSchema, rangeAnswerSchema } from './index-messages.ts';
+import { Kademlia } from './kademlia.ts';
 import type { KeeperIndex } from './keeper-index.ts';
 import type { Member, PeerId } from './member.ts';
 import { packDigests, unpackDigests } from './packed-digests.ts';
@@ -76,13 +77,18 @@ export class IndexExchange {
   async handOver(signal: AbortSignal): Promise<void> {
     const { roster, calls } = this.#options;
     const byPeer = new Map<PeerId, { readonly member: Member; readonly keys: Set<string> }>();
-    const all = this.#options.index.select((key) => this.#keeps(key));
+    // As it was: an agent that has said that it leaves is no keeper any more in its own roster either.
+    const self = roster.self.peerId;
+    const ring = new Kademlia();
+    ring.replace(new Set([self, ...roster.members().map(({ peerId }) => peerId)]));
+    const all = this.#options.index.select((key) => ring.closest(key, KEEPERS).includes(self));
     const keys = [
       ...new Set(all.holders.flatMap(({ digests }) => digests.map((digest) => `blob:${digest}`))),
       ...all.tags.map(({ key }) => key),
     ];
     for (const key of keys) {
-      const successor = roster.keepers(key, KEEPERS + 1)[KEEPERS];
+      const next = ring.closest(key, KEEPERS + 1)[KEEPERS];
+      const successor = next === undefined ? undefined : roster.get(next);
       if (successor === undefined) continue;
       const given = byPeer.get(successor.peerId) ?? { member: successor, keys: new Set() };
       given.keys.add(key);

@@ -78,6 +78,8 @@ export class IndexCluster {
   async leave(name: string): Promise<void> {
     const agent = this.#take(name);
     this.#tellMembers(agent.member);
+    // As a LiveRoster does: nobody names it, itself included.
+    agent.roster.set([...[...this.agents.values()].map(({ member }) => member), { ...agent.member, leaving: true }]);
     await agent.router.stop(AbortSignal.timeout(5_000));
     this.calls.leave(name);
   }
