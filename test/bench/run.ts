@@ -11,6 +11,7 @@ const BENCHMARKS = [
   'warm-pull',
   'peer-stream',
   'claims-simulation',
+  'sixty-agents',
 ];
 
 const wanted = process.argv.slice(2);
