@@ -50,12 +50,10 @@ export class Outbox {
       void this.deliver([report]);
       return;
     }
-    const sent = Promise.resolve(before)
-      .then(() => this.deliver([report]))
-      .then(() => {
-        if (this.#sending.get(key) === sent) this.#sending.delete(key);
-      });
-    this.#sending.set(key, sent);
+    this.#isSaid(
+      key,
+      Promise.resolve(before).then(() => this.deliver([report])),
+    );
   }
 
   /** Resolves when what was said of the key has arrived; undefined where there is nothing to wait for. */
@@ -72,7 +70,17 @@ export class Outbox {
   async flush(renewals: readonly Report[]): Promise<Map<string, Answer>> {
     const pending = this.#pending;
     this.#pending = [];
-    return this.deliver([...renewals, ...pending]);
+    return this.deliver([...renewals, ...pending], 0, (reports, call) => {
+      for (const { key, state } of reports) if (state !== 'writing') this.#isSaid(key, call);
+    });
+  }
+
+  #isSaid(key: string, delivered: Promise<unknown>): void {
+    const before = this.#sending.get(key);
+    const said = Promise.all([before, delivered]).then(() => {
+      if (this.#sending.get(key) === said) this.#sending.delete(key);
+    });
+    this.#sending.set(key, said);
   }
 
   stop(): void {
@@ -82,9 +90,14 @@ export class Outbox {
 
   /**
    * To the keeper, then the deputies, then (nobody is there) to this agent's own one.
+   * @param onSent called with what goes to one other agent, and the call that brings it there.
    * @returns the answers by grant, of reports that have one. Never rejects.
    */
-  async deliver(reports: readonly Report[], attempt = 0): Promise<Map<string, Answer>> {
+  async deliver(
+    reports: readonly Report[],
+    attempt = 0,
+    onSent?: (reports: readonly Report[], call: Promise<unknown>) => void,
+  ): Promise<Map<string, Answer>> {
     const answers = new Map<string, Answer>();
     const groups = new Map<string, { readonly to: Member; readonly reports: Report[] }>();
     const here: Report[] = [];
@@ -101,7 +114,9 @@ export class Outbox {
     await Promise.all(
       [...groups.values()].flatMap(({ to, reports: all }) =>
         batches(all).map(async (batch) => {
-          for (const [grant, answer] of await this.#call(to, batch, attempt)) answers.set(grant, answer);
+          const call = this.#call(to, batch, attempt);
+          onSent?.(batch, call);
+          for (const [grant, answer] of await call) answers.set(grant, answer);
         }),
       ),
     );

@@ -152,6 +152,28 @@ describe('a lease', () => {
     expect(lease.lost.aborted).toBe(true);
   });
 
+  test('is not ended by an earlier word of ours that is still on its way', async () => {
+    const { network, keeper, others } = cluster(5);
+    const { handleClaims } = keeper.parts;
+    let reports = 0;
+    Object.assign(keeper.parts, {
+      handleClaims: async (...said: Parameters<typeof handleClaims>) => {
+        const [, body] = said;
+        if (typeof body === 'object' && body !== null && 'reports' in body) {
+          reports += 1;
+          if (reports === 1) await new Promise<void>((resolve) => network.queue.after(200, resolve));
+        }
+        return handleClaims(...said);
+      },
+    });
+    others[0]?.parts.claimer.left(KEY, request().source);
+    await network.queue.run(5_000, () => reports === 1);
+    const lease = leaseOf((await claimed(network, others[0])).answer);
+    await network.queue.run(network.queue.now() + 400);
+    expect((await claimed(network, others[1])).answer.kind).toBe('read');
+    expect(lease.lost.aborted).toBe(false);
+  });
+
   test('is renewed in one call a keeper, however many there are', async () => {
     const { network, others } = cluster(4);
     for (let i = 0; i < 50; i += 1) {
