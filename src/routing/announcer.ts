@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { DigestChecksum } from './digest-checksum.ts';
 import { doneAnswerSchema } from './index-messages.ts';
@@ -16,6 +17,9 @@ const CONFIRM_MS = 600_000;
 const SAMPLED_KEEPERS = 3;
 /** With a member that is new we compare after so long: by then it has its range from its neighbours. */
 const NEWCOMER_MS = 5_000;
+/** Keepers that are told something at once: a thousand handshakes at once would be late, all of them. */
+const AT_ONCE = 8;
+const MAX_SEEN = 20_000;
 
 export interface KnownTag {
   readonly key: string;
@@ -42,7 +46,7 @@ export interface AnnouncerOptions {
 /** What one other agent keeps of what is known here. */
 interface Kept {
   readonly member: Member;
-  readonly digests: string[];
+  readonly digests: Set<string>;
   readonly tags: KnownTag[];
 }
 
@@ -62,7 +66,12 @@ export class Announcer {
   readonly #digests = new Set<string>();
   readonly #pending = new Map<PeerId, { readonly add: Set<string>; readonly remove: Set<string> }>();
   /** Members that this agent has seen: a restart of one of them is no news. */
-  readonly #seen = new Set<PeerId>();
+  readonly #seen = new LRUCache<PeerId, true>({ max: MAX_SEEN });
+  /** New ones, since when, that are still to be compared with. */
+  readonly #fresh = new LRUCache<PeerId, number>({ max: MAX_SEEN });
+  #cancelFresh: (() => void) | undefined;
+  /** What is being compared and told now: keepers take their turns, and what is held changes meanwhile. */
+  readonly #telling = new Set<ReadonlyMap<PeerId, Kept>>();
   readonly #stop = new AbortController();
   #cancelFlush: (() => void) | undefined;
   #started = false;
@@ -77,20 +86,23 @@ export class Announcer {
     this.#started = true;
     const { roster } = this.#options;
     for (const digest of held) this.#digests.add(digest);
-    for (const { peerId } of roster.members()) this.#seen.add(peerId);
+    for (const { peerId } of roster.members()) this.#seen.set(peerId, true);
     const unsubscribe = roster.subscribe(({ joined }) => this.#joined(joined));
     this.#stop.signal.addEventListener('abort', unsubscribe, { once: true });
     this.#keepOwn(this.#digests);
     this.#everyConfirm();
-    const keepers = [...this.#byKeeper(await this.#options.tags()).values()];
-    const sample = shuffled(keepers, this.#random).slice(0, SAMPLED_KEEPERS);
-    const agreed = await Promise.all(sample.map((keeper) => this.#agrees(keeper)));
-    if (agreed.every(Boolean)) return;
-    await Promise.all(keepers.map((keeper) => this.#announceAll(keeper)));
+    const tags = await this.#options.tags();
+    await this.#withKeepers(tags, async (keepers) => {
+      const sample = shuffled(keepers, this.#random).slice(0, SAMPLED_KEEPERS);
+      const agreed = await Promise.all(sample.map((keeper) => this.#agrees(keeper)));
+      if (agreed.every(Boolean)) return;
+      await fewAtOnce(keepers, (keeper) => this.#announceAll(keeper));
+    });
   }
 
   stop(): void {
     this.#cancelFlush?.();
+    this.#cancelFresh?.();
     this.#stop.abort(new Error('the announcer stops'));
   }
 
@@ -109,24 +121,20 @@ export class Announcer {
   }
 
   /** Tells what waits now: before leaving, and in tests. */
-  async flush(): Promise<void> {
+  async flush(signal: AbortSignal = this.#stop.signal): Promise<void> {
     this.#cancelFlush?.();
     this.#cancelFlush = undefined;
-    const pending = [...this.#pending];
-    this.#pending.clear();
-    await Promise.all(
-      pending.map(async ([peerId, { add, remove }]) => {
-        const member = this.#options.roster.get(peerId);
-        if (member === undefined || !this.#options.roster.isLive(peerId)) return;
-        await this.#call(member, {
-          type: 'announce',
-          full: false,
-          add: packDigests(add),
-          remove: packDigests(remove),
-          tags: [],
-        });
-      }),
-    );
+    await fewAtOnce([...this.#pending.keys()], (peerId) => this.#tell(peerId, signal));
+  }
+
+  async #tell(peerId: PeerId, signal: AbortSignal): Promise<void> {
+    const pending = this.#pending.get(peerId);
+    const member = this.#options.roster.get(peerId);
+    this.#pending.delete(peerId);
+    if (pending === undefined || member === undefined || !this.#options.roster.isLive(peerId)) return;
+    const add = packDigests(pending.add);
+    const remove = packDigests(pending.remove);
+    await this.#call(member, { type: 'announce', full: false, add, remove, tags: [] }, signal);
   }
 
   #queue(digest: string, change: 'add' | 'remove'): void {
@@ -141,6 +149,7 @@ export class Announcer {
       pending[change].add(digest);
       pending[change === 'add' ? 'remove' : 'add'].delete(digest);
       this.#pending.set(peerId, pending);
+      if (change === 'add') for (const byKeeper of this.#telling) byKeeper.get(peerId)?.digests.add(digest);
     }
     if (!this.#started || this.#pending.size === 0) return;
     const waitMs = (this.#options.announceMs ?? ANNOUNCE_MS) * this.#random();
@@ -150,10 +159,21 @@ export class Announcer {
   #joined(joined: readonly Member[]): void {
     this.#keepOwn(this.#digests);
     const fresh = joined.filter(({ peerId }) => !this.#seen.has(peerId));
-    for (const { peerId } of fresh) this.#seen.add(peerId);
-    if (fresh.length === 0) return;
-    const waitMs = NEWCOMER_MS * (1 + this.#random());
-    this.#options.timers.after(waitMs, () => void this.#compare(new Set(fresh.map(({ peerId }) => peerId))));
+    for (const { peerId } of fresh) this.#seen.set(peerId, true);
+    for (const { peerId } of fresh) this.#fresh.set(peerId, this.#options.timers.now());
+    if (fresh.length > 0) this.#compareFresh();
+  }
+
+  /** All that came within some seconds together: a crowd is one comparison. */
+  #compareFresh(): void {
+    const { timers } = this.#options;
+    this.#cancelFresh ??= timers.after(NEWCOMER_MS * (1 + this.#random()), () => {
+      this.#cancelFresh = undefined;
+      const due = [...this.#fresh.entries()].filter(([, sinceMs]) => timers.now() - sinceMs >= NEWCOMER_MS);
+      for (const [peerId] of due) this.#fresh.delete(peerId);
+      if (this.#fresh.size > 0) this.#compareFresh();
+      void this.#compare(new Set(due.map(([peerId]) => peerId)));
+    });
   }
 
   #everyConfirm(): void {
@@ -168,11 +188,31 @@ export class Announcer {
   /** Compares with these keepers (all, if none are named), and tells those who know something else. */
   async #compare(only: ReadonlySet<PeerId> | undefined): Promise<void> {
     if (this.#stop.signal.aborted) return;
+    if (only === undefined) this.#keepOwn(this.#digests);
     await this.flush();
-    for (const keeper of this.#byKeeper(await this.#options.tags()).values()) {
-      if (only?.has(keeper.member.peerId) === false) continue;
-      if (!(await this.#agrees(keeper))) await this.#announceAll(keeper);
+    await this.#withKeepers(await this.#options.tags(), async (keepers) => {
+      for (const keeper of keepers) {
+        if (only?.has(keeper.member.peerId) === false) continue;
+        // What waits is no difference.
+        await this.#tell(keeper.member.peerId, this.#stop.signal);
+        if (!(await this.#agrees(keeper))) await this.#announceAll(keeper);
+      }
+    });
+  }
+
+  async #withKeepers(tags: readonly KnownTag[], use: (keepers: readonly Kept[]) => Promise<void>): Promise<void> {
+    const byKeeper = this.#byKeeper(tags);
+    this.#telling.add(byKeeper);
+    try {
+      await use([...byKeeper.values()]);
+    } finally {
+      this.#telling.delete(byKeeper);
     }
+  }
+
+  /** What was withdrawn since it was listed is not told again. */
+  #held({ digests }: Kept): string[] {
+    return [...digests].filter((digest) => this.#digests.has(digest));
   }
 
   /** What is known here, by who keeps it; others than this agent. */
@@ -182,13 +222,13 @@ export class Announcer {
     const keptBy = (key: string): Kept[] => {
       const others = roster.keepers(key).filter(({ peerId }) => peerId !== roster.self.peerId);
       return others.map((member) => {
-        const kept = byKeeper.get(member.peerId) ?? { member, digests: [], tags: [] };
+        const kept = byKeeper.get(member.peerId) ?? { member, digests: new Set<string>(), tags: [] };
         byKeeper.set(member.peerId, kept);
         return kept;
       });
     };
     for (const digest of this.#digests) {
-      for (const kept of keptBy(`blob:${digest}`)) kept.digests.push(digest);
+      for (const kept of keptBy(`blob:${digest}`)) kept.digests.add(digest);
     }
     for (const tag of tags) {
       index.setLastKnown(tag.key, tag);
@@ -205,32 +245,34 @@ export class Announcer {
     }
   }
 
-  async #agrees({ member, digests }: Kept): Promise<boolean> {
+  async #agrees(kept: Kept): Promise<boolean> {
+    const { member } = kept;
     const checksum = new DigestChecksum();
-    for (const digest of digests) checksum.add(`blob:${digest}`);
+    for (const digest of this.#held(kept)) checksum.add(`blob:${digest}`);
     const answer = await this.#call(member, { type: 'confirm', count: checksum.count, checksum: checksum.text() });
     // One that does not answer is not told more either.
     return answer === undefined || answer;
   }
 
-  async #announceAll({ member, digests, tags }: Kept): Promise<void> {
+  async #announceAll(kept: Kept): Promise<void> {
+    const { member, tags } = kept;
     await this.#call(member, {
       type: 'announce',
       full: true,
-      add: packDigests(digests),
+      add: packDigests(this.#held(kept)),
       remove: packDigests([]),
       tags: tags.map(({ key, bytes, ageMs }) => ({ key, bytes: Buffer.from(bytes).toString('base64'), ageMs })),
     });
   }
 
-  async #call(member: Member, body: unknown): Promise<boolean | undefined> {
+  async #call(member: Member, body: unknown, signal = this.#stop.signal): Promise<boolean | undefined> {
     const { calls, logger } = this.#options;
     try {
-      const answer = await calls.call(member, 'index', body, { signal: this.#stop.signal, timeoutMs: CALL_MS });
+      const answer = await calls.call(member, 'index', body, { signal, timeoutMs: CALL_MS });
       return doneAnswerSchema.parse(answer).ok;
     } catch (error) {
       // It will be compared again; until then its deputies know.
-      if (!this.#stop.signal.aborted) logger.debug({ peer: member.nodeName, err: error }, 'index call failed');
+      if (!signal.aborted) logger.debug({ peer: member.nodeName, err: error }, 'index call failed');
       return undefined;
     }
   }
@@ -241,4 +283,13 @@ function shuffled<T>(items: readonly T[], random: () => number): T[] {
     .map((item) => ({ item, at: random() }))
     .sort((a, b) => a.at - b.at)
     .map(({ item }) => item);
+}
+
+/** @param use never rejects. */
+async function fewAtOnce<T>(items: readonly T[], use: (item: T) => Promise<void>): Promise<void> {
+  const waiting = items.values();
+  const work = async () => {
+    for (const item of waiting) await use(item);
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
 }

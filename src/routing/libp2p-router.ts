@@ -98,20 +98,20 @@ export class Libp2pRouter implements Router {
 
   /** Tells what waits, and hands over what this agent keeps. @param signal the bound of that. */
   async stop(signal: AbortSignal): Promise<void> {
-    await this.flush();
-    await this.#exchange.handOver(signal);
+    // Neither waits for the other: an agent that does not answer must not cost the successors what they need.
+    await Promise.all([this.flush(signal), this.#exchange.handOver(signal)]);
     this.#cancelSettle?.();
     this.#stop.abort(new Error('the router stops'));
     this.#announcer.stop();
   }
 
   /** Tells everybody what waits to be told. */
-  async flush(): Promise<void> {
+  async flush(signal?: AbortSignal): Promise<void> {
     if (this.#cancelNews !== undefined) {
       this.#cancelNews();
       this.#tell();
     }
-    await this.#announcer.flush();
+    await this.#announcer.flush(signal);
   }
 
   /** The CallHandler of path `index`. */

@@ -75,12 +75,12 @@ export class IndexCluster {
   }
 
   /** In order: it hands over what it keeps. */
-  async leave(name: string): Promise<void> {
+  async leave(name: string, signal = AbortSignal.timeout(5_000)): Promise<void> {
     const agent = this.#take(name);
     this.#tellMembers(agent.member);
     // As a LiveRoster does: nobody names it, itself included.
     agent.roster.set([...[...this.agents.values()].map(({ member }) => member), { ...agent.member, leaving: true }]);
-    await agent.router.stop(AbortSignal.timeout(5_000));
+    await agent.router.stop(signal);
     this.calls.leave(name);
   }
 

@@ -6,6 +6,12 @@ import type { CallHandler, CallPath, PeerCalls } from '../../src/routing/peer-ca
 export class MemoryCalls {
   readonly #handlers = new Map<PeerId, Partial<Record<CallPath, CallHandler>>>();
   readonly #cut = new Set<PeerId>();
+  readonly #hanging = new Set<PeerId>();
+  readonly #underWay = new Map<PeerId, number>();
+  /** How long each call takes. */
+  delayMs = 0;
+  /** Calls of one agent that were under way at once, at most. */
+  mostAtOnce = 0;
   /** `from → to path type`, in order. */
   readonly log: string[] = [];
 
@@ -18,7 +24,14 @@ export class MemoryCalls {
         const handler = this.#handlers.get(peerId)?.[path];
         const type = typeof body === 'object' && body !== null && 'type' in body ? String(body.type) : '';
         this.log.push(`${self} → ${peerId} ${path} ${type}`);
-        await Promise.resolve();
+        const underWay = (this.#underWay.get(self) ?? 0) + 1;
+        this.#underWay.set(self, underWay);
+        this.mostAtOnce = Math.max(this.mostAtOnce, underWay);
+        try {
+          await this.#wait(peerId, signal);
+        } finally {
+          this.#underWay.set(self, (this.#underWay.get(self) ?? 0) - 1);
+        }
         signal.throwIfAborted();
         if (handler === undefined || this.#cut.has(peerId) || this.#cut.has(self)) {
           throw new WindlassError('PEER_GONE', `${peerId} is gone`);
@@ -27,6 +40,20 @@ export class MemoryCalls {
         return JSON.parse(JSON.stringify(await handler(self, JSON.parse(JSON.stringify(body)), signal)));
       },
     };
+  }
+
+  /** It takes calls, and never answers. */
+  hang(peerId: PeerId): void {
+    this.#hanging.add(peerId);
+  }
+
+  async #wait(peerId: PeerId, signal: AbortSignal): Promise<void> {
+    if (this.delayMs === 0 && !this.#hanging.has(peerId)) return;
+    await new Promise<void>((resolve) => {
+      signal.addEventListener('abort', () => resolve(), { once: true });
+      if (signal.aborted) resolve();
+      else if (!this.#hanging.has(peerId)) setTimeout(resolve, this.delayMs);
+    });
   }
 
   leave(self: PeerId): void {
