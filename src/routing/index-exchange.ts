@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { WindlassError } from '../errors.ts';
 import { isDigest } from '../oci/digest.ts';
 import { type IndexEntries, indexRequestSchema, rangeAnswerSchema } from './index-messages.ts';
@@ -33,10 +34,10 @@ export class IndexExchange {
     const parsed = indexRequestSchema.safeParse(body);
     if (!parsed.success) throw new WindlassError('PEER_NONSENSE', `index: ${parsed.error.message.slice(0, 300)}`);
     const request = parsed.data;
-    const { index, roster } = this.#options;
+    const { index } = this.#options;
     switch (request.type) {
       case 'announce': {
-        const add = keysOf(request.add).filter((key) => this.#keeps(key, LENIENT));
+        const add = await inSlices(keysOf(request.add), (key) => this.#keeps(key, LENIENT));
         if (request.full) index.replace(from, add);
         else for (const key of add) index.add(key, from);
         for (const key of keysOf(request.remove)) index.remove(key, from);
@@ -44,11 +45,12 @@ export class IndexExchange {
         return { ok: true };
       }
       case 'confirm': {
-        const known = index.checksumOf(from, (key) => this.#keeps(key));
+        const mine = new Set(await inSlices(index.keysOf(from), (key) => this.#keeps(key)));
+        const known = index.checksumOf(from, (key) => mine.has(key));
         return { ok: known.count === request.count && known.text() === request.checksum };
       }
       case 'range':
-        return this.#entriesFor((key) => roster.keepers(key).some(({ peerId }) => peerId === from));
+        return this.#rangeOf(from);
       case 'handover':
         this.#take(request);
         return { ok: true };
@@ -111,6 +113,13 @@ export class IndexExchange {
     this.#options.index.prune((key) => this.#keeps(key, LENIENT));
   }
 
+  async #rangeOf(peerId: PeerId): Promise<IndexEntries> {
+    const { index, roster } = this.#options;
+    const isTheirs = (key: string) => roster.keepers(key).some((keeper) => keeper.peerId === peerId);
+    const theirs = new Set(await inSlices(index.keys(), isTheirs));
+    return this.#entriesFor((key) => theirs.has(key));
+  }
+
   #keeps(key: string, count = KEEPERS): boolean {
     return this.#options.roster.keepers(key, count).some((member) => this.#isSelf(member));
   }
@@ -143,6 +152,18 @@ export class IndexExchange {
       this.#options.index.setLastKnown(key, { bytes: Buffer.from(bytes, 'base64'), ageMs });
     }
   }
+}
+
+/** Who is nearest to 100,000 keys takes seconds; of so few, no other call waits. */
+const SLICE = 500;
+
+async function inSlices(keys: readonly string[], wanted: (key: string) => boolean): Promise<string[]> {
+  const found: string[] = [];
+  for (let at = 0; at < keys.length; at += SLICE) {
+    if (at > 0) await setImmediate();
+    for (const key of keys.slice(at, at + SLICE)) if (wanted(key)) found.push(key);
+  }
+  return found;
 }
 
 /** @throws PEER_NONSENSE */

@@ -51,6 +51,14 @@ export class KeeperIndex implements HolderIndex {
     return this.#pairs;
   }
 
+  keys(): string[] {
+    return [...this.#keys.keys(), ...this.#tags.keys()];
+  }
+
+  keysOf(peerId: PeerId): string[] {
+    return [...(this.#holders.get(peerId)?.keys ?? [])];
+  }
+
   holders(key: string): PeerId[] {
     const peers = this.#keys.get(key);
     return peers === undefined ? [] : [...peers].filter((peerId) => this.#options.isLive(peerId));
@@ -65,9 +73,10 @@ export class KeeperIndex implements HolderIndex {
     if (holder.keys.has(key) || holder.keys.size >= MAX_DIGESTS) return;
     const peers = this.#keys.get(key) ?? new Set();
     peers.add(peerId);
-    this.#keys.set(key, peers);
+    // Before the key has a place: what makes room for it may be the last one that this holder had.
     holder.keys.add(key);
     this.#pairs += 1;
+    this.#keys.set(key, peers);
     while (this.#pairs > MAX_PAIRS && this.#keys.pop() !== undefined);
   }
 

@@ -95,4 +95,16 @@ describe('KeeperIndex', () => {
     expect(index.lastKnown('tag:x/y:1')).toEqual({ bytes: record('new'), ageMs: 150 });
     expect(index.lastKnown('tag:x/y:2')).toBeUndefined();
   });
+
+  it('knows a holder on whose only key the next one pushed out', () => {
+    const { index } = setUp();
+    index.add('blob:first', 'b');
+    for (let at = 1; at < 100_000; at += 1) index.add(`blob:${at}`, 'a');
+    index.add('blob:second', 'b');
+    expect(index.holders('blob:first')).toEqual([]);
+    expect(index.entries).toBe(100_000);
+    index.replace('b', []);
+    expect(index.holders('blob:second')).toEqual([]);
+    expect(index.entries).toBe(99_999);
+  });
 });

@@ -1,0 +1,51 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { IndexExchange } from '../../../src/routing/index-exchange.ts';
+import { KeeperIndex } from '../../../src/routing/keeper-index.ts';
+import { type Member, WIRE_VERSION } from '../../../src/routing/member.ts';
+import { MemoryRoster } from '../../../src/routing/memory-roster.ts';
+import { systemTimers } from '../../../src/routing/timers.ts';
+import { MemoryCalls } from '../../support/memory-calls.ts';
+
+const member = (peerId: string): Member => ({
+  peerId,
+  incarnation: 1,
+  sequence: 1,
+  nodeName: peerId,
+  zone: '',
+  dataAddress: 'x:1',
+  p2pAddresses: [],
+  wireVersion: WIRE_VERSION,
+  leaving: false,
+});
+
+describe('a member that names very many digests', () => {
+  it('keeps no other call waiting: they are looked at a few at a time', async () => {
+    const others = Array.from({ length: 50 }, (_, index) => member(`agent-number-${index}`));
+    const roster = new MemoryRoster(member('this-agent-itself'), others, { timers: systemTimers });
+    const index = new KeeperIndex({ isLive: () => true, timers: systemTimers });
+    const exchange = new IndexExchange({ roster, index, calls: new MemoryCalls().join('this-agent-itself', {}) });
+    let turns = 0;
+    const turn = () => {
+      turns += 1;
+      running = setImmediate(turn);
+    };
+    let running = setImmediate(turn);
+    const turnsDuring = async (body: unknown) => {
+      turns = 0;
+      await exchange.handle('agent-number-1', body);
+      return turns;
+    };
+    try {
+      const none = { sha256: '', others: [] };
+      const add = { sha256: randomBytes(32 * 20_000).toString('base64'), others: [] };
+      const announce = { type: 'announce', full: true, add, remove: none, tags: [] };
+      expect(await turnsDuring(announce)).toBeGreaterThan(30);
+      expect(index.entries).toBeGreaterThan(1_000);
+      expect(await turnsDuring({ type: 'confirm', count: 1, checksum: 'x' })).toBeGreaterThan(1);
+      expect(await turnsDuring({ type: 'range' })).toBeGreaterThan(1);
+    } finally {
+      clearImmediate(running);
+    }
+  });
+});
