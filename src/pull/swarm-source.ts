@@ -248,7 +248,6 @@ export class SwarmSource implements BlobSource {
     return leg;
   }
 
-  /** @param except see Parents. */
   async #read(pull: Pull, claimed: Claimed & { kind: 'read' }, except?: PeerId): Promise<Leg | undefined> {
     const leg = await this.#parents.firstOf(pull, claimed.parents, claimed.replaces, except);
     if (leg !== undefined) this.#become('reader', leg.stream);
@@ -263,7 +262,8 @@ export class SwarmSource implements BlobSource {
     if (claimed === undefined || claimed.kind === 'failed') return undefined;
     const better =
       claimed.kind === 'read' ? await this.#read(pull, claimed, peerId) : await this.#follow(pull, claimed);
-    if (better !== undefined && why === 'slow') this.#swarm.offenders.leave(peerId, why, this.digest, undefined);
+    if (better === undefined) this.#become('reader', stream);
+    else if (why === 'slow') this.#swarm.offenders.leave(peerId, why, this.digest, undefined);
     return better;
   }
 

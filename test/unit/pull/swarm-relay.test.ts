@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
+import { WindlassError } from '../../../src/errors.ts';
 import type { BlobStore } from '../../../src/store/blob-store.ts';
 import { eventually } from '../../support/eventually.ts';
 import { failOnUnhandledRejections, failureOf, forever, MIB, settle } from './pull-fixture.ts';
@@ -127,6 +128,35 @@ describe('a writer whose upstream froze', () => {
     expect(tap.source.leaked).toBe(0);
     for (const node of cluster.nodes) expect(await blamed(node)).not.toHaveProperty('wrong');
   });
+});
+
+test('a rival that loses its right before a byte came is the reader again that it was', async () => {
+  const tap = new Tap(BYTES);
+  const { answer } = tap.source;
+  tap.source.answer = (opening) => {
+    if (opening.index === 0) return answer(opening);
+    return new Promise((_, reject) => {
+      opening.signal.addEventListener('abort', () => reject(opening.signal.reason), { once: true });
+    });
+  };
+  const cluster = await startCluster(2, tap.source, BYTES);
+  const [writer, reader] = [cluster.node(0), cluster.node(1)];
+  const pulls = await pullInTurn(cluster, DIGEST);
+  tap.open(2.5 * MIB);
+  await eventually(() => writtenBy(reader) === 2 * MIB);
+  const lost = new AbortController();
+  const lease = { lost: lost.signal, progress: () => {}, sent: () => {}, failed: () => {}, left: () => {} };
+  cluster.keeper.answer = (by) => (by === reader.id ? { kind: 'write', lease } : undefined);
+  vi.useFakeTimers();
+  await vi.advanceTimersByTimeAsync(13_000);
+  vi.useRealTimers();
+  await eventually(() => tap.source.offsets.length === 2);
+  lost.abort(new WindlassError('PEER_BUSY', 'another one writes'));
+  await settle();
+  // Else it would vouch for what it has from others, and its children would not see a cycle.
+  expect(reader.blobs.running()[0]?.parents).toEqual([writer.id]);
+  tap.open();
+  for (const bytes of await Promise.all(pulls)) expect(bytes.equals(BYTES)).toBe(true);
 });
 
 describe('a writer that lost its lease', () => {
