@@ -361,6 +361,10 @@ async function createParts(
       const fingerprint = await registries.get(registry).credentialsFingerprint(repository);
       return fingerprint && keyedFingerprint(credentialsKey, fingerprint);
     },
+    meet: async (peerId) => {
+      const member = roster.get(peerId);
+      if (member !== undefined) await roster.exchangeWith(member);
+    },
     bounds: { openMs: settings.peer.firstByteTimeout },
     logger: logger.child({ room: 'pull' }),
     metrics,

@@ -81,7 +81,7 @@ export class ParentStream {
     this.#options = options;
     this.#role = parent.role;
     this.#sizeBytes = options.sizeBytes;
-    this.#check = new PieceCheck(swarm, digest, Math.floor(options.position / PIECE_BYTES));
+    this.#check = new PieceCheck(swarm, digest, this.parent.peerId, Math.floor(options.position / PIECE_BYTES));
   }
 
   /** From the writer down to the parent. */

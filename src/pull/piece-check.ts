@@ -1,5 +1,6 @@
 import { WindlassError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { PeerId } from '../routing/member.ts';
 import { PIECE_BYTES, type Piece } from './piece.ts';
 import type { Swarm } from './swarm.ts';
 
@@ -13,13 +14,16 @@ export interface PieceFault {
 export class PieceCheck {
   readonly #swarm: Swarm;
   readonly #digest: Digest;
+  /** Whose stream it is. */
+  readonly #parent: PeerId;
   /** The next one's. */
   #index: number;
   /** A piece shorter than others was the last. */
   #ended = false;
 
-  constructor(swarm: Swarm, digest: Digest, index: number) {
+  constructor(swarm: Swarm, digest: Digest, parent: PeerId, index: number) {
     this.#swarm = swarm;
+    this.#parent = parent;
     this.#digest = digest;
     this.#index = index;
   }
@@ -37,7 +41,7 @@ export class PieceCheck {
 
   /** @param sizeBytes of the blob, where it is known. */
   async faultOf(piece: Piece, sizeBytes: number | undefined): Promise<PieceFault | undefined> {
-    const { proofs, offenders, roster } = this.#swarm;
+    const { proofs, offenders } = this.#swarm;
     const { index, bytes, proof } = piece;
     if (index !== this.#index) return fault('wrong', `piece ${index} came where ${this.#index} was due`);
     if (this.#ended || bytes.length === 0) return fault('size', `piece ${index} came after the end`);
@@ -48,7 +52,9 @@ export class PieceCheck {
     if (!(await proofs.isRight(this.#digest, index, bytes, proof))) {
       return fault('wrong', `piece ${index} does not have its hash, or nobody vouches for it`);
     }
-    if (roster.get(proof.signer) === undefined) return fault('wrong', `piece ${index} is signed by a stranger`);
+    if (!(await this.#swarm.knows(proof.signer, this.#parent))) {
+      return fault('wrong', `piece ${index} is signed by a stranger`);
+    }
     if (offenders.isLeftOut(proof.signer, this.#digest)) {
       return fault('shunned', `passes on what ${proof.signer} vouches for, who is left out`);
     }

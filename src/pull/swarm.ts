@@ -44,6 +44,8 @@ export interface SwarmOptions extends PieceKey {
    * answered is shared among nodes with the same.
    */
   readonly fingerprint?: (origin: RepositoryName) => Promise<string | undefined>;
+  /** Asks another agent whom it knows: it names somebody whom we do not. Bounded; may reject. */
+  readonly meet?: (peerId: PeerId) => Promise<void>;
   readonly bounds?: Partial<SwarmBounds>;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -59,6 +61,7 @@ export class Swarm {
   readonly bounds: SwarmBounds;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly #meet: (peerId: PeerId) => Promise<void>;
   readonly #fingerprint: (origin: RepositoryName) => Promise<string | undefined>;
 
   constructor(options: SwarmOptions) {
@@ -70,7 +73,14 @@ export class Swarm {
     this.bounds = { ...BOUNDS, ...options.bounds };
     this.logger = options.logger;
     this.metrics = options.metrics;
+    this.#meet = options.meet ?? (async () => {});
     this.#fingerprint = options.fingerprint ?? (async () => undefined);
+  }
+
+  /** Is it a member, as far as this agent, and `by`, know? Never rejects. */
+  async knows(peerId: PeerId, by: PeerId): Promise<boolean> {
+    if (this.roster.get(peerId) === undefined) await this.#meet(by).catch(() => {});
+    return this.roster.get(peerId) !== undefined;
   }
 
   get self(): PeerId {
