@@ -3,14 +3,15 @@ import { describeWith } from '../support/requires.ts';
 import { Lab } from './lab/lab.ts';
 import { containerds, labMissing } from './lab/requirements.ts';
 import { Scene } from './lab/scene.ts';
+import { MOST_NODES } from './lab/size.ts';
 
 const MIB = 1024 * 1024;
 
-describeWith('a partition, 8 | 8, during a pull', labMissing, () => {
+describeWith(`a partition, ${MOST_NODES / 2} | ${MOST_NODES / 2}, during a pull`, labMissing, () => {
   let lab: Lab;
 
   beforeAll(async () => {
-    lab = await Lab.start({ nodes: 16, containerds: containerds(4), nodeRate: 200, upstreamRate: 40 });
+    lab = await Lab.start({ nodes: MOST_NODES, containerds: containerds(4), nodeRate: 200, upstreamRate: 40 });
     await lab.settled();
   });
   afterEach(async ({ task }) => {

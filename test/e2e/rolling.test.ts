@@ -5,17 +5,17 @@ import { expectOnce } from './lab/expect-once.ts';
 import { GATED_REGISTRY, Lab } from './lab/lab.ts';
 import { containerds, labMissing, usable } from './lab/requirements.ts';
 import { Scene } from './lab/scene.ts';
+import { MOST_NODES } from './lab/size.ts';
 
 const MIB = 1024 * 1024;
-const NODES = 16;
 
-describeWith('16 nodes, and what takes long', labMissing, () => {
+describeWith(`${MOST_NODES} nodes, and what takes long`, labMissing, () => {
   let lab: Lab;
 
   beforeAll(async () => {
     const old = usable(debianContainerd());
     lab = await Lab.start({
-      nodes: NODES,
+      nodes: MOST_NODES,
       containerds: [...containerds(2), ...(old === undefined ? [] : [old, old])],
       nodeRate: 200,
       upstreamRate: 16,
