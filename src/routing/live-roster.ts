@@ -177,7 +177,7 @@ export class LiveRoster implements Roster {
   async merge(entries: readonly SignedMember[], from?: PeerId): Promise<void> {
     for (let at = 0; at < entries.length && !this.#stopping.signal.aborted; at += SLICE) {
       if (at > 0) await new Promise<void>((resolve) => this.#options.timers.after(0, resolve));
-      this.#take(entries.slice(at, at + SLICE), from);
+      if (!this.#take(entries.slice(at, at + SLICE), from)) return;
     }
   }
 
@@ -210,7 +210,9 @@ export class LiveRoster implements Roster {
     await Promise.allSettled(heirs.map((heir) => this.#exchange.give(heir, [this.#self.entry.signed])));
   }
 
-  #take(entries: readonly SignedMember[], from: PeerId | undefined): void {
+  /** @returns false: one was forged. Whoever passes entries on has checked them: the rest is not looked at. */
+  #take(entries: readonly SignedMember[], from: PeerId | undefined): boolean {
+    let forged = false;
     const joined: Member[] = [];
     const hearsay: PeerId[] = [];
     const left: { readonly member: Member; readonly leaving: boolean }[] = [];
@@ -219,7 +221,9 @@ export class LiveRoster implements Roster {
       if (entry === undefined) continue;
       const { peerId } = entry.member;
       const firstHand = peerId === from;
-      if (!this.#table.wants(entry, firstHand) || !isGenuine(entry, this.#options.verify)) continue;
+      if (!this.#table.wants(entry, firstHand)) continue;
+      forged = !isGenuine(entry, this.#options.verify);
+      if (forged) break;
       if (peerId === this.self.peerId) {
         this.#self.outrun(entry.member);
         continue;
@@ -242,6 +246,7 @@ export class LiveRoster implements Roster {
     }
     this.#rounds.heardOf(hearsay);
     this.#emit({ joined, left });
+    return !forged;
   }
 
   /** It cannot be understood: no member, and none any more where an earlier version of it was one. */

@@ -1,13 +1,14 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { Member, SignedMember } from '../../../src/routing/member.ts';
-import { signMember } from '../../../src/routing/member-entry.ts';
+import { signMember, type Verify } from '../../../src/routing/member-entry.ts';
 import {
   describeAgent,
   RosterSimulation,
   type SimulatedAgent,
   simulatedPeerId,
   simulatedSign,
+  simulatedVerify,
 } from './roster-simulation.ts';
 
 const idOf = simulatedPeerId;
@@ -117,12 +118,24 @@ describe('what a member says of itself', () => {
     }
   });
 
-  test('what nobody signed, or another one did, is left out; the rest is taken', async () => {
-    const cluster = new RosterSimulation(1);
-    const { roster } = cluster.start(1);
+  test('what nobody signed, or another one did, is left out, and what comes after it is not even looked at', async () => {
+    let checks = 0;
+    const verify: Verify = (...args) => {
+      checks += 1;
+      return simulatedVerify(...args);
+    };
+    const cluster = new RosterSimulation(1, { verify });
+    const { roster, hear } = cluster.start(1);
     const forged = { ...entryOf(2), signature: entryOf(3).signature };
-    await roster.merge([forged, { entry: '{', signature: '' }, entryOf(4)], idOf(4));
+    await roster.merge([{ entry: '{', signature: '' }, entryOf(4), ...Array(300).fill(forged), entryOf(5)], idOf(4));
     expect(cluster.seenBy(1)).toEqual([1, 4]);
+    expect(checks).toBe(2);
+    // News may come a hundred times a second, and from whomever.
+    const text = JSON.stringify({ entries: Array(64).fill(forged), dead: [] });
+    const news = Buffer.from(JSON.stringify({ from: idOf(4), text, signature: '' }));
+    for (const listener of hear) listener(news);
+    expect(cluster.seenBy(1)).toEqual([1, 4]);
+    expect(checks).toBe(3);
   });
 
   test('who runs with the identity of another is told, and runs on', async () => {

@@ -100,7 +100,7 @@ export const simulatedSign =
   (peerId: PeerId): Sign =>
   (bytes) =>
     createHash('sha256').update(peerId).update(bytes).digest();
-const simulatedVerify: Verify = (peerId, bytes, signature) =>
+export const simulatedVerify: Verify = (peerId, bytes, signature) =>
   Buffer.from(simulatedSign(peerId)(bytes)).equals(Buffer.from(signature));
 
 export function simulatedPeerId(number: number): PeerId {
