@@ -11,6 +11,7 @@ import type { Metrics } from './metrics/metrics.ts';
 import { PeerClient } from './peer/peer-client.ts';
 import { PeerServer } from './peer/peer-server.ts';
 import { type ClaimsParts, createClaims } from './pull/claims/create-claims.ts';
+import { knownTags } from './pull/known-tags.ts';
 import type { PeerOffers } from './pull/peer-streams.ts';
 import { Swarm } from './pull/swarm.ts';
 import { ClusterSecrets } from './routing/cluster-secret.ts';
@@ -30,8 +31,6 @@ import type { BlobStore } from './store/blob-store.ts';
 import type { TagStore } from './store/tag-store.ts';
 import type { Registries } from './upstream/registry-client.ts';
 
-/** More tags of one agent no keeper is told. */
-const MAX_TAGS = 10_000;
 const HAND_OVER_MS = 5_000;
 const PURGE_MS = 10_000;
 /** A node of its own is not to wait longer for others that are not there. */
@@ -173,7 +172,9 @@ export class Cluster {
     await this.#discovery.start((candidates) => this.#control.setSeeds(candidates.map(({ address }) => address)));
     // Alone there is nobody to tell, and nothing to take over.
     const taken = roster.taken().then(() => {
-      void this.router.start([...store.list()].map(({ digest }) => digest));
+      this.router.start([...store.list()].map(({ digest }) => digest)).catch((err) => {
+        logger.error({ err }, 'what is held here could not be told to others');
+      });
       return true;
     });
     const asked = this.#met.ask((address) => roster.exchangeWith(address), AbortSignal.timeout(MEETING_MS));
@@ -376,16 +377,7 @@ async function createParts(
     timers,
     dht: control.dht,
     news: control.news,
-    tags: async () => {
-      const known = await tagStore.list(MAX_TAGS);
-      return Promise.all(
-        known.map(async ({ name, tag, record: { digest, mediaType, sizeBytes, checkedAtMs } }) => ({
-          key: await swarm.tagKey(name, tag),
-          bytes: Buffer.from(JSON.stringify({ digest, mediaType, sizeBytes })),
-          ageMs: Math.max(0, Date.now() - checkedAtMs),
-        })),
-      );
-    },
+    tags: () => knownTags(tagStore, swarm),
     logger: routingLogger,
   });
   return { swarm, server, client, control, roster, router, claims, index, discovery, late };
