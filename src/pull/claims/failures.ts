@@ -57,7 +57,8 @@ export class Failures {
   /** Told by another keeper. */
   adopt(source: string, failed: Failed, leftMs: number, nowMs: number): void {
     if (this.of(source, nowMs) !== undefined) return;
-    this.#set({ ...failed, source, untilMs: nowMs + leftMs, by: new Set(), standsForAll: true });
+    const restMs = Math.min(leftMs, MAX_RETRY_AFTER_MS);
+    this.#set({ ...failed, source, untilMs: nowMs + restMs, by: new Set(), standsForAll: true });
   }
 
   /** What a claim of this node with this source is to be told; undefined where it may try. */

@@ -354,6 +354,15 @@ describe('a view that has just changed', () => {
     expect(await deputy.asks('b', { failing: { a: 'broken' } })).toBe('write');
   });
 
+  test('a failure that another keeper tells of stands no longer than one of its own could', async () => {
+    const stage = new KeeperStage('k', 'a');
+    const failure = { source: SOURCE, code: 'NOT_FOUND', message: '', leftMs: 86_400_000 };
+    stage.keeper.copied([{ key: KEY, holders: [], tree: [], failures: [failure] }], () => true);
+    expect(await stage.asks('a')).toBe('failed NOT_FOUND');
+    await stage.pass(601_000);
+    expect(await stage.asks('a')).toBe('write');
+  });
+
   test('a tree from the wire that has a cycle is taken without it', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     const tree = [
