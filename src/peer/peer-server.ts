@@ -138,6 +138,7 @@ export class PeerServer {
       headersTimeout: HANDSHAKE_MS,
       requestTimeout: 60_000,
       connectionsCheckingInterval: 1_000,
+      requireHostHeader: false,
       noDelay: true,
     };
     const tls = { ...tlsOptions(this.#options.identity), requestCert: true, handshakeTimeout: HANDSHAKE_MS };
@@ -145,9 +146,10 @@ export class PeerServer {
       this.#options.encryption === 'tls'
         ? createServer({ ...options, ...tls }, handler)
         : createPlainServer(options, handler);
-    // Node would answer 400 or 408, which tells what is here. What TLS finds wrong comes here as well.
+    // Node would answer 400, 408 or 417, which tells what is here. What TLS finds wrong comes here as well.
     server.on('clientError', (error: Error, socket) => this.#noPeer(error, socket as Socket));
     server.on('checkContinue', handler);
+    server.on('checkExpectation', handler);
     // Else Node closes it without a word to anybody.
     server.on('connect', (_, socket) => this.#noPeer(new Error('it asked for CONNECT'), socket as Socket));
     return server;

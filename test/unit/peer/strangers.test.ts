@@ -84,6 +84,16 @@ describe('over TLS, a stranger', () => {
     },
   );
 
+  it.each([
+    'POST /windlass/v1/claims HTTP/1.1\r\n\r\n',
+    'POST /windlass/v1/claims HTTP/1.1\r\nhost: x\r\nexpect: 200-ok\r\ncontent-length: 0\r\n\r\n',
+    'GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n',
+  ])('that asks as Node itself would answer gets 401 and no more: %j', async (text) => {
+    const started = await startGuarded();
+    expect(await talk(started.server.address, tlsOptions(await newIdentity()), text)).toBe(NOTHING_SAID);
+    expect([await refusals(started), started.reached()]).toEqual([1, 0]);
+  });
+
   it('with a certificate of another kind of key, and a good proof in another name, is refused', async () => {
     const started = await startGuarded();
     const { cert, key } = await selfSigned(await scratchOfTest(), 'stranger');
