@@ -10,8 +10,10 @@ import { statusOf, tellable } from './peer-status.ts';
 import { API_PATH, numberIn } from './wire.ts';
 
 const MAX_SMALL_BYTES = 256 * 1024;
-/** What calls' bodies may take in memory, all together. */
+/** What calls' bodies, and answers that were not taken yet, may take in memory, all together. */
 const MAX_PENDING_BYTES = 64 * 1024 * 1024;
+/** Whoever takes nothing of an answer for so long is let go. */
+const TAKE_MS = 30_000;
 const MAX_TIMEOUT_MS = 300_000;
 
 export interface CallRouteOptions {
@@ -66,6 +68,14 @@ export class CallRoute {
       response.shouldKeepAlive = false;
       request.resume();
     }
+    // It has closed already, and would not say so again.
+    if (left.aborted) return;
+    this.#pendingBytes += answer.length;
+    response.once('close', () => {
+      this.#pendingBytes -= answer.length;
+    });
+    // Until the next request: without a listener of ours the socket is closed.
+    request.socket.setTimeout(TAKE_MS);
     const headers = { 'content-type': 'application/json', 'content-length': answer.length };
     response.writeHead(status, { ...headers, ...guest.seal(status, answer) }).end(answer);
   }
@@ -76,6 +86,7 @@ export class CallRoute {
       const answer = await this.#options.handlers[path](from, parseJson(body), bound.signal);
       const bytes = Buffer.from(JSON.stringify(answer ?? null));
       if (bytes.length > MAX_CALL_BYTES) throw new Error(`an answer of ${bytes.length} bytes`);
+      if (this.#pendingBytes + bytes.length > MAX_PENDING_BYTES) throw tooMany();
       return bytes;
     } finally {
       bound.end();
@@ -93,7 +104,7 @@ export class CallRoute {
         bytes += chunk.length;
         this.#pendingBytes += chunk.length;
         if (bytes > max) throw tooLong(max);
-        if (this.#pendingBytes > MAX_PENDING_BYTES) throw new WindlassError('PEER_BUSY', 'too many calls at once');
+        if (this.#pendingBytes > MAX_PENDING_BYTES) throw tooMany();
         chunks.push(chunk);
       }
     } finally {
@@ -113,6 +124,10 @@ function parseJson(body: Buffer): unknown {
   } catch (error) {
     throw new WindlassError('PEER_NONSENSE', 'a body that is no JSON', { cause: error });
   }
+}
+
+function tooMany(): WindlassError {
+  return new WindlassError('PEER_BUSY', 'too many calls at once');
 }
 
 function tooLong(max: number): WindlassError {
