@@ -164,7 +164,11 @@ export class Cluster {
           logger.info({ peer: member.nodeName, leaving, peers: this.others.length }, 'agent left');
         }
       }),
-      this.#control.onHello((entry, from) => void roster.merge([entry], from)),
+      this.#control.onHello((entry, from) => {
+        void roster.merge([entry], from);
+        // Whoever was taken for dead says nothing new, but it lives.
+        roster.heard(from);
+      }),
     );
     roster.start();
     await this.#control.start();

@@ -16,6 +16,8 @@ import type { Finding } from './roster-probes.ts';
 import type { RosterTable } from './roster-table.ts';
 
 const PROBE_MS = 1_000;
+/** A bound that ends so much late: this process stood still, and the silence may be its own. */
+const LATE_MS = 250;
 /** A probe of somebody else, there and back. */
 const ASK_MS = 1_500;
 const COMPARE_MS = 5_000;
@@ -66,6 +68,7 @@ export class RosterExchange {
 
   async probe(member: Member, calledDead: MemberVersion | undefined): Promise<Finding> {
     const { table, self, signal } = this.#options;
+    const fromMs = performance.now();
     const about = calledDead && { incarnation: calledDead.incarnation, sequence: calledDead.sequence };
     try {
       const body = { type: 'probe', self: self().signed, ...(about && { calledDead: about }) };
@@ -76,7 +79,8 @@ export class RosterExchange {
     } catch (error) {
       // At the end of this agent nobody is found dead any more.
       if (signal.aborted || hasCode(error, 'PEER_BUSY')) return 'alive';
-      return hasCode(error, 'PEER_GONE', 'PEER_DENIED') ? 'gone' : 'silent';
+      if (hasCode(error, 'PEER_GONE', 'PEER_DENIED')) return 'gone';
+      return performance.now() - fromMs > PROBE_MS + LATE_MS ? 'alive' : 'silent';
     }
   }
 
