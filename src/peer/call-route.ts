@@ -95,7 +95,8 @@ export class CallRoute {
 
   /** Within bounds. @throws PEER_NONSENSE, PEER_BUSY; Error when the caller left. */
   async #read(path: CallPath, request: IncomingMessage): Promise<Buffer> {
-    const max = path === 'index' ? MAX_CALL_BYTES : MAX_SMALL_BYTES;
+    // The whole roster of a large cluster, or what a node with many blobs holds.
+    const max = path === 'index' || path === 'roster' ? MAX_CALL_BYTES : MAX_SMALL_BYTES;
     if (Number(request.headers['content-length'] ?? 0) > max) throw tooLong(max);
     const chunks: Buffer[] = [];
     let bytes = 0;
