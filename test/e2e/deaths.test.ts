@@ -4,7 +4,7 @@ import { Lab, type LabImage } from './lab/lab.ts';
 import type { LabNode } from './lab/lab-node.ts';
 import { containerds, labMissing } from './lab/requirements.ts';
 import { Scene } from './lab/scene.ts';
-import { MOST_NODES } from './lab/size.ts';
+import { MOST_NODES, STRICT } from './lab/size.ts';
 
 const MIB = 1024 * 1024;
 /** One large blob, so that there is one writer of nearly all of it. */
@@ -30,10 +30,15 @@ describeWith(
     });
     afterAll(() => lab?.dispose());
 
-    /** Deaths cost at most a tenth; what a containerd asked whose own agent died is not among it. */
-    async function expectLittleMore({ image }: LabImage): Promise<void> {
-      const { agentBytes } = await lab.registry.report();
-      expect(agentBytes / image.totalBytes).toBeLessThanOrEqual(1.1);
+    /**
+     * A death costs one more request, and in all at most a tenth of the bytes; what a containerd asked whose own agent
+     * died is not among it. How far the children lag behind their writer when it dies is a matter of processors: where
+     * there are few, only the requests are counted.
+     */
+    async function expectLittleMore({ image }: LabImage, deaths = 1): Promise<void> {
+      const { gets, agentBytes } = await lab.registry.report();
+      for (const { digest } of image.blobs) expect(gets.get(digest), digest).toBeLessThanOrEqual(1 + deaths);
+      if (STRICT) expect(agentBytes / image.totalBytes).toBeLessThanOrEqual(1.1);
     }
 
     for (const share of [0.1, 0.5, 0.9]) {
@@ -70,7 +75,7 @@ describeWith(
       await scene.kill(writer, ...(keeper === undefined || keeper === writer ? [] : [keeper]));
       await scene.finish();
 
-      await expectLittleMore(image);
+      await expectLittleMore(image, 2);
     });
 
     test('a relay, with children below it', async () => {
@@ -99,14 +104,15 @@ describeWith(
       const image = await lab.image({ layerBytes: LAYERS });
       const scene = await Scene.start(lab, image);
       const live = [...lab.nodes];
-      for (const share of [0.1, 0.25, 0.4, 0.55, 0.7].slice(0, Math.floor(MOST_NODES / 3))) {
+      const shares = [0.1, 0.25, 0.4, 0.55, 0.7].slice(0, Math.floor(MOST_NODES / 3));
+      for (const share of shares) {
         await scene.upstreamAt(share);
         const [node] = live.splice(Math.floor(Math.random() * live.length), 1);
         if (node !== undefined) await scene.kill(node);
       }
       await scene.finish();
 
-      await expectLittleMore(image);
+      await expectLittleMore(image, shares.length);
     });
 
     function keepersOf({ image }: LabImage): Promise<LabNode[]> {

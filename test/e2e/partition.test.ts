@@ -33,12 +33,14 @@ describeWith(`a partition, ${MOST_NODES / 2} | ${MOST_NODES / 2}, during a pull`
 
     // While apart: something new, by one side alone.
     const onRight = await lab.image({ layerBytes: [3 * MIB, MIB] });
-    await (await Scene.start(lab, onRight, { nodes: lab.nodes.slice(8) })).finish();
+    await (await Scene.start(lab, onRight, { nodes: lab.nodes.slice(MOST_NODES / 2) })).finish();
     await lab.network.heal();
     await lab.settled();
     await lab.registry.registry.forget();
 
-    await (await Scene.start(lab, onRight, { nodes: lab.nodes.slice(0, 8), byDigest: () => true })).finish();
+    await (
+      await Scene.start(lab, onRight, { nodes: lab.nodes.slice(0, MOST_NODES / 2), byDigest: () => true })
+    ).finish();
 
     expect((await lab.registry.report()).agentBytes).toBe(0);
   });
