@@ -26,13 +26,13 @@ export interface FalseBlob {
   readonly ends?: 'end' | 'cut';
 }
 
-export function open({ response, proof }: EvilRequest, sizeBytes: number): void {
+function open({ response, proof }: EvilRequest, sizeBytes: number): void {
   response.writeHead(200, { 'content-type': PIECES_TYPE, [SIZE_HEADER]: sizeBytes, ...proof });
   response.write(pathFrame([]));
 }
 
 /** Sends these bytes as an honest holder would the right ones. */
-export async function send(
+async function send(
   offset: number,
   request: EvilRequest,
   { digest }: Truth,
@@ -63,7 +63,7 @@ function drained({ response }: EvilRequest): Promise<void> {
 }
 
 /** One bit of each piece is another. */
-export function flipped(bytes: Buffer): Buffer {
+function flipped(bytes: Buffer): Buffer {
   const wrong = Buffer.from(bytes);
   for (let at = 7; at < wrong.length; at += PIECE_BYTES) wrong[at] = (wrong[at] ?? 0) ^ 1;
   return wrong;
