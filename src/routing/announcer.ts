@@ -65,9 +65,9 @@ export class Announcer {
   readonly #random: () => number;
   readonly #digests = new Set<string>();
   readonly #pending = new Map<PeerId, { readonly add: Set<string>; readonly remove: Set<string> }>();
-  /** Members that this agent has seen: a restart of one of them is no news. */
-  readonly #seen = new LRUCache<PeerId, true>({ max: MAX_SEEN });
-  /** New ones, since when, that are still to be compared with. */
+  /** Incarnations of members that this agent has seen: a restart of one of them is no news. */
+  readonly #seen = new LRUCache<PeerId, number>({ max: MAX_SEEN });
+  /** New ones, and those that did not answer, since when, that are still to be compared with. */
   readonly #fresh = new LRUCache<PeerId, number>({ max: MAX_SEEN });
   #cancelFresh: (() => void) | undefined;
   /** What is being compared and told now: keepers take their turns, and what is held changes meanwhile. */
@@ -86,7 +86,7 @@ export class Announcer {
     this.#started = true;
     const { roster } = this.#options;
     for (const digest of held) this.#digests.add(digest);
-    for (const { peerId } of roster.members()) this.#seen.set(peerId, true);
+    for (const { peerId, incarnation } of roster.members()) this.#seen.set(peerId, incarnation);
     const unsubscribe = roster.subscribe(({ joined }) => this.#joined(joined));
     this.#stop.signal.addEventListener('abort', unsubscribe, { once: true });
     this.#keepOwn(this.#digests);
@@ -158,10 +158,17 @@ export class Announcer {
 
   #joined(joined: readonly Member[]): void {
     this.#keepOwn(this.#digests);
-    const fresh = joined.filter(({ peerId }) => !this.#seen.has(peerId));
-    for (const { peerId } of fresh) this.#seen.set(peerId, true);
-    for (const { peerId } of fresh) this.#fresh.set(peerId, this.#options.timers.now());
-    if (fresh.length > 0) this.#compareFresh();
+    for (const { peerId, incarnation } of joined) {
+      // One that is back without a restart was thought dead, and told nothing meanwhile.
+      if ((this.#seen.get(peerId) ?? incarnation) === incarnation) this.#compareSoon(peerId);
+      this.#seen.set(peerId, incarnation);
+    }
+  }
+
+  #compareSoon(peerId: PeerId): void {
+    const { timers } = this.#options;
+    this.#fresh.set(peerId, timers.now());
+    this.#compareFresh();
   }
 
   /** All that came within some seconds together: a crowd is one comparison. */
@@ -271,8 +278,9 @@ export class Announcer {
       const answer = await calls.call(member, 'index', body, { signal, timeoutMs: CALL_MS });
       return doneAnswerSchema.parse(answer).ok;
     } catch (error) {
-      // It will be compared again; until then its deputies know.
       if (!signal.aborted) logger.debug({ peer: member.nodeName, err: error }, 'index call failed');
+      // It will be compared again, for as long as it is a member; until then its deputies know.
+      if (!signal.aborted && this.#options.roster.isLive(member.peerId)) this.#compareSoon(member.peerId);
       return undefined;
     }
   }
