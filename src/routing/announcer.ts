@@ -95,7 +95,8 @@ export class Announcer {
     await this.#withKeepers(tags, async (keepers) => {
       const sample = shuffled(keepers, this.#random).slice(0, SAMPLED_KEEPERS);
       const agreed = await Promise.all(sample.map((keeper) => this.#agrees(keeper)));
-      if (agreed.every(Boolean)) return;
+      // Silence is no consent here: in a crowd that starts together, nothing would be told to anybody.
+      if (agreed.every((answer) => answer === true)) return;
       await fewAtOnce(keepers, (keeper) => this.#announceAll(keeper));
     });
   }
@@ -202,7 +203,8 @@ export class Announcer {
         if (only?.has(keeper.member.peerId) === false) continue;
         // What waits is no difference.
         await this.#tell(keeper.member.peerId, this.#stop.signal);
-        if (!(await this.#agrees(keeper))) await this.#announceAll(keeper);
+        // One that does not answer is not told more either.
+        if ((await this.#agrees(keeper)) === false) await this.#announceAll(keeper);
       }
     });
   }
@@ -252,13 +254,11 @@ export class Announcer {
     }
   }
 
-  async #agrees(kept: Kept): Promise<boolean> {
+  async #agrees(kept: Kept): Promise<boolean | undefined> {
     const { member } = kept;
     const checksum = new DigestChecksum();
     for (const digest of this.#held(kept)) checksum.add(`blob:${digest}`);
-    const answer = await this.#call(member, { type: 'confirm', count: checksum.count, checksum: checksum.text() });
-    // One that does not answer is not told more either.
-    return answer === undefined || answer;
+    return this.#call(member, { type: 'confirm', count: checksum.count, checksum: checksum.text() });
   }
 
   async #announceAll(kept: Kept): Promise<void> {
