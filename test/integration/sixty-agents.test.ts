@@ -1,18 +1,23 @@
 import { randomBytes } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { availableParallelism } from 'node:os';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { InProcessAgents } from '../support/in-process-agents.ts';
+import { describeWith } from '../support/requires.ts';
 import { Scratch } from '../support/scratch.ts';
 
-/** As many as two busy cores carry; sixty, and how much each costs, are in test/bench/sixty-agents.ts. */
+/** Sixty, and how much each costs, are in test/bench/sixty-agents.ts. */
 const AGENTS = 30;
 const PROCESSES = 2;
 const BLOBS_EACH = 2_000;
 const KEYS = 200;
 const LOOKUPS_EACH = 50;
 const MAX_CONNECTIONS = 30;
+/** On two cores their handshakes alone take minutes, and what then shows is that (`npm run test:lab` runs them all the same). */
+const MACHINE =
+  availableParallelism() >= 4 || process.env.WINDLASS_LAB_NODES !== undefined ? undefined : 'wants four cores';
 
-describe(`${AGENTS} agents with ${BLOBS_EACH} blobs each`, () => {
+describeWith(`${AGENTS} agents with ${BLOBS_EACH} blobs each`, [MACHINE], () => {
   let scratch: Scratch;
   let crowd: InProcessAgents;
 
