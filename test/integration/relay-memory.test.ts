@@ -119,6 +119,8 @@ describeWith(`an agent that relays ${BLOBS} blobs to ${CHILDREN} children each`,
       agents: 2,
       registries: { 'docker.io': registry.url },
       settings: patient,
+      // The writer's: two cores shall have time for calls as well.
+      settingsOf: (index) => (index === 0 ? { peer: { ...patient.peer, uploadRate: '64MiB' } } : {}),
     });
     const [writer, relay] = cluster.agents as [AgentProcess, AgentProcess];
     const get = (agent: AgentProcess, digest: Digest) =>
