@@ -12,8 +12,6 @@ const alone = {
   fileParallelism: false,
   testTimeout: 180_000,
   hookTimeout: 600_000,
-  // Many processes on two shared cores: in CI what failed is tried once more, and said to have been. Here it is a bug.
-  retry: process.env.CI === undefined ? 0 : 1,
   // After the others, so that nothing runs beside them.
   sequence: { groupOrder: 1 },
 };
