@@ -89,8 +89,9 @@ test('now and then it visits one more, so that two satisfied halves find each ot
   scene.loop.setMembers(members(100));
   scene.loop.start();
   await scene.runs(600_000);
-  expect(scene.connected.size).toBeGreaterThan(16);
-  expect(scene.connected.size).toBeLessThan(28);
+  // Twelve that it wanted, and a visit each 22 to 69 s; never more than 28 in all.
+  expect(scene.connected.size).toBeGreaterThanOrEqual(12 + 8);
+  expect(scene.connected.size).toBeLessThanOrEqual(28);
 });
 
 test('with enough incoming connections it dials nobody', async () => {
