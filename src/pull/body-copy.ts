@@ -11,8 +11,11 @@ const MAX_PENDING_BYTES = 1024 * 1024;
  * Writes begin at least this far apart, unless that many bytes wait: a link brings bytes by the packet, and a write,
  * a hash and a read by every reader for each of them took more than a core at 200 Mbit/s (test/bench/README.md).
  */
-const WRITE_INTERVAL_MS = 4;
+const WRITE_INTERVAL_MS = 16;
 const WRITE_BYTES = 512 * 1024;
+/** Of a body's beginning, which clients do wait for. */
+const EAGER_INTERVAL_MS = 4;
+const EAGER_BYTES = 1024 * 1024;
 
 /**
  * Appends a source's bytes to a writer. The first bytes wait for nothing; then what arrives within a few
@@ -29,8 +32,9 @@ export async function copyBody(
   sizeBytes: number | undefined,
   onWritten: () => void | Promise<void>,
 ): Promise<void> {
-  let skip = writer.written - body.offset;
-  let position = writer.written;
+  const start = writer.written;
+  let skip = start - body.offset;
+  let position = start;
   let pending: Uint8Array[] = [];
   let pendingBytes = 0;
   let flushing: Promise<void> | undefined;
@@ -40,7 +44,7 @@ export async function copyBody(
 
   /** One batch, then the next when it is due. */
   const write = async () => {
-    nextFlushMs = performance.now() + WRITE_INTERVAL_MS;
+    nextFlushMs = performance.now() + (position - start < EAGER_BYTES ? EAGER_INTERVAL_MS : WRITE_INTERVAL_MS);
     const batch = pending;
     pending = [];
     pendingBytes = 0;

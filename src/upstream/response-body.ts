@@ -6,6 +6,19 @@ const HIGH_WATER_BYTES = 256 * 1024;
 /** An unwanted body up to this size is read away so that its connection can be used again; else it is cut. */
 const DISCARD_BYTES = 64 * 1024;
 const DISCARD_MS = 1_000;
+/**
+ * A link brings bytes by the packet, and each event costs, in undici and in all that the chunk passes through. Nobody
+ * waits for the middle of a body: once all that had come is read, the next read waits a moment, so that what comes
+ * meanwhile is one chunk (test/bench/README.md). Not in the first bytes, nor in the last.
+ */
+const EAGER_BYTES = 1024 * 1024;
+const LAST_BYTES = 256 * 1024;
+const MAX_REST_MS = 8;
+/** No more than this may gather during a rest: the system's window may be no larger, and upstream would be held up. */
+const REST_BYTES = 256 * 1024;
+/** A chunk as large as that was waiting: there may be more. */
+const WAITED_BYTES = 32 * 1024;
+const RATE_SPAN_MS = 20;
 
 type Step = IteratorResult<Uint8Array, undefined>;
 interface Waiter {
@@ -55,6 +68,11 @@ export class ResponseBody implements AsyncIterableIterator<Uint8Array, undefined
   /** When the reader began to wait; the one timer looks at it, so that a chunk costs no timer of its own. */
   #waitingSince = 0;
   #stallTimer: NodeJS.Timeout | undefined;
+  #restTimer: NodeJS.Timeout | undefined;
+  /** Bytes a ms, of late. */
+  #rate = Number.POSITIVE_INFINITY;
+  #spanFromMs = 0;
+  #spanFromBytes = 0;
 
   constructor(options: ResponseBodyOptions) {
     this.#options = options;
@@ -79,14 +97,12 @@ export class ResponseBody implements AsyncIterableIterator<Uint8Array, undefined
     if (waiter !== undefined) {
       this.#waiter = undefined;
       waiter.resolve({ value: chunk, done: false });
-      return;
+    } else {
+      this.#chunks.push(chunk);
+      this.#queuedBytes += chunk.byteLength;
+      if (this.#queuedBytes >= HIGH_WATER_BYTES) this.#pause();
     }
-    this.#chunks.push(chunk);
-    this.#queuedBytes += chunk.byteLength;
-    if (this.#queuedBytes >= HIGH_WATER_BYTES && !this.#paused) {
-      this.#paused = true;
-      this.#options.controller.pause();
-    }
+    this.#restAfter(chunk.byteLength);
   }
 
   end(): void {
@@ -152,10 +168,35 @@ export class ResponseBody implements AsyncIterableIterator<Uint8Array, undefined
     return chunk;
   }
 
+  #pause(): void {
+    if (!this.#paused && this.#restTimer === undefined) this.#options.controller.pause();
+    this.#paused = true;
+  }
+
   #resume(): void {
     if (!this.#paused || this.#over) return;
     this.#paused = false;
-    this.#options.controller.resume();
+    if (this.#restTimer === undefined) this.#options.controller.resume();
+  }
+
+  /** What waited was read, and this little came after it: the next read may bring more. */
+  #restAfter(chunkBytes: number): void {
+    const nowMs = performance.now();
+    const spanMs = nowMs - this.#spanFromMs;
+    if (spanMs >= RATE_SPAN_MS) {
+      this.#rate = (this.#receivedBytes - this.#spanFromBytes) / spanMs;
+      this.#spanFromMs = nowMs;
+      this.#spanFromBytes = this.#receivedBytes;
+    }
+    if (chunkBytes >= WAITED_BYTES || this.#receivedBytes < EAGER_BYTES) return;
+    if ((this.#options.lengthBytes ?? 0) - this.#receivedBytes < LAST_BYTES) return;
+    const restMs = Math.floor(Math.min(MAX_REST_MS, REST_BYTES / this.#rate));
+    if (restMs < 1 || this.#paused || this.#restTimer !== undefined) return;
+    this.#options.controller.pause();
+    this.#restTimer = setTimeout(() => {
+      this.#restTimer = undefined;
+      if (!this.#paused && !this.#over) this.#options.controller.resume();
+    }, restMs);
   }
 
   /** What comes after the last chunk. An error comes once; who asks on is told "done". */
@@ -211,6 +252,7 @@ export class ResponseBody implements AsyncIterableIterator<Uint8Array, undefined
     this.#over = true;
     clearTimeout(this.#stallTimer);
     this.#stallTimer = undefined;
+    clearTimeout(this.#restTimer);
     this.#options.onOver();
   }
 }
