@@ -9,7 +9,8 @@ import { left, type Outcome } from './outcome.ts';
 
 export interface WantedHosts {
   readonly files: readonly WantedFile[];
-  readonly left: readonly Outcome[];
+  /** What is not to be written, and why. */
+  readonly foregone: readonly Outcome[];
 }
 
 /** A folder's path without symbolic links in it, whether it exists or not. */
@@ -32,7 +33,7 @@ export async function wantedHosts(
   const plan = hostFolders(registries, await certsEntries(root, installation));
   return {
     files: await Promise.all(plan.folders.map((folder) => hostsFile(root, mirrorUrl, folder))),
-    left: plan.left.map(({ path, why }) => left(join(root, path), why)),
+    foregone: plan.left.map(({ path, why }) => left(join(root, path), why)),
   };
 }
 

@@ -39,7 +39,10 @@ export function configPathFaults(files: readonly ContainerdConfig[], certsDir: s
   // Without the line it is version 1, whose sections have no long names.
   const version = Number(tables[0]?.version ?? 1);
   const sections = sectionsOf(tables, version);
-  const snippet = `write [plugins."${sections.right}".registry] with config_path = "${certsDir}" into ${name}, ${THEN}`;
+  const snippet =
+    files.length === 0
+      ? `write config_path = "${certsDir}" into it: [plugins."${NEW}".registry] with version = 3 (containerd 2.x), or [plugins."${OLD}".registry] with version = 2 (1.x); ${THEN}`
+      : `write [plugins."${sections.right}".registry] with config_path = "${certsDir}" into ${name}, ${THEN}`;
 
   const faults: ConfigPathFault[] = [];
   if (sections.wrong !== undefined && (sections.value ?? '') === '') {

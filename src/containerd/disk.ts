@@ -13,7 +13,7 @@ export interface FileMode {
  * it resolves; it is done whole or not at all, `write` excepted, which may leave a part of a file.
  */
 export interface Disk {
-  makeFolder(path: string): Promise<void>;
+  makeFolder(path: string, mode: number): Promise<void>;
   removeFolder(path: string): Promise<void>;
   /** A new file. Rejects with EEXIST where there is anything. */
   write(path: string, bytes: Uint8Array, mode: FileMode): Promise<void>;
@@ -26,8 +26,8 @@ export interface Disk {
 }
 
 export const realDisk: Disk = {
-  async makeFolder(path) {
-    await mkdir(path, { mode: 0o755 });
+  async makeFolder(path, mode) {
+    await mkdir(path, { mode });
     await syncFolder(dirname(path));
   },
   async removeFolder(path) {

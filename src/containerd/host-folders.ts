@@ -60,8 +60,10 @@ export function hostFolders(
     else plan.use(names.at(-1) ?? registry.host, serverOf(registry));
   }
   if (patterns.length > 0) plan.use(DEFAULT);
-  for (const name of entries.keys()) {
-    if (name !== DEFAULT && patterns.some(({ host }) => matchesHostPattern(host, hostOf(name)))) plan.use(name);
+  for (const [name, { kind }] of entries) {
+    // A stray file is nobody's registry.
+    const isFolder = (kind === 'folder' || kind === 'alias' || kind === 'foreign') && !/^[_.]/.test(name);
+    if (isFolder && patterns.some(({ host }) => matchesHostPattern(host, hostOf(name)))) plan.use(name);
   }
   return plan;
 }

@@ -79,7 +79,8 @@ export class InstallRecord {
   async prepare(missing: readonly string[]): Promise<void> {
     const isNew = this.#notes.folders.length === 0 && this.#notes.files.length === 0;
     if (isNew && missing[0] !== undefined) this.#home = beside(missing[0], this.root);
-    await this.#disk.makeFolder(this.#home).catch(ignore('EEXIST'));
+    // What is kept in it may have been out of others' reach by the mode of its folder alone.
+    await this.#disk.makeFolder(this.#home, 0o700).catch(ignore('EEXIST'));
   }
 
   async save(notes: Notes): Promise<void> {

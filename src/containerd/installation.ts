@@ -142,7 +142,7 @@ export class Installation {
     }
     const folders = [...notes.folders, ...missing.filter((folder) => !notes.folders.includes(folder))];
     await this.#record.save({ folders: folders.sort(byDepth), files: [...files.values()] });
-    for (const folder of missing) await this.#disk.makeFolder(folder);
+    for (const folder of missing) await this.#disk.makeFolder(folder, 0o755);
     if (await exists(this.#root)) await this.#record.moveIn();
   }
 

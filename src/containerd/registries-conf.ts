@@ -1,10 +1,11 @@
 import { parse, TomlError } from 'smol-toml';
+import { left, type Outcome } from './outcome.ts';
 
 export interface RegistriesConf {
   /** The drop-in; undefined where there is nothing to say. */
   readonly text: string | undefined;
-  /** Registries that cannot be mirrored this way, and why. */
-  readonly left: readonly { readonly path: string; readonly why: string }[];
+  /** Registries that it does not speak of, and why. */
+  readonly foregone: readonly Outcome[];
 }
 
 /**
@@ -16,19 +17,19 @@ export interface RegistriesConf {
  */
 export function registriesConf(hosts: readonly string[], address: string, others: readonly string[]): RegistriesConf {
   const taken = new Set(others.flatMap(prefixes));
-  const left: { path: string; why: string }[] = [];
+  const foregone: Outcome[] = [];
   const entries: string[] = [];
   for (const host of hosts) {
     if (host.startsWith('*')) {
-      left.push({ path: host, why: 'CRI-O and podman cannot be told of a mirror for a pattern; list its registries' });
+      foregone.push({ path: host, kind: 'skipped', why: 'CRI-O and podman take no mirror for a pattern; list its registries' });
     } else if (taken.has(host)) {
-      left.push({ path: host, why: `another file has a [[registry]] for it; add ${address}/${host} as mirror there` });
+      foregone.push(left(host, `another file has a [[registry]] for it; add ${address}/${host} as mirror there`));
     } else {
       entries.push(entry(host, address));
     }
   }
   const first = '# By `windlass configure`; `windlass cleanup` takes it away.\n';
-  return { text: entries.length === 0 ? undefined : [first, ...entries].join('\n'), left };
+  return { text: entries.length === 0 ? undefined : [first, ...entries].join('\n'), foregone };
 }
 
 function entry(host: string, address: string): string {

@@ -10,20 +10,20 @@ import { ignore, ownIds } from './install-record.ts';
  * to be as it was. The next installation has another name, and takes the tombstone away.
  */
 export class Tombstone {
-  readonly #path: string;
+  readonly path: string;
   readonly #folder: string;
   readonly #disk: Disk;
 
   constructor(storePath: string, disk: Disk) {
     this.#folder = storePath;
-    this.#path = join(storePath, 'uninstalled');
+    this.path = join(storePath, 'uninstalled');
     this.#disk = disk;
   }
 
   /** The installation that is gone; undefined: none is. */
   async read(): Promise<string | undefined> {
     try {
-      return (await readFile(this.#path, 'utf8')).trim();
+      return (await readFile(this.path, 'utf8')).trim();
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined;
       throw error;
@@ -32,13 +32,13 @@ export class Tombstone {
 
   async set(installation: string): Promise<void> {
     await mkdir(this.#folder, { recursive: true });
-    const temporary = `${this.#path}.new`;
+    const temporary = `${this.path}.new`;
     await this.#disk.remove(temporary).catch(ignore('ENOENT'));
     await this.#disk.write(temporary, Buffer.from(`${installation}\n`), { mode: 0o644, ...ownIds() });
-    await this.#disk.rename(temporary, this.#path);
+    await this.#disk.rename(temporary, this.path);
   }
 
   async remove(): Promise<void> {
-    await this.#disk.remove(this.#path).catch(ignore('ENOENT'));
+    await this.#disk.remove(this.path).catch(ignore('ENOENT'));
   }
 }
