@@ -36,12 +36,12 @@ export interface Found {
   readonly mode: FileMode | undefined;
 }
 
-const ABSENT: Found = { state: { kind: 'absent' }, bytes: undefined, mode: undefined };
+export const NOTHING: Found = { state: { kind: 'absent' }, bytes: undefined, mode: undefined };
 const OTHER: Found = { state: { kind: 'other' }, bytes: undefined, mode: undefined };
 
 export async function findFile(path: string): Promise<Found> {
   const stats = await orUndefined(lstat(path), 'ENOENT', 'ENOTDIR');
-  if (stats === undefined) return ABSENT;
+  if (stats === undefined) return NOTHING;
   if (stats.isSymbolicLink()) return followLink(path);
   if (!stats.isFile()) return OTHER;
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);

@@ -2,8 +2,9 @@ import { lstat, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { systemCode } from '../errors.ts';
 import type { Disk } from './disk.ts';
-import { type FileState, type Found, fileState, findFile, isSame } from './file-state.ts';
+import { type FileState, type Found, fileState, findFile, isSame, NOTHING } from './file-state.ts';
 import { ignore, InstallRecord, ownIds, type RecordEntry } from './install-record.ts';
+import { endOfLink, leadsThrough } from './link-path.ts';
 import { left, type Outcome } from './outcome.ts';
 import { putBack, temporaryOf } from './put-back.ts';
 
@@ -77,12 +78,12 @@ export class Installation {
   async apply(wanted: readonly WantedFile[]): Promise<Outcome[]> {
     const outcomes: Outcome[] = [];
     const writes: Write[] = [];
+    const kept = new Set(wanted.map(({ path }) => path));
     for (const file of wanted) {
-      const plan = await this.#plan(file);
+      const plan = await this.#plan(file, kept);
       if ('kind' in plan) outcomes.push(plan);
       else writes.push(plan);
     }
-    const kept = new Set(wanted.map(({ path }) => path));
     const foregone = outcomes.filter(({ kind, why }) => kind === 'fine' || (kind === 'left' && why !== CHANGED));
     for (const { path } of foregone) kept.delete(path);
     const unwanted = this.#record.notes.files.filter(({ path }) => !kept.has(path));
@@ -107,7 +108,7 @@ export class Installation {
     return outcomes;
   }
 
-  async #plan({ path, content }: WantedFile): Promise<Write | Outcome> {
+  async #plan({ path, content }: WantedFile, wantedPaths: ReadonlySet<string>): Promise<Write | Outcome> {
     const entry = this.#record.entryOf(path);
     const found = await findFile(path);
     if (entry !== undefined && !isSame(found.state, entry.prior) && !isWritten(entry, found.state)) {
@@ -115,7 +116,10 @@ export class Installation {
     }
     if (found.state.kind === 'other') return left(path, 'it is no file that could be put back; mend that by hand');
     const isOurs = entry !== undefined && !isSame(found.state, entry.prior);
-    const prior = isOurs ? await findFile(this.#priorOf(entry)) : found;
+    const link = isOurs ? entry.prior : found.state;
+    // What it leads to is looked after itself.
+    if (link.kind === 'link' && (await leadsThrough(path, link.target, wantedPaths))) return { path, kind: 'fine' };
+    const prior = isOurs ? await this.#priorOf(entry) : found;
     const wanted = content(prior.bytes);
     if (wanted.kind === 'fine') return { path, kind: 'fine' };
     if (wanted.kind === 'refused') return left(path, wanted.why);
@@ -124,10 +128,11 @@ export class Installation {
     return { path, bytes: wanted.bytes, state, found, prior: entry?.prior ?? found.state };
   }
 
-  /** Where what was there can be read: a link is read at its own place, for it may be relative. */
-  #priorOf({ path, prior }: RecordEntry): string {
-    if (prior.kind !== 'link') return this.#record.backupOf(path);
-    return prior.target.startsWith('/') ? prior.target : join(dirname(path), prior.target);
+  /** What was there; of a link, what is now at its end. */
+  async #priorOf({ path, prior }: RecordEntry): Promise<Found> {
+    if (prior.kind !== 'link') return findFile(this.#record.backupOf(path));
+    const end = await endOfLink(path, prior.target);
+    return end === undefined ? NOTHING : findFile(end);
   }
 
   /** All that must be on the disk before the first file is touched. */
