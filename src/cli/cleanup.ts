@@ -46,5 +46,7 @@ export function cleanupCommand(): Command {
 
 async function undo(folder: string, { forget }: CleanupFlags): Promise<Outcome[]> {
   const root = await realFolder(folder);
-  return withFolderLock(root, LOCK_MS, async () => (await Installation.open(root, realDisk)).undo({ forget: forget === true }));
+  return withFolderLock(root, LOCK_MS, async () =>
+    (await Installation.open(root, realDisk)).undo({ forget: forget === true }),
+  );
 }

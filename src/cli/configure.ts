@@ -33,7 +33,10 @@ export function configureCommand(): Command {
       .usage('[--config FILE] [--SETTING VALUE]…')
       .option('--runtime <names>', 'containerd, cri-o, podman', parseRuntimes, parseRuntimes('containerd'))
       .option('--registries-conf-dir <folder>', 'of CRI-O and podman', REGISTRIES_CONF_DIR)
-      .option('--install-id <name>', 'the name of this installation: does nothing if cleanup --tombstone named the same')
+      .option(
+        '--install-id <name>',
+        'the name of this installation: does nothing if cleanup --tombstone named the same',
+      )
       // Settings are no options of commander's: all their faults are reported together, with those of the file.
       .allowUnknownOption()
       .allowExcessArguments()

@@ -16,7 +16,8 @@ const NAMES: ReadonlyMap<string, Runtime> = new Map([
 export function parseRuntimes(text: string): ReadonlySet<Runtime> {
   const runtimes = text.split(',').map((name) => {
     const runtime = NAMES.get(name.trim());
-    if (runtime === undefined) throw new InvalidArgumentError(`write ${[...NAMES.keys()].join(', ')}, or several of them`);
+    if (runtime === undefined)
+      throw new InvalidArgumentError(`write ${[...NAMES.keys()].join(', ')}, or several of them`);
     return runtime;
   });
   return new Set(runtimes);

@@ -111,7 +111,8 @@ export class InstallRecord {
     for (const home of new Set([...homes(this.root), this.#home])) {
       const names = await list(home);
       // The record itself last: as long as it is there, whoever comes after a crash goes on here.
-      const ordered = names === undefined ? [] : [...names.filter((name) => name !== FILE), ...names.filter((name) => name === FILE)];
+      const ordered =
+        names === undefined ? [] : [...names.filter((name) => name !== FILE), ...names.filter((name) => name === FILE)];
       for (const name of ordered) await this.#disk.remove(join(home, name));
       if (names !== undefined) await this.#disk.removeFolder(home);
     }

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { systemCode } from '../errors.ts';
 import type { Disk } from './disk.ts';
 import { type FileState, type Found, fileState, findFile, isSame, NOTHING } from './file-state.ts';
-import { ignore, InstallRecord, ownIds, type RecordEntry } from './install-record.ts';
+import { InstallRecord, ignore, ownIds, type RecordEntry } from './install-record.ts';
 import { endOfLink, leadsThrough } from './link-path.ts';
 import { left, type Outcome } from './outcome.ts';
 import { putBack, temporaryOf } from './put-back.ts';

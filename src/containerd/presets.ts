@@ -27,7 +27,10 @@ const PRESETS: Readonly<Record<Preset, ContainerdPaths>> = {
 };
 
 /** What is set, else what the preset says. */
-export function containerdPaths({ preset, certsDir, configFile }: Settings['containerd'], cwd: string): ContainerdPaths {
+export function containerdPaths(
+  { preset, certsDir, configFile }: Settings['containerd'],
+  cwd: string,
+): ContainerdPaths {
   const standard = PRESETS[preset];
   return {
     certsDir: resolve(cwd, certsDir === '' ? standard.certsDir : certsDir),

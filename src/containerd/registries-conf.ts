@@ -21,7 +21,11 @@ export function registriesConf(hosts: readonly string[], address: string, others
   const entries: string[] = [];
   for (const host of hosts) {
     if (host.startsWith('*')) {
-      foregone.push({ path: host, kind: 'skipped', why: 'CRI-O and podman take no mirror for a pattern; list its registries' });
+      foregone.push({
+        path: host,
+        kind: 'skipped',
+        why: 'CRI-O and podman take no mirror for a pattern; list its registries',
+      });
     } else if (taken.has(host)) {
       foregone.push(left(host, `another file has a [[registry]] for it; add ${address}/${host} as mirror there`));
     } else {

@@ -68,19 +68,21 @@ const hostsFile: fc.Arbitrary<TreeEntry | undefined> = fc.oneof(
 const hostFolder: fc.Arbitrary<(path: string) => FileTree> = fc.oneof(
   {
     weight: 7,
-    arbitrary: fc
-      .record({ mode: folderMode, hosts: hostsFile, certs: fc.boolean() })
-      .map(({ mode: own, hosts, certs }) => (path: string): FileTree => ({
-        [path]: { kind: 'folder', mode: own },
-        ...(hosts === undefined ? {} : { [`${path}/hosts.toml`]: hosts }),
-        ...(certs ? { [`${path}/ca.crt`]: { kind: 'file', mode: 0o644, content: 'PEM' } as const } : {}),
-      })),
+    arbitrary: fc.record({ mode: folderMode, hosts: hostsFile, certs: fc.boolean() }).map(
+      ({ mode: own, hosts, certs }) =>
+        (path: string): FileTree => ({
+          [path]: { kind: 'folder', mode: own },
+          ...(hosts === undefined ? {} : { [`${path}/hosts.toml`]: hosts }),
+          ...(certs ? { [`${path}/ca.crt`]: { kind: 'file', mode: 0o644, content: 'PEM' } as const } : {}),
+        }),
+    ),
   },
   {
     weight: 2,
-    arbitrary: fc
-      .constantFrom('docker.io', '../shared', 'missing', '.', 'private.corp')
-      .map((target) => (path: string): FileTree => ({ [path]: { kind: 'link', target } })),
+    arbitrary: fc.constantFrom('docker.io', '../shared', 'missing', '.', 'private.corp').map(
+      (target) =>
+        (path: string): FileTree => ({ [path]: { kind: 'link', target } }),
+    ),
   },
   {
     weight: 1,

@@ -32,7 +32,8 @@ export async function readTree(root: string, path = ''): Promise<FileTree> {
     const stats = await lstat(at);
     const mode = stats.mode & 0o7777;
     if (stats.isSymbolicLink()) tree = { ...tree, [below]: { kind: 'link', target: await readlink(at) } };
-    else if (stats.isDirectory()) tree = { ...tree, [below]: { kind: 'folder', mode }, ...(await readTree(root, below)) };
+    else if (stats.isDirectory())
+      tree = { ...tree, [below]: { kind: 'folder', mode }, ...(await readTree(root, below)) };
     else tree = { ...tree, [below]: { kind: 'file', mode, content: await readFile(at, 'latin1') } };
   }
   return tree;

@@ -38,7 +38,11 @@ describe("containerd's config_path", () => {
       'both sections',
       [`${V3}config_path = "${CERTS}"\n${V2.replace('version = 2\n', '')}config_path = "${CERTS}"\n`],
     ],
-    ['mirrors', 'the old mirrors', [`${V2}[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]\nendpoint = []\n`]],
+    [
+      'mirrors',
+      'the old mirrors',
+      [`${V2}[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]\nendpoint = []\n`],
+    ],
     ['unparsable', 'half a file', [`${V2}config_path = "`]],
   ])('%s: %s', (code, _name, texts) => {
     const found = faults(...texts);

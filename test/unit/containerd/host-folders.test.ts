@@ -38,7 +38,12 @@ describe('the folders in which the mirror is named', () => {
   });
 
   test('for a pattern are _default and whatever is there for a host that it matches', () => {
-    const entries = { 'eu.gcr.io': FOLDER, 'quay.io': FOLDER, 'a.gcr.io_443_': FOLDER, 'x.gcr.io': { kind: 'other' } as const };
+    const entries = {
+      'eu.gcr.io': FOLDER,
+      'quay.io': FOLDER,
+      'a.gcr.io_443_': FOLDER,
+      'x.gcr.io': { kind: 'other' } as const,
+    };
     expect(folders(['ghcr.io', '*.gcr.io'], entries)).toEqual([{ folder: '_default' }, { folder: 'eu.gcr.io' }]);
     expect(folders(['*'], entries)).toEqual([
       { folder: '_default' },
@@ -49,10 +54,9 @@ describe('the folders in which the mirror is named', () => {
   });
 
   test('beside _default, are those of registries that are elsewhere than their name says', () => {
-    expect(folders(['*.gcr.io', 'quay.io', { host: 'a.io', endpoint: 'http://b:1' }], {})).toEqual([
-      { folder: 'a.io', server: 'http://b:1' },
-      { folder: '_default' },
-    ].reverse());
+    expect(folders(['*.gcr.io', 'quay.io', { host: 'a.io', endpoint: 'http://b:1' }], {})).toEqual(
+      [{ folder: 'a.io', server: 'http://b:1' }, { folder: '_default' }].reverse(),
+    );
   });
 
   test('name no registry where two share one', () => {

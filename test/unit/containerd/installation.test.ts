@@ -80,7 +80,11 @@ describe('an installation', () => {
     await apply('ours');
     await writeFile(join(root, 'docker.io', 'theirs.crt'), '');
     await undo();
-    expect(Object.keys(await readTree(folder))).toEqual(['certs.d', 'certs.d/docker.io', 'certs.d/docker.io/theirs.crt']);
+    expect(Object.keys(await readTree(folder))).toEqual([
+      'certs.d',
+      'certs.d/docker.io',
+      'certs.d/docker.io/theirs.crt',
+    ]);
   });
 
   test('says what is left, and where what was there before is, until it is told to forget', async () => {
@@ -126,7 +130,11 @@ describe('an installation', () => {
     };
     expect(await apply('ours', disk)).toEqual([{ path, kind: 'left', why: 'it cannot be written (EROFS)' }]);
     await undo();
-    expect(Object.keys(await readTree(folder))).toEqual(['certs.d', 'certs.d/docker.io', 'certs.d/docker.io/hosts.toml']);
+    expect(Object.keys(await readTree(folder))).toEqual([
+      'certs.d',
+      'certs.d/docker.io',
+      'certs.d/docker.io/hosts.toml',
+    ]);
   });
 
   test('does nothing once its record cannot be read: it is all that tells what was there', async () => {

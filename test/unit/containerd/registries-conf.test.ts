@@ -15,7 +15,11 @@ test('a drop-in has the mirror for each registry, its host first in the path', (
 });
 
 test('patterns are skipped, and registries of which another file speaks are left to it', () => {
-  const others = ['[[registry]]\nlocation = "docker.io"\n', '[[registry]]\nprefix = "quay.io"\nlocation = "x"\n', 'half = "'];
+  const others = [
+    '[[registry]]\nlocation = "docker.io"\n',
+    '[[registry]]\nprefix = "quay.io"\nlocation = "x"\n',
+    'half = "',
+  ];
   expect(registriesConf(['*.gcr.io', 'docker.io', 'quay.io'], '127.0.0.1:5050', others)).toEqual({
     text: undefined,
     foregone: [
