@@ -1,4 +1,4 @@
-import { link, mkdir, open, rename, rmdir, symlink, unlink } from 'node:fs/promises';
+import { chmod, link, mkdir, open, rename, rmdir, symlink, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Whose a file is, and who may read it. */
@@ -27,7 +27,9 @@ export interface Disk {
 
 export const realDisk: Disk = {
   async makeFolder(path, mode) {
-    await mkdir(path, { mode });
+    await mkdir(path);
+    // Whatever the umask: podman's users read what is in it.
+    await chmod(path, mode);
     await syncFolder(dirname(path));
   },
   async removeFolder(path) {

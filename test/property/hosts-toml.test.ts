@@ -47,13 +47,15 @@ const REGISTRIES = [
 const URLS = ['http://127.0.0.1:5050', 'http://[::1]:6060'];
 
 const mode = fc.constantFrom(0o644, 0o600, 0o640, 0o400, 0o4755, 0);
+const self = process.getuid?.() ?? 0;
+const owner = self === 0 ? fc.constantFrom(0, 1234) : fc.constant(self);
 const folderMode = fc.constantFrom(0o755, 0o700, 0o1777, 0o2750, 0o500);
 
 const hostsFile: fc.Arbitrary<TreeEntry | undefined> = fc.oneof(
   { weight: 2, arbitrary: fc.constant(undefined) },
   {
     weight: 6,
-    arbitrary: fc.record({ kind: fc.constant('file' as const), mode, content: fc.constantFrom(...CONTENTS) }),
+    arbitrary: fc.record({ kind: fc.constant('file' as const), mode, owner, content: fc.constantFrom(...CONTENTS) }),
   },
   {
     weight: 2,
@@ -200,8 +202,8 @@ describe('whatever was in certs.d', () => {
             const hosts = Object.keys(Object(parse(Buffer.from(entry.content, 'latin1').toString()).host));
             expect(hosts[0], path).toBe(URLS[one.url]);
             if (was?.kind !== 'file') continue;
-            expect(entry.mode, path).toBe(was.mode);
-            const lines = /# windlass: begin[^]*# windlass: end\r?\n/;
+            expect([entry.mode, entry.owner], path).toEqual([was.mode, was.owner]);
+            const lines = /# windlass: begin[\s\S]*# windlass: end\r?\n/;
             const kept = entry.content.replace(lines, '').replace(/\r?\n/g, '');
             if (was.content !== '') expect(kept, path).toBe(was.content.replace(/\r?\n/g, ''));
           }

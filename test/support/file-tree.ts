@@ -1,4 +1,4 @@
-import { chmod, lstat, mkdir, readdir, readFile, readlink, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readdir, readFile, readlink, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 /** What stands somewhere in a folder, by its path in it. */
@@ -6,7 +6,7 @@ export type FileTree = Readonly<Record<string, TreeEntry>>;
 
 export type TreeEntry =
   | { readonly kind: 'folder'; readonly mode: number }
-  | { readonly kind: 'file'; readonly mode: number; readonly content: string }
+  | { readonly kind: 'file'; readonly mode: number; readonly owner?: number; readonly content: string }
   | { readonly kind: 'link'; readonly target: string };
 
 /** Makes all of it; the folders in which things are, too. */
@@ -17,6 +17,7 @@ export async function makeTree(root: string, tree: FileTree): Promise<void> {
     await mkdir(entry.kind === 'folder' ? at : dirname(at), { recursive: true });
     if (entry.kind === 'file') {
       await writeFile(at, Buffer.from(entry.content, 'latin1'));
+      if (entry.owner !== undefined) await chown(at, entry.owner, entry.owner);
       await chmod(at, entry.mode);
     } else if (entry.kind === 'link') await symlink(entry.target, at);
   }
@@ -34,7 +35,7 @@ export async function readTree(root: string, path = ''): Promise<FileTree> {
     if (stats.isSymbolicLink()) tree = { ...tree, [below]: { kind: 'link', target: await readlink(at) } };
     else if (stats.isDirectory())
       tree = { ...tree, [below]: { kind: 'folder', mode }, ...(await readTree(root, below)) };
-    else tree = { ...tree, [below]: { kind: 'file', mode, content: await readFile(at, 'latin1') } };
+    else tree = { ...tree, [below]: { kind: 'file', mode, owner: stats.uid, content: await readFile(at, 'latin1') } };
   }
   return tree;
 }

@@ -31,8 +31,8 @@ describe("containerd's config_path", () => {
     ['unset', 'an empty value', [`${V2}config_path = ""\n`]],
     ['list', 'the default of 2.x, written out', [`${V3}config_path = "${CERTS}:/etc/docker/certs.d"\n`]],
     ['elsewhere', 'another folder', [`${V3}config_path = "/etc/containerd/hosts.d"\n`]],
-    ['wrong-section', 'the section of 2.x in a file of 1.x', [V3.replace('3', '2') + `config_path = "${CERTS}"\n`]],
-    ['wrong-section', 'the section of 1.x in a file of 2.x', [V2.replace('2', '3') + `config_path = "${CERTS}"\n`]],
+    ['wrong-section', 'the section of 2.x in a file of 1.x', [`${V3.replace('3', '2')}config_path = "${CERTS}"\n`]],
+    ['wrong-section', 'the section of 1.x in a file of 2.x', [`${V2.replace('2', '3')}config_path = "${CERTS}"\n`]],
     [
       'both-sections',
       'both sections',
