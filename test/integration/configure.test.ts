@@ -81,10 +81,10 @@ for (const { name, binaries } of releases) {
       ]);
     }
 
-    /** A new image of each registry by the kubelet's way and by ctr. @returns how often the agent was asked for manifests */
-    async function pullAll(seed: string): Promise<number[]> {
+    /** A new image of each registry by the kubelet's way and by ctr. @returns of how many manifests the agent was asked */
+    async function pullAll(seed: string, hosts = REGISTRIES): Promise<number[]> {
       const asked: number[] = [];
-      for (const host of REGISTRIES) {
+      for (const host of hosts) {
         const image = await buildBusyboxImage(which('busybox') ?? '', { seed: `${name} ${seed} ${host}` });
         const repository = `${host.split('.')[0]}/${seed}`;
         await pushImage(registry.url, repository, '1', image);
@@ -101,7 +101,7 @@ for (const { name, binaries } of releases) {
 
     test('asks the mirror first for each, whatever stood there', async () => {
       expect((await windlass('configure')).stdout.match(/^written: /gm)).toHaveLength(3);
-      for (const asked of await pullAll('configured')) expect(asked).toBeGreaterThanOrEqual(4);
+      expect(await pullAll('configured')).toEqual([2, 2, 2]);
     });
 
     test('goes on to the registry, past the mirror that was there, when the agent is away', async () => {
@@ -113,7 +113,8 @@ for (const { name, binaries } of releases) {
     test('asks the mirror no more after windlass cleanup, and finds its folder as it was', async () => {
       await windlass('cleanup');
       expect(await readTree(hostsDir)).toEqual(before);
-      expect(await pullAll('cleaned')).toEqual([0, 0, 0]);
+      // That the third is this registry, nobody but windlass configure had said.
+      expect(await pullAll('cleaned', ['docker.io', 'ghcr.io'])).toEqual([0, 0]);
     });
   });
 }
