@@ -21,11 +21,12 @@ export function registriesConf(hosts: readonly string[], address: string, others
   const entries: string[] = [];
   for (const host of hosts) {
     if (host.startsWith('*')) {
-      foregone.push({
-        path: host,
-        kind: 'skipped',
-        why: 'CRI-O and podman take no mirror for a pattern; list its registries',
-      });
+      const why = 'CRI-O and podman take no mirror for a pattern; list its registries';
+      foregone.push({ path: host, kind: 'skipped', why });
+    } else if (host.includes(':')) {
+      // With such a mirror they would refuse the registry's own images as well: "invalid reference format".
+      const why = 'CRI-O and podman take no port in the path of a mirror';
+      foregone.push({ path: host, kind: 'skipped', why });
     } else if (taken.has(host)) {
       foregone.push(left(host, `another file has a [[registry]] for it; add ${address}/${host} as mirror there`));
     } else {
