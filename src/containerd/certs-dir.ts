@@ -1,9 +1,10 @@
-import { lstat, readdir, realpath } from 'node:fs/promises';
+import { lstat, realpath } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { systemCode } from '../errors.ts';
 import { certFileLines } from './cert-files.ts';
 import { type CertsEntry, type HostFolder, hostFolders, type MirroredRegistry } from './host-folders.ts';
 import { mergeHostsToml } from './hosts-toml.ts';
+import { namesIn } from './if-there.ts';
 import type { Installation, WantedContent, WantedFile } from './installation.ts';
 import { left, type Outcome } from './outcome.ts';
 
@@ -38,7 +39,7 @@ export async function wantedHosts(
 }
 
 async function hostsFile(root: string, url: string, { folder, server }: HostFolder): Promise<WantedFile> {
-  const serverLines = certFileLines(await names(join(root, folder)));
+  const serverLines = certFileLines((await namesIn(join(root, folder))) ?? []);
   return {
     path: join(root, folder, 'hosts.toml'),
     content: (prior) => {
@@ -65,7 +66,7 @@ function decode(bytes: Uint8Array | undefined): string | undefined {
 /** What is there without us. */
 async function certsEntries(root: string, installation: Installation): Promise<Map<string, CertsEntry>> {
   const entries = new Map<string, CertsEntry>();
-  for (const name of await names(root)) {
+  for (const name of (await namesIn(root)) ?? []) {
     const path = join(root, name);
     if (name.startsWith('.windlass')) continue;
     const entry = await entryAt(root, path);
@@ -90,13 +91,4 @@ async function entryAt(root: string, path: string): Promise<CertsEntry> {
   if (!(await lstat(real)).isDirectory()) return { kind: 'other' };
   const folder = relative(root, real);
   return folder === '' || folder.startsWith('..') ? { kind: 'foreign' } : { kind: 'alias', folder };
-}
-
-async function names(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return [];
-    throw error;
-  }
 }

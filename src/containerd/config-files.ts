@@ -1,8 +1,8 @@
-import { glob, readFile } from 'node:fs/promises';
+import { glob } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
-import { systemCode } from '../errors.ts';
 import type { ContainerdConfig } from './config-path.ts';
+import { textOf } from './if-there.ts';
 
 /** containerd's configuration with what it imports, in the order in which it counts; nothing where there is none. */
 export async function readContainerdConfig(path: string): Promise<ContainerdConfig[]> {
@@ -34,15 +34,6 @@ function importsOf(text: string): string[] {
   } catch (error) {
     // Said where the file itself is looked at.
     if (error instanceof TomlError) return [];
-    throw error;
-  }
-}
-
-async function textOf(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
     throw error;
   }
 }

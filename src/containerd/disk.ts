@@ -8,6 +8,11 @@ export interface FileMode {
   readonly gid: number;
 }
 
+/** Of this process. */
+export function ownIds(): Omit<FileMode, 'mode'> {
+  return { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
+}
+
 /**
  * Every call that changes something, so that a test can let the power fail at each. What a call did is on the disk when
  * it resolves; it is done whole or not at all, `write` excepted, which may leave a part of a file.

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { lstat, open, readFile, readlink, stat } from 'node:fs/promises';
 import { z } from 'zod';
-import { systemCode } from '../errors.ts';
 import type { FileMode } from './disk.ts';
+import { unless } from './if-there.ts';
 
 /** No hosts.toml is as large as that. */
 const MAX_BYTES = 1024 * 1024;
@@ -40,7 +40,7 @@ export const NOTHING: Found = { state: { kind: 'absent' }, bytes: undefined, mod
 const OTHER: Found = { state: { kind: 'other' }, bytes: undefined, mode: undefined };
 
 export async function findFile(path: string): Promise<Found> {
-  const stats = await orUndefined(lstat(path), 'ENOENT', 'ENOTDIR');
+  const stats = await unless(lstat(path), 'ENOENT', 'ENOTDIR');
   if (stats === undefined) return NOTHING;
   if (stats.isSymbolicLink()) return followLink(path);
   if (!stats.isFile()) return OTHER;
@@ -69,18 +69,9 @@ export function isSame(a: FileState, b: FileState): boolean {
 /** A link that leads nowhere is as good as no file, to containerd too; what is at its end is never written to. */
 async function followLink(path: string): Promise<Found> {
   const state: FileState = { kind: 'link', target: await readlink(path) };
-  const stats = await orUndefined(stat(path), 'ENOENT', 'ENOTDIR', 'ELOOP');
+  const stats = await unless(stat(path), 'ENOENT', 'ENOTDIR', 'ELOOP');
   if (stats === undefined) return { state, bytes: undefined, mode: undefined };
   if (!stats.isFile() || stats.size > MAX_BYTES) return OTHER;
   const { mode, uid, gid } = stats;
   return { state, bytes: await readFile(path), mode: { mode: mode & 0o7777, uid, gid } };
-}
-
-async function orUndefined<T>(result: Promise<T>, ...codes: readonly string[]): Promise<T | undefined> {
-  try {
-    return await result;
-  } catch (error) {
-    if (codes.includes(systemCode(error) ?? '')) return undefined;
-    throw error;
-  }
 }

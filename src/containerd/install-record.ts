@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import { systemCode, WindlassError } from '../errors.ts';
-import type { Disk } from './disk.ts';
+import { WindlassError } from '../errors.ts';
+import { type Disk, ownIds } from './disk.ts';
 import { fileStateSchema } from './file-state.ts';
+import { namesIn, textOf, unless } from './if-there.ts';
 
 const NAME = '.windlass';
 const FILE = 'record.json';
@@ -80,14 +80,14 @@ export class InstallRecord {
     const isNew = this.#notes.folders.length === 0 && this.#notes.files.length === 0;
     if (isNew && missing[0] !== undefined) this.#home = beside(missing[0], this.root);
     // What is kept in it may have been out of others' reach by the mode of its folder alone.
-    await this.#disk.makeFolder(this.#home, 0o700).catch(ignore('EEXIST'));
+    await unless(this.#disk.makeFolder(this.#home, 0o700), 'EEXIST');
   }
 
   async save(notes: Notes): Promise<void> {
     const content = { format: 1, root: this.root, ...notes } satisfies z.output<typeof recordSchema>;
     const bytes = Buffer.from(`${JSON.stringify(content, undefined, 2)}\n`);
     const temporary = join(this.#home, TEMPORARY);
-    await this.#disk.remove(temporary).catch(ignore('ENOENT'));
+    await unless(this.#disk.remove(temporary), 'ENOENT');
     await this.#disk.write(temporary, bytes, { mode: 0o600, ...ownIds() });
     await this.#disk.rename(temporary, join(this.#home, FILE));
     this.#notes = notes;
@@ -103,13 +103,13 @@ export class InstallRecord {
    * root cannot go either, for something is mounted there.
    */
   async moveOut(first: string): Promise<void> {
-    await this.#moveTo(beside(first, this.root)).catch(ignore('EXDEV', 'EBUSY', 'EACCES', 'EROFS'));
+    await unless(this.#moveTo(beside(first, this.root)), 'EXDEV', 'EBUSY', 'EACCES', 'EROFS');
   }
 
   /** Nothing is left of it, nor of one that was begun and never written. */
   async remove(): Promise<void> {
     for (const home of new Set([...homes(this.root), this.#home])) {
-      const names = await list(home);
+      const names = await namesIn(home);
       // The record itself last: as long as it is there, whoever comes after a crash goes on here.
       const ordered =
         names === undefined ? [] : [...names.filter((name) => name !== FILE), ...names.filter((name) => name === FILE)];
@@ -126,16 +126,6 @@ export class InstallRecord {
   }
 }
 
-export function ownIds(): { uid: number; gid: number } {
-  return { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
-}
-
-export function ignore(...codes: readonly string[]): (error: unknown) => void {
-  return (error) => {
-    if (!codes.includes(systemCode(error) ?? '')) throw error;
-  };
-}
-
 function homes(root: string): string[] {
   const outside: string[] = [];
   for (let folder = root; folder !== dirname(folder); folder = dirname(folder)) outside.push(beside(folder, root));
@@ -150,23 +140,10 @@ function shortHash(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 
-async function list(folder: string): Promise<string[] | undefined> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined;
-    throw error;
-  }
-}
-
+/** @throws RECORD_UNUSABLE */
 async function readNotes(path: string, root: string): Promise<Notes | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined;
-    throw error;
-  }
+  const text = await textOf(path);
+  if (text === undefined) return undefined;
   try {
     const { folders, files } = recordSchema.parse(JSON.parse(text));
     return { folders, files };

@@ -1,9 +1,11 @@
-import { lstat, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { systemCode } from '../errors.ts';
-import type { Disk } from './disk.ts';
+import { type Disk, ownIds } from './disk.ts';
 import { type FileState, type Found, fileState, findFile, isSame, NOTHING } from './file-state.ts';
-import { InstallRecord, ignore, ownIds, type RecordEntry } from './install-record.ts';
+import { byDepth, exists, isIn, missingFolders } from './folder-paths.ts';
+import { unless } from './if-there.ts';
+import { InstallRecord, type RecordEntry } from './install-record.ts';
 import { endOfLink, leadsThrough } from './link-path.ts';
 import { left, type Outcome } from './outcome.ts';
 import { putBack, temporaryOf } from './put-back.ts';
@@ -91,6 +93,7 @@ export class Installation {
 
     await this.#begin(writes);
     for (const write of writes) outcomes.push(await this.#write(write));
+    await this.#giveUp(writes.filter(({ path }) => outcomes.some((one) => one.path === path && one.kind === 'left')));
     return [...outcomes, ...(await this.#putBack(unwanted, false))];
   }
 
@@ -156,7 +159,7 @@ export class Installation {
     if (prior.kind === 'absent' || !isSame(found.state, prior)) return;
     const backup = this.#record.backupOf(path);
     if (isSame((await findFile(backup)).state, prior)) return;
-    await this.#disk.remove(backup).catch(ignore('ENOENT'));
+    await unless(this.#disk.remove(backup), 'ENOENT');
     try {
       await this.#disk.link(path, backup);
     } catch (error) {
@@ -172,7 +175,7 @@ export class Installation {
   async #write({ path, bytes, state, found }: Write): Promise<Outcome> {
     const temporary = temporaryOf(path);
     try {
-      await this.#disk.remove(temporary).catch(ignore('ENOENT'));
+      await unless(this.#disk.remove(temporary), 'ENOENT');
       await this.#disk.write(temporary, bytes, state);
       if (!isSame((await findFile(path)).state, found.state)) {
         await this.#disk.remove(temporary);
@@ -185,6 +188,15 @@ export class Installation {
       if (code === undefined) throw error;
       return left(path, `it cannot be written (${code})`);
     }
+  }
+
+  /** Of what was never ours nothing is noted: it is still as it was, or as somebody else has it now. */
+  async #giveUp(failed: readonly Write[]): Promise<void> {
+    const untouched = failed.filter(({ found, prior }) => isSame(found.state, prior));
+    await this.#putBack(
+      untouched.flatMap(({ path }) => this.#record.entryOf(path) ?? []),
+      true,
+    );
   }
 
   async #putBack(entries: readonly RecordEntry[], forget: boolean): Promise<Outcome[]> {
@@ -204,44 +216,16 @@ export class Installation {
     }
     if (entries.length === 0) return outcomes;
     await this.#record.save({ files, folders });
-    for (const { path } of done) await this.#disk.remove(this.#record.backupOf(path)).catch(ignore('ENOENT'));
+    for (const { path } of done) await unless(this.#disk.remove(this.#record.backupOf(path)), 'ENOENT');
     return outcomes;
   }
 
   /** Whatever somebody else put into it stays, and it with that. */
   async #removeFolder(folder: string): Promise<void> {
-    await this.#disk.removeFolder(folder).catch(ignore('ENOENT', 'ENOTEMPTY', 'EEXIST', 'EBUSY', 'ENOTDIR'));
+    await unless(this.#disk.removeFolder(folder), 'ENOENT', 'ENOTEMPTY', 'EEXIST', 'EBUSY', 'ENOTDIR');
   }
 }
 
 function isWritten({ written }: RecordEntry, state: FileState): boolean {
   return written.some((one) => isSame(one, state));
-}
-
-/** Is the path the folder, or below it? */
-function isIn(folder: string, path: string): boolean {
-  return path === folder || path.startsWith(`${folder}/`);
-}
-
-/** The outer ones first. */
-async function missingFolders(wanted: readonly string[]): Promise<string[]> {
-  const missing = new Set<string>();
-  for (const folder of wanted) {
-    for (let at = folder; !missing.has(at) && !(await exists(at)); at = dirname(at)) missing.add(at);
-  }
-  return [...missing].sort(byDepth);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return lstat(path).then(
-    () => true,
-    (error: unknown) => {
-      if (systemCode(error) === 'ENOENT') return false;
-      throw error;
-    },
-  );
-}
-
-function byDepth(a: string, b: string): number {
-  return a.split('/').length - b.split('/').length || (a < b ? -1 : 1);
 }

@@ -1,6 +1,6 @@
 import { readlink, realpath } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { systemCode } from '../errors.ts';
+import { unless } from './if-there.ts';
 
 /** As many as the kernel follows. */
 const MAX_HOPS = 40;
@@ -31,11 +31,6 @@ async function placeOf(path: string, target: string): Promise<string | undefined
 }
 
 /** EINVAL: it is no link. */
-async function orUndefined(result: Promise<string>): Promise<string | undefined> {
-  try {
-    return await result;
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'ELOOP', 'EINVAL'].includes(systemCode(error) ?? '')) return undefined;
-    throw error;
-  }
+function orUndefined(result: Promise<string>): Promise<string | undefined> {
+  return unless(result, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EINVAL');
 }

@@ -2,7 +2,8 @@ import { basename, dirname, join } from 'node:path';
 import { systemCode } from '../errors.ts';
 import type { Disk } from './disk.ts';
 import { type FileState, findFile, isSame } from './file-state.ts';
-import { ignore, type RecordEntry } from './install-record.ts';
+import { unless } from './if-there.ts';
+import type { RecordEntry } from './install-record.ts';
 import { left, type Outcome } from './outcome.ts';
 
 /** Where a file is written before it takes its name. Nobody reads it there: no `hosts.toml`, no `*.conf`, no `*.crt`. */
@@ -17,7 +18,7 @@ export function temporaryOf(path: string): string {
 export async function putBack(entry: RecordEntry, backup: string, disk: Disk): Promise<Outcome[]> {
   const { path, prior } = entry;
   try {
-    await disk.remove(temporaryOf(path)).catch(ignore('ENOENT', 'ENOTDIR'));
+    await unless(disk.remove(temporaryOf(path)), 'ENOENT', 'ENOTDIR');
     const { state } = await findFile(path);
     if (isSame(state, prior)) return [];
     if (!entry.written.some((one) => isSame(one, state))) {

@@ -1,8 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { systemCode } from '../errors.ts';
 import type { WantedHosts } from './certs-dir.ts';
 import type { MirroredRegistry } from './host-folders.ts';
+import { namesIn, textOf } from './if-there.ts';
 import { registriesConf } from './registries-conf.ts';
 
 const NAME = '50-windlass.conf';
@@ -13,10 +12,15 @@ export async function wantedRegistries(
   address: string,
   registries: readonly MirroredRegistry[],
 ): Promise<WantedHosts> {
-  const dropIns = (await names(root)).filter((name) => name.endsWith('.conf') && name !== NAME);
+  const dropIns = ((await namesIn(root)) ?? []).filter((name) => name.endsWith('.conf') && name !== NAME);
   const others = [join(dirname(root), 'registries.conf'), ...dropIns.map((name) => join(root, name))];
   const hosts = registries.map(({ host }) => host);
-  const { text, foregone } = registriesConf(hosts, address, await Promise.all(others.map(textOf)));
+  const texts = await Promise.all(others.map(textOf));
+  const { text, foregone } = registriesConf(
+    hosts,
+    address,
+    texts.flatMap((one) => one ?? []),
+  );
   const file = {
     path: join(root, NAME),
     content: (prior: Uint8Array | undefined) =>
@@ -28,22 +32,4 @@ export async function wantedRegistries(
     files: text === undefined ? [] : [file],
     foregone,
   };
-}
-
-async function names(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return [];
-    throw error;
-  }
-}
-
-async function textOf(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return '';
-    throw error;
-  }
 }

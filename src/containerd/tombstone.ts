@@ -1,8 +1,7 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { systemCode } from '../errors.ts';
-import type { Disk } from './disk.ts';
-import { ignore, ownIds } from './install-record.ts';
+import { type Disk, ownIds } from './disk.ts';
+import { textOf, unless } from './if-there.ts';
 
 /**
  * While an installation is taken away, its Pods may still start: Helm waits for no DaemonSet. A tombstone says which
@@ -22,23 +21,18 @@ export class Tombstone {
 
   /** The installation that is gone; undefined: none is. */
   async read(): Promise<string | undefined> {
-    try {
-      return (await readFile(this.path, 'utf8')).trim();
-    } catch (error) {
-      if (systemCode(error) === 'ENOENT') return undefined;
-      throw error;
-    }
+    return (await textOf(this.path))?.trim();
   }
 
   async set(installation: string): Promise<void> {
     await mkdir(this.#folder, { recursive: true });
     const temporary = `${this.path}.new`;
-    await this.#disk.remove(temporary).catch(ignore('ENOENT'));
+    await unless(this.#disk.remove(temporary), 'ENOENT');
     await this.#disk.write(temporary, Buffer.from(`${installation}\n`), { mode: 0o644, ...ownIds() });
     await this.#disk.rename(temporary, this.path);
   }
 
   async remove(): Promise<void> {
-    await this.#disk.remove(this.path).catch(ignore('ENOENT'));
+    await unless(this.#disk.remove(this.path), 'ENOENT');
   }
 }

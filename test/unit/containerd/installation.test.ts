@@ -129,7 +129,10 @@ describe('an installation', () => {
       },
     };
     expect(await apply('ours', disk)).toEqual([{ path, kind: 'left', why: 'it cannot be written (EROFS)' }]);
-    await undo();
+    // It was never ours: whoever changes it now has not changed what we wrote.
+    await writeFile(path, 'theirs, newer');
+    expect(await undo()).toEqual([]);
+    expect(await readFile(path, 'utf8')).toBe('theirs, newer');
     expect(Object.keys(await readTree(folder))).toEqual([
       'certs.d',
       'certs.d/docker.io',
