@@ -1,5 +1,5 @@
-import { lstat, realpath } from 'node:fs/promises';
-import { basename, dirname, join, relative } from 'node:path';
+import { lstat, readlink, realpath } from 'node:fs/promises';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { systemCode } from '../errors.ts';
 import { certFileLines } from './cert-files.ts';
 import { type CertsEntry, type HostFolder, hostFolders, type MirroredRegistry } from './host-folders.ts';
@@ -70,7 +70,10 @@ async function certsEntries(root: string, installation: Installation): Promise<M
     const path = join(root, name);
     if (name.startsWith('.windlass')) continue;
     const entry = await entryAt(root, path);
-    if (entry.kind !== 'folder' || !(await installation.isOwn(path))) entries.set(name, entry);
+    if (entry.kind === 'folder' && (await installation.isOwn(path))) continue;
+    // A link that leads to a folder of ours led nowhere before.
+    const isOwn = entry.kind === 'alias' && (await installation.isOwn(join(root, entry.folder ?? '')));
+    entries.set(name, isOwn ? { ...entry, kind: 'dangling' } : entry);
   }
   return entries;
 }
@@ -85,8 +88,8 @@ async function entryAt(root: string, path: string): Promise<CertsEntry> {
   } catch (error) {
     // Of a link that leads in a circle containerd does not say that there is nothing: it fails.
     if (systemCode(error) === 'ELOOP') return { kind: 'other' };
-    if (systemCode(error) === 'ENOENT') return { kind: 'dangling' };
-    throw error;
+    if (systemCode(error) !== 'ENOENT') throw error;
+    return { kind: 'dangling', folder: relative(root, resolve(root, await readlink(path))) };
   }
   if (!(await lstat(real)).isDirectory()) return { kind: 'other' };
   const folder = relative(root, real);

@@ -4,7 +4,7 @@ import { matchesHostPattern } from '../config/registry-host.ts';
 export interface CertsEntry {
   readonly kind:
     | 'folder'
-    /** A link to a folder in certs.d itself, that `folder` names. */
+    /** A link to a folder in certs.d itself. */
     | 'alias'
     /** A link to somewhere else. */
     | 'foreign'
@@ -12,6 +12,7 @@ export interface CertsEntry {
     | 'dangling'
     /** No folder: containerd fails. */
     | 'other';
+  /** For `alias`: what it leads to, as a path in certs.d. For `dangling`: what it would lead to. */
   readonly folder?: string;
 }
 
@@ -93,11 +94,13 @@ class Plan implements HostFolders {
     else this.#add(server === undefined ? { folder: name } : { folder: name, server });
   }
 
-  /** What two registries share must not say of both that they are the one. */
+  /** What two registries share must not say of both that they are the one; nor may a link to it, that now leads there. */
   #add(wanted: HostFolder): void {
     const { folder, server } = wanted;
     const before = this.#folders.get(folder);
-    this.#folders.set(folder, before === undefined || before.server === server ? wanted : { folder });
+    const isShared = before !== undefined && before.server !== server;
+    const isLinked = [...this.#entries.values()].some((entry) => entry.folder === folder);
+    this.#folders.set(folder, isShared || isLinked ? { folder } : wanted);
   }
 }
 

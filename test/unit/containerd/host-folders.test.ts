@@ -66,6 +66,12 @@ describe('the folders in which the mirror is named', () => {
     ]);
   });
 
+  test('name no registry where a link leads there, or will', () => {
+    expect(folders(['docker.io'], { _default: { kind: 'dangling', folder: 'docker.io' } })).toEqual([
+      { folder: 'docker.io' },
+    ]);
+  });
+
   test.each([
     ['foreign', /outside of certs\.d/],
     ['dangling', /link to nothing/],
