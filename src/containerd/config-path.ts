@@ -32,7 +32,7 @@ export function configPathFaults(files: readonly ContainerdConfig[], certsDir: s
     } catch (error) {
       if (!(error instanceof TomlError)) throw error;
       const what = `${path} does not parse (line ${error.line})`;
-      return [{ code: 'unparsable', what, mend: `mend it: containerd does not start with it` }];
+      return [{ code: 'unparsable', what, mend: 'correct that line; containerd does not start with it' }];
     }
   }
   const name = files[0]?.path ?? 'config.toml';
