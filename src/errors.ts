@@ -33,6 +33,8 @@ export const ERROR_TABLE = {
   READER_TOO_SLOW: { status: 503, ociCode: 'UNAVAILABLE' },
   /** A store of a newer format, or a path that cannot be written. */
   STORE_UNUSABLE: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** What `configure` noted of a folder cannot be read, or another one is at work in it. */
+  RECORD_UNUSABLE: { status: 503, ociCode: 'UNAVAILABLE' },
   /** Another agent cannot be reached: refused, reset, ended early, no route. */
   PEER_GONE: { status: 503, ociCode: 'UNAVAILABLE' },
   /** Another agent answered nothing within its bound. */

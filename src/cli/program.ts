@@ -18,6 +18,20 @@ interface CommandEntry {
 const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
   ['agent', { summary: 'run the mirror of this node', load: async () => (await import('./agent.ts')).agentCommand() }],
   [
+    'configure',
+    {
+      summary: "make this node's container runtime ask the mirror first",
+      load: async () => (await import('./configure.ts')).configureCommand(),
+    },
+  ],
+  [
+    'cleanup',
+    {
+      summary: 'put back what was there before configure',
+      load: async () => (await import('./cleanup.ts')).cleanupCommand(),
+    },
+  ],
+  [
     'demo',
     {
       summary: 'watch an image travel: registry, agents, clients, all on this machine',

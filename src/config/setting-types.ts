@@ -44,9 +44,11 @@ export function text(options: { readonly mayBeEmpty?: boolean } = {}) {
   });
 }
 
-export function path() {
+export function path(options: { readonly mayBeEmpty?: boolean } = {}) {
   return type<string>({ name: 'path', decode: 'text' }, (raw) =>
-    typeof raw === 'string' && raw.trim() !== '' && !raw.includes('\0') ? raw : new Refusal('write a path'),
+    typeof raw === 'string' && (raw.trim() !== '' || (raw === '' && options.mayBeEmpty === true)) && !raw.includes('\0')
+      ? raw
+      : new Refusal('write a path'),
   );
 }
 

@@ -152,6 +152,25 @@ export const settingsSchema = z.strictObject({
       'How long a claim (who may fetch a blob upstream, who reads from whom) may stay unanswered; then a deputy is asked, then upstream.',
     ),
   }),
+  containerd: z.strictObject({
+    preset: setting(
+      choice('default', 'k3s', 'rke2', 'talos', 'gke', 'eks', 'aks'),
+      'default',
+      'Whose paths are meant where the next two are left out.',
+    ),
+    certsDir: setting(
+      path({ mayBeEmpty: true }),
+      '',
+      'The folder of `hosts.toml` files that `windlass configure` writes: the `config_path` of containerd.',
+      '/etc/containerd/certs.d',
+    ),
+    configFile: setting(
+      path({ mayBeEmpty: true }),
+      '',
+      'The configuration of containerd, which `windlass configure` reads and never changes.',
+      '/etc/containerd/config.toml',
+    ),
+  }),
   status: z.strictObject({
     listen: setting(listenAddress(), '127.0.0.1:5053', '`/metrics`, `/healthz` and `/readyz`.'),
   }),

@@ -1,12 +1,17 @@
 import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AgentProcess } from '../support/agent-process.ts';
+import { run } from '../support/commands.ts';
 import { buildImage, type Image } from '../support/image.ts';
 import { pushImage } from '../support/push.ts';
 import { REGISTRY_PASSWORD, REGISTRY_USER, RealRegistry } from '../support/real-registry.ts';
 import { commandsMissing, describeWith } from '../support/requires.ts';
 import { Scratch } from '../support/scratch.ts';
 import { registriesConf, skopeoCopy } from '../support/skopeo.ts';
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 describeWith('skopeo, and with it podman and CRI-O', [commandsMissing('skopeo'), RealRegistry.missing], () => {
   let scratch: Scratch;
@@ -94,6 +99,23 @@ describeWith('skopeo, and with it podman and CRI-O', [commandsMissing('skopeo'),
 
     const copy = await skopeoCopy(scratch, 'docker://registry.invalid/library/mirrored:latest', {
       registriesConf: conf,
+    });
+
+    expect(copy.manifestDigest).toBe(image.manifest.digest);
+    await expectOneGetEach(image);
+  });
+
+  test('obeys the drop-in that windlass configure writes', async () => {
+    const image = buildImage({ seed: 'drop-in', layerBytes: [70_000] });
+    await publish('library/dropped', image);
+    const folder = scratch.join('etc', 'registries.conf.d');
+    const flags = ['--config', agent.configPath, '--runtime', 'podman', '--registries-conf-dir', folder];
+    const { stdout } = await run(process.execPath, [MAIN, 'configure', ...flags]);
+    // With its port in the path of a mirror every pull would be refused.
+    expect(stdout).toMatch(/^skipped: registry\.example\.com:5000: /m);
+
+    const copy = await skopeoCopy(scratch, 'docker://registry.invalid/library/dropped:latest', {
+      registriesConf: join(folder, '50-windlass.conf'),
     });
 
     expect(copy.manifestDigest).toBe(image.manifest.digest);

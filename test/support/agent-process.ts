@@ -121,6 +121,11 @@ export class AgentProcess {
     return this.#daemon;
   }
 
+  /** Its settings, for other commands. */
+  get configPath(): string {
+    return this.#configPath;
+  }
+
   get running(): boolean {
     return this.#daemon !== undefined && !this.#daemon.ended;
   }

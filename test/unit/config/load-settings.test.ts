@@ -77,6 +77,7 @@ test('with nothing given everything has its default', () => {
     discovery: { kind: 'none', peers: [], dns: { name: '', port: 5052 } },
     cluster: { secretFile: [], insecure: false },
     claims: { timeout: 2000 },
+    containerd: { preset: 'default', certsDir: '', configFile: '' },
     status: { listen: { host: '127.0.0.1', port: 5053 } },
     store: { path: '/var/lib/windlass', maxSize: 20 * 2 ** 30, minFree: 0.2, scrubRate: 8 * 2 ** 20 },
     log: { level: 'info', format: 'json' },

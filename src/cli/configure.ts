@@ -1,0 +1,101 @@
+import { Command } from 'commander';
+import { readSettings } from '../config/load-settings.ts';
+import type { Settings } from '../config/settings.ts';
+import { realFolder, type WantedHosts, wantedHosts } from '../containerd/certs-dir.ts';
+import { readContainerdConfig } from '../containerd/config-files.ts';
+import { configPathFaults } from '../containerd/config-path.ts';
+import { realDisk } from '../containerd/disk.ts';
+import { withFolderLock } from '../containerd/folder-lock.ts';
+import { Installation } from '../containerd/installation.ts';
+import { mirrorAddress } from '../containerd/mirror-address.ts';
+import type { Outcome } from '../containerd/outcome.ts';
+import { containerdPaths } from '../containerd/presets.ts';
+import { wantedRegistries } from '../containerd/registries-dir.ts';
+import { Tombstone } from '../containerd/tombstone.ts';
+import { reportOutcomes } from './report-outcomes.ts';
+import { parseRuntimes, REGISTRIES_CONF_DIR, type Runtime } from './runtimes.ts';
+import { settingsHelp } from './settings-help.ts';
+
+const LOCK_MS = 30_000;
+
+interface ConfigureFlags {
+  readonly runtime: ReadonlySet<Runtime>;
+  readonly registriesConfDir: string;
+  readonly installId?: string;
+}
+
+export function configureCommand(): Command {
+  return (
+    new Command('configure')
+      .description(
+        "Makes this node's container runtime ask the mirror first. Keeps what is there; `windlass cleanup` puts it back.",
+      )
+      .usage('[--config FILE] [--SETTING VALUE]…')
+      .option('--runtime <names>', 'containerd, cri-o, podman', parseRuntimes, parseRuntimes('containerd'))
+      .option('--registries-conf-dir <folder>', 'of CRI-O and podman', REGISTRIES_CONF_DIR)
+      .option(
+        '--install-id <name>',
+        'the name of this installation: does nothing if cleanup --tombstone named the same',
+      )
+      // Settings are no options of commander's: all their faults are reported together, with those of the file.
+      .allowUnknownOption()
+      .allowExcessArguments()
+      .addHelpText('after', () => `\n${settingsHelp()}`)
+      .action(async (flags: ConfigureFlags, command: Command) => {
+        const cwd = process.cwd();
+        const { settings } = await readSettings({ flags: command.args, env: process.env, cwd });
+        await configure(settings, flags, cwd);
+      })
+  );
+}
+
+async function configure(settings: Settings, flags: ConfigureFlags, cwd: string): Promise<void> {
+  const address = mirrorAddress(settings.mirror.listen);
+  const { certsDir, configFile } = containerdPaths(settings.containerd, cwd);
+  const tombstone = new Tombstone(settings.store.path, realDisk);
+  const isGone = () => isTakenAway(tombstone, flags.installId);
+  const outcomes: Outcome[] = [];
+  if (flags.runtime.has('containerd')) {
+    const wanted = (root: string, installation: Installation) =>
+      wantedHosts(root, `http://${address}`, settings.registries, installation);
+    outcomes.push(...(await install(certsDir, isGone, wanted)));
+  }
+  if (flags.runtime.has('cri-o')) {
+    const wanted = (root: string) => wantedRegistries(root, address, settings.registries);
+    outcomes.push(...(await install(flags.registriesConfDir, isGone, wanted)));
+  }
+  reportOutcomes(outcomes);
+  if (!flags.runtime.has('containerd')) return;
+  for (const { what, mend } of configPathFaults(await readContainerdConfig(configFile), certsDir)) {
+    process.stderr.write(`containerd's configuration: ${what}. To mend it: ${mend}\n`);
+  }
+}
+
+async function install(
+  folder: string,
+  isGone: () => Promise<boolean>,
+  wanted: (root: string, installation: Installation) => Promise<WantedHosts>,
+): Promise<readonly Outcome[]> {
+  const root = await realFolder(folder);
+  return withFolderLock(root, LOCK_MS, async () => {
+    // With the lock: a cleanup sets its tombstone first, and then waits for the lock to undo what was written before.
+    if (await isGone()) return [];
+    const installation = await Installation.open(root, realDisk);
+    const { files, foregone } = await wanted(root, installation);
+    return [...(await installation.apply(files)), ...foregone];
+  });
+}
+
+/** Taken away while Pods of it still start. Another installation than the one that is gone has the say. */
+async function isTakenAway(tombstone: Tombstone, installId: string | undefined): Promise<boolean> {
+  const gone = await tombstone.read();
+  if (gone === undefined) return false;
+  if (installId !== undefined && installId !== gone) {
+    await tombstone.remove();
+    return false;
+  }
+  process.stdout.write(
+    `nothing is written: windlass cleanup --tombstone ${gone} has taken this installation away; another --install-id begins a new one (or remove ${tombstone.path})\n`,
+  );
+  return true;
+}

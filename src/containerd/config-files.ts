@@ -1,0 +1,39 @@
+import { glob } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { parse, TomlError } from 'smol-toml';
+import type { ContainerdConfig } from './config-path.ts';
+import { textOf } from './if-there.ts';
+
+/** containerd's configuration with what it imports, in the order in which it counts; nothing where there is none. */
+export async function readContainerdConfig(path: string): Promise<ContainerdConfig[]> {
+  const files: ContainerdConfig[] = [];
+  const pending = [path];
+  const seen = new Set<string>();
+  for (let next = pending.shift(); next !== undefined; next = pending.shift()) {
+    if (seen.has(next)) continue;
+    seen.add(next);
+    const text = await textOf(next);
+    if (text === undefined) continue;
+    files.push({ path: next, text });
+    for (const pattern of importsOf(text)) pending.push(...(await matching(resolve(dirname(next), pattern))));
+  }
+  return files;
+}
+
+async function matching(pattern: string): Promise<string[]> {
+  if (!pattern.includes('*')) return [pattern];
+  const paths: string[] = [];
+  for await (const match of glob(pattern)) paths.push(match);
+  return paths.sort();
+}
+
+function importsOf(text: string): string[] {
+  try {
+    const { imports } = parse(text, { integersAsBigInt: 'asNeeded' });
+    return Array.isArray(imports) ? imports.filter((one) => typeof one === 'string') : [];
+  } catch (error) {
+    // Said where the file itself is looked at.
+    if (error instanceof TomlError) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,44 @@
+import { resolve } from 'node:path';
+import type { Settings } from '../config/settings.ts';
+
+export interface ContainerdPaths {
+  /** Where hosts.toml files are looked for. */
+  readonly certsDir: string;
+  /** containerd's own configuration. */
+  readonly configFile: string;
+}
+
+type Preset = Settings['containerd']['preset'];
+
+const COMMON: ContainerdPaths = { certsDir: '/etc/containerd/certs.d', configFile: '/etc/containerd/config.toml' };
+
+/**
+ * Where distributions keep them. K3s and RKE2 write both files anew when they start, from their registries.yaml; Talos
+ * does when its machine configuration is applied. GKE documents hosts.d (RegistryHostConfig.server of its API).
+ */
+const PRESETS: Readonly<Record<Preset, ContainerdPaths>> = {
+  default: COMMON,
+  k3s: rancher('k3s'),
+  rke2: rancher('rke2'),
+  talos: { certsDir: '/etc/cri/conf.d/hosts', configFile: '/etc/cri/conf.d/cri.toml' },
+  gke: { ...COMMON, certsDir: '/etc/containerd/hosts.d' },
+  eks: COMMON,
+  aks: COMMON,
+};
+
+/** What is set, else what the preset says. */
+export function containerdPaths(
+  { preset, certsDir, configFile }: Settings['containerd'],
+  cwd: string,
+): ContainerdPaths {
+  const standard = PRESETS[preset];
+  return {
+    certsDir: resolve(cwd, certsDir === '' ? standard.certsDir : certsDir),
+    configFile: resolve(cwd, configFile === '' ? standard.configFile : configFile),
+  };
+}
+
+function rancher(name: string): ContainerdPaths {
+  const folder = `/var/lib/rancher/${name}/agent/etc/containerd`;
+  return { certsDir: `${folder}/certs.d`, configFile: `${folder}/config.toml` };
+}

@@ -1,0 +1,65 @@
+import { describe, expect, test } from 'vitest';
+import { configPathFaults } from '../../../src/containerd/config-path.ts';
+
+const CERTS = '/etc/containerd/certs.d';
+const V2 = 'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n';
+const V3 = 'version = 3\n[plugins."io.containerd.cri.v1.images".registry]\n';
+
+function faults(...texts: readonly string[]) {
+  return configPathFaults(
+    texts.map((text, index) => ({ path: `/etc/containerd/${index === 0 ? 'config' : index}.toml`, text })),
+    CERTS,
+  );
+}
+
+describe("containerd's config_path", () => {
+  test.each([
+    ['1.6 and 1.7', `${V2}config_path = "${CERTS}"\n`],
+    ['2.x', `${V3}config_path = '${CERTS}/'\n`],
+    ['1.x with the first version of the file', `[plugins.cri.registry]\nconfig_path = "${CERTS}"\n`],
+    [
+      '2.x that pulls by itself, where a list is read',
+      `version = 3\n[plugins."io.containerd.cri.v1.images"]\nuse_local_image_pull = true\nregistry.config_path = "/a:${CERTS}"\n`,
+    ],
+  ])('is right: %s', (_name, text) => {
+    expect(faults(text)).toEqual([]);
+  });
+
+  test.each([
+    ['unset', 'no file', []],
+    ['unset', 'no section', ['version = 3\n']],
+    ['unset', 'an empty value', [`${V2}config_path = ""\n`]],
+    ['list', 'the default of 2.x, written out', [`${V3}config_path = "${CERTS}:/etc/docker/certs.d"\n`]],
+    ['elsewhere', 'another folder', [`${V3}config_path = "/etc/containerd/hosts.d"\n`]],
+    ['wrong-section', 'the section of 2.x in a file of 1.x', [`${V3.replace('3', '2')}config_path = "${CERTS}"\n`]],
+    ['wrong-section', 'the section of 1.x in a file of 2.x', [`${V2.replace('2', '3')}config_path = "${CERTS}"\n`]],
+    [
+      'both-sections',
+      'both sections',
+      [`${V3}config_path = "${CERTS}"\n${V2.replace('version = 2\n', '')}config_path = "${CERTS}"\n`],
+    ],
+    [
+      'mirrors',
+      'the old mirrors',
+      [`${V2}[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]\nendpoint = []\n`],
+    ],
+    ['unparsable', 'half a file', [`${V2}config_path = "`]],
+  ])('%s: %s', (code, _name, texts) => {
+    const found = faults(...texts);
+    expect(found).toEqual([{ code, what: expect.any(String), mend: expect.any(String) }]);
+    if (code !== 'unparsable') expect(`${found[0]?.what} ${found[0]?.mend}`).toMatch(/config_path/);
+  });
+
+  test('is that of the last file which sets it', () => {
+    expect(faults(`${V3}config_path = "/other"\n`, `${V3}config_path = "${CERTS}"\n`)).toEqual([]);
+    expect(faults(`${V3}config_path = "${CERTS}"\n`, `${V3}config_path = "/other"\n`)).toMatchObject([
+      { code: 'elsewhere' },
+    ]);
+  });
+
+  test('is written into the section that the file has', () => {
+    expect(faults('version = 2\n')[0]?.mend).toContain('[plugins."io.containerd.grpc.v1.cri".registry]');
+    expect(faults('version = 3\n')[0]?.mend).toContain('[plugins."io.containerd.cri.v1.images".registry]');
+    expect(faults()[0]?.mend).toMatch(/version = 3 .*version = 2/);
+  });
+});

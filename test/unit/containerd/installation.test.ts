@@ -1,0 +1,150 @@
+import { link, mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type Disk, realDisk } from '../../../src/containerd/disk.ts';
+import { Installation, type WantedContent } from '../../../src/containerd/installation.ts';
+import { readTree } from '../../support/file-tree.ts';
+
+let folder: string;
+let root: string;
+let path: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'windlass-installation-'));
+  root = join(folder, 'certs.d');
+  path = join(root, 'docker.io', 'hosts.toml');
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+async function apply(text: string | WantedContent, disk: Disk = realDisk) {
+  const content = (): WantedContent => (typeof text === 'string' ? { kind: 'bytes', bytes: Buffer.from(text) } : text);
+  return (await Installation.open(root, disk)).apply([{ path, content }]);
+}
+
+async function undo(options: { forget?: boolean } = {}, disk: Disk = realDisk) {
+  return (await Installation.open(root, disk)).undo(options);
+}
+
+async function put(content: string) {
+  await mkdir(join(root, 'docker.io'), { recursive: true });
+  await writeFile(path, content);
+}
+
+describe('an installation', () => {
+  test('gives a file back as the very one that it was: its times, its other names', async () => {
+    await put('theirs');
+    await link(path, join(folder, 'other name'));
+    const before = await stat(path);
+    expect(await apply('ours')).toEqual([{ path, kind: 'written' }]);
+    expect(await readFile(join(folder, 'other name'), 'utf8')).toBe('theirs');
+    expect(await undo()).toEqual([{ path, kind: 'restored' }]);
+    const after = await stat(path);
+    expect([after.ino, after.mtimeMs, after.nlink]).toEqual([before.ino, before.mtimeMs, 2]);
+  });
+
+  test('keeps what it keeps out of the reach of others', async () => {
+    await put('theirs');
+    await apply('ours');
+    expect((await stat(join(root, '.windlass'))).mode & 0o777).toBe(0o700);
+  });
+
+  test('never writes to what a link leads to', async () => {
+    await mkdir(join(root, 'docker.io'), { recursive: true });
+    await writeFile(join(folder, 'shared'), 'shared');
+    await symlink('../../shared', path);
+    await apply('ours');
+    expect([await readFile(path, 'utf8'), await readFile(join(folder, 'shared'), 'utf8')]).toEqual(['ours', 'shared']);
+    expect(await undo()).toEqual([{ path, kind: 'restored' }]);
+    expect(await readTree(root)).toMatchObject({ 'docker.io/hosts.toml': { kind: 'link', target: '../../shared' } });
+  });
+
+  test('of other wishes begins again from what was there first', async () => {
+    await put('theirs');
+    await apply('ours');
+    await apply('ours, newer');
+    expect(await apply('ours, newer')).toEqual([{ path, kind: 'unchanged' }]);
+    await undo();
+    expect(await readFile(path, 'utf8')).toBe('theirs');
+  });
+
+  test('puts back what is no longer wanted, and the folder that it made for it', async () => {
+    await apply('ours');
+    const outcomes = await (await Installation.open(root, realDisk)).apply([]);
+    expect(outcomes).toEqual([{ path, kind: 'removed' }]);
+    expect(Object.keys(await readTree(root)).filter((name) => !name.startsWith('.windlass'))).toEqual([]);
+    await undo();
+    expect(await readTree(folder)).toEqual({});
+  });
+
+  test('keeps a folder that it made when somebody else has put something into it', async () => {
+    await apply('ours');
+    await writeFile(join(root, 'docker.io', 'theirs.crt'), '');
+    await undo();
+    expect(Object.keys(await readTree(folder))).toEqual([
+      'certs.d',
+      'certs.d/docker.io',
+      'certs.d/docker.io/theirs.crt',
+    ]);
+  });
+
+  test('says what is left, and where what was there before is, until it is told to forget', async () => {
+    await put('theirs');
+    await apply('ours');
+    await writeFile(path, 'of a third');
+    expect(await apply('ours, newer')).toEqual([{ path, kind: 'left', why: expect.stringMatching(/somebody else/) }]);
+    const [outcome] = await undo();
+    expect(outcome).toMatchObject({ path, kind: 'left' });
+    const kept = /before is (.*)$/.exec(outcome?.why ?? '')?.[1] ?? '';
+    expect(await readFile(kept, 'utf8')).toBe('theirs');
+
+    await undo({ forget: true });
+    expect(await readTree(root)).toMatchObject({ 'docker.io/hosts.toml': { content: 'of a third' } });
+    expect(Object.keys(await readTree(folder)).some((name) => name.includes('.windlass'))).toBe(false);
+  });
+
+  test('puts a file back onto another file system too', async () => {
+    const otherFileSystem = async () => {
+      throw Object.assign(new Error('cross-device link'), { code: 'EXDEV' });
+    };
+    const disk: Disk = {
+      ...realDisk,
+      link: otherFileSystem,
+      rename: (from, to) => (to === path && from.includes('/.windlass/') ? otherFileSystem() : rename(from, to)),
+    };
+    await put('theirs');
+    const before = await readTree(folder);
+    await apply('ours', disk);
+    expect(await readFile(path, 'utf8')).toBe('ours');
+    expect(await undo({}, disk)).toEqual([{ path, kind: 'restored' }]);
+    expect(await readTree(folder)).toEqual(before);
+  });
+
+  test('says of a file that cannot be written that it cannot, and leaves no half of it', async () => {
+    await put('theirs');
+    const disk: Disk = {
+      ...realDisk,
+      rename: async (from, to) => {
+        if (to === path) throw Object.assign(new Error('read-only'), { code: 'EROFS' });
+        await realDisk.rename(from, to);
+      },
+    };
+    expect(await apply('ours', disk)).toEqual([{ path, kind: 'left', why: 'it cannot be written (EROFS)' }]);
+    // It was never ours: whoever changes it now has not changed what we wrote.
+    await writeFile(path, 'theirs, newer');
+    expect(await undo()).toEqual([]);
+    expect(await readFile(path, 'utf8')).toBe('theirs, newer');
+    expect(Object.keys(await readTree(folder))).toEqual([
+      'certs.d',
+      'certs.d/docker.io',
+      'certs.d/docker.io/hosts.toml',
+    ]);
+  });
+
+  test('does nothing once its record cannot be read: it is all that tells what was there', async () => {
+    await put('theirs');
+    await apply('ours');
+    await writeFile(join(root, '.windlass', 'record.json'), '{ "format": 2 }');
+    await expect(undo()).rejects.toMatchObject({ code: 'RECORD_UNUSABLE', message: expect.stringContaining(root) });
+    expect(await readFile(path, 'utf8')).toBe('ours');
+  });
+});

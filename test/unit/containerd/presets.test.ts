@@ -1,0 +1,21 @@
+import { expect, test } from 'vitest';
+import { readSettings } from '../../../src/config/load-settings.ts';
+import { containerdPaths } from '../../../src/containerd/presets.ts';
+
+async function paths(...flags: string[]) {
+  const { settings } = await readSettings({ flags, env: {}, cwd: '/' });
+  return containerdPaths(settings.containerd, '/');
+}
+
+test('a preset says where the folders are, and what is set counts before it', async () => {
+  expect(await paths()).toEqual({ certsDir: '/etc/containerd/certs.d', configFile: '/etc/containerd/config.toml' });
+  expect(await paths('--containerd.preset=k3s')).toEqual({
+    certsDir: '/var/lib/rancher/k3s/agent/etc/containerd/certs.d',
+    configFile: '/var/lib/rancher/k3s/agent/etc/containerd/config.toml',
+  });
+  expect(await paths('--containerd.preset=talos', '--containerd.config-file=/c.toml')).toEqual({
+    certsDir: '/etc/cri/conf.d/hosts',
+    configFile: '/c.toml',
+  });
+  await expect(paths('--containerd.preset=k4s')).rejects.toThrow(/write one of default, k3s, rke2/);
+});
