@@ -1,4 +1,4 @@
-import type { KubeConfig } from '@kubernetes/client-node';
+import { HttpMethod, KubeConfig, RequestContext } from '@kubernetes/client-node';
 import type { Dispatcher } from 'undici';
 import { apiFailure } from './api-failure.ts';
 
@@ -14,12 +14,13 @@ export interface ApiRequest {
  * This Pod's way to the API server: the address from its variables (no DNS needed), the CA and the token from the
  * files of its service account.
  *
- * The client is loaded at the first request: it takes memory that agents without Kubernetes do not need. It reads the
- * CA at each request, and the token again after a minute, as client-go does: the kubelet renews it long before it
- * expires. `renew` is for a token that was refused all the same.
+ * The client reads the CA at each request, and the token again after a minute, as client-go does: the kubelet renews it
+ * long before it expires. `renew` is for a token that was refused all the same.
  *
  * Its own Watch is not used: it leaves a stream that is silent for 30 s, which cannot be set (bookmarks come once a
  * minute), swallows what it cannot parse, and hides Retry-After.
+ *
+ * To be imported when it is needed: the client takes 50 MB, or 12 in a bundle that leaves out what is not named here.
  */
 export class ApiAccess {
   readonly #podRoot: string;
@@ -32,7 +33,6 @@ export class ApiAccess {
 
   /** @throws apiFailure if a file cannot be read */
   async request(path: string, query: Readonly<Record<string, string>>): Promise<ApiRequest> {
-    const { KubeConfig, HttpMethod, RequestContext } = await import('@kubernetes/client-node');
     if (this.#config === undefined) {
       this.#config = new KubeConfig();
       this.#config.loadFromCluster(this.#podRoot);

@@ -4,7 +4,6 @@ import type { Logger } from 'pino';
 import { formatListenAddress, type ListenAddress } from '../config/listen-address.ts';
 import { parseServiceName } from '../config/service-name.ts';
 import { systemCode, WindlassError } from '../errors.ts';
-import { ApiAccess } from './api-access.ts';
 import type { Discovery } from './discovery.ts';
 import { DnsDiscovery } from './dns-discovery.ts';
 import { KubernetesDiscovery } from './kubernetes-discovery.ts';
@@ -59,8 +58,8 @@ function createKubernetes({ service, port }: DiscoverySettings['kubernetes'], op
   const { podRoot = '', ...rest } = options;
   const { namespace = podNamespace(podRoot, service), name } = parseServiceName(service) ?? {};
   if (name === undefined) throw invalid(`discovery.kubernetes.service = "${service}": write namespace/name`);
-  const access = new ApiAccess(podRoot);
-  return new KubernetesDiscovery({ ...rest, namespace, service: name, port, ownAddresses, access });
+  const loadAccess = async () => new (await import('./api-access.ts')).ApiAccess(podRoot);
+  return new KubernetesDiscovery({ ...rest, namespace, service: name, port, ownAddresses, loadAccess });
 }
 
 function podNamespace(podRoot: string, service: string): string {

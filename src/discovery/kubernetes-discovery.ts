@@ -20,7 +20,8 @@ export interface KubernetesDiscoveryOptions {
   readonly ownAddresses: () => ReadonlySet<string>;
   readonly timers: Timers;
   readonly logger: Logger;
-  readonly access: ApiAccess;
+  /** Loads the client of Kubernetes, which agents of other kinds do without. */
+  readonly loadAccess: () => Promise<ApiAccess>;
   /** From 0 to below 1; for tests. */
   readonly random?: () => number;
 }
@@ -42,12 +43,12 @@ export class KubernetesDiscovery implements Discovery {
   #lacksPort = false;
 
   constructor(options: KubernetesDiscoveryOptions) {
-    const { namespace, service, port, nodeName, ownAddresses, access, timers, logger } = options;
+    const { namespace, service, port, nodeName, ownAddresses, loadAccess, timers, logger } = options;
     const { random = Math.random } = options;
     this.#options = options;
     this.#table = new EndpointTable({ port, nodeName, ownAddresses });
     this.#follower = new SliceFollower({
-      requests: new SliceRequests({ access, namespace, service, timers, random }),
+      requests: new SliceRequests({ loadAccess, namespace, service, timers, random }),
       onList: ({ slices }) => {
         this.#table.replace(slices);
         this.#tell();
@@ -57,7 +58,6 @@ export class KubernetesDiscovery implements Discovery {
         else if (event.type === 'removed') this.#table.remove(event.name);
         this.#tellSoon();
       },
-      onDenied: () => access.renew(),
       timers,
       random,
       logger,

@@ -22,8 +22,6 @@ export interface SliceFollowerOptions {
   /** All slices, in place of those before. */
   readonly onList: (list: SliceList) => void;
   readonly onEvent: (event: SliceEvent) => void;
-  /** The server refused the token, or who it stands for. */
-  readonly onDenied: () => void;
   readonly timers: Timers;
   /** From 0 to below 1. */
   readonly random: () => number;
@@ -119,7 +117,6 @@ export class SliceFollower {
     const waitMs = Math.max(this.#backOff(), Math.min(retryAfterMs, LONGEST_RETRY_AFTER_MS));
     // Not a fault: the server forgets old versions. It is listed at once, and again after a wait should that not help.
     if (status === GONE && isFirst) return 0;
-    if (status === 401) this.#options.onDenied();
     this.#complain(error, status);
     return waitMs;
   }

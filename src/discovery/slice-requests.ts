@@ -33,7 +33,8 @@ export interface WatchOptions {
 }
 
 export interface SliceRequestsOptions {
-  readonly access: Pick<ApiAccess, 'request'>;
+  /** Asked once, at the first request. */
+  readonly loadAccess: () => Promise<ApiAccess>;
   readonly namespace: string;
   readonly service: string;
   readonly timers: Timers;
@@ -51,6 +52,7 @@ type Chunks = AsyncIterable<Uint8Array>;
 /** Lists and watches the EndpointSlices of one Service. Failures are DISCOVERY_UNAVAILABLE (see apiFailure). */
 export class SliceRequests {
   readonly #options: SliceRequestsOptions;
+  #access: ApiAccess | undefined;
 
   constructor(options: SliceRequestsOptions) {
     this.#options = options;
@@ -88,10 +90,11 @@ export class SliceRequests {
     signal: AbortSignal,
     use: (body: Chunks, silence: Silence) => Promise<T>,
   ): Promise<T> {
-    const { access, namespace, service, timers } = this.#options;
+    const { namespace, service, timers } = this.#options;
+    this.#access ??= await this.#options.loadAccess();
     const path = `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`;
     const labelSelector = `kubernetes.io/service-name=${service}`;
-    const { url, headers, dispatcher } = await access.request(path, { labelSelector, ...query });
+    const { url, headers, dispatcher } = await this.#access.request(path, { labelSelector, ...query });
     const silence = new Silence(signal, timers);
     try {
       silence.allow(ANSWER_MS);
@@ -103,6 +106,7 @@ export class SliceRequests {
         ...(dispatcher === undefined ? {} : { dispatcher }),
       });
       if (response.statusCode === 200) return await use(response.body, silence);
+      if (response.statusCode === 401) this.#access.renew();
       throw await refusal(response, silence);
     } catch (error) {
       signal.throwIfAborted();

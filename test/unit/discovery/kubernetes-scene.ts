@@ -35,7 +35,7 @@ export class KubernetesScene {
       ownAddresses: () => new Set(['10.0.0.1']),
       timers: this.clock,
       logger: pino({ level: 'info' }, { write: (line) => this.lines.push(JSON.parse(line)) }),
-      access: new ApiAccess(api.root),
+      loadAccess: async () => new ApiAccess(api.root),
       // Each wait as it is meant, neither shortened nor lengthened.
       random: () => 0.5,
     });
