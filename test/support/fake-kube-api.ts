@@ -1,6 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
+import { createSecureServer, type Http2SecureServer, type Http2ServerRequest } from 'node:http2';
 import { createServer, type Server } from 'node:https';
+import type { Socket } from 'node:net';
 import { selfSigned } from './fake-registry/self-signed.ts';
 import { freePorts } from './free-port.ts';
 import type { Scratch } from './scratch.ts';
@@ -20,6 +22,20 @@ interface Change {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
   readonly object: FakeSlice;
 }
+
+/** What the answers of HTTP/1.1 and HTTP/2 have in common. */
+interface Answer {
+  setHeader(name: string, value: string): unknown;
+  writeHead(status: number, headers: Readonly<Record<string, string>>): unknown;
+  /** HTTP/2 does not wait for more. */
+  flushHeaders?(): void;
+  write(text: string, done?: () => void): boolean;
+  end(text: string): unknown;
+  once(event: 'close', call: () => void): unknown;
+}
+type FakeServer = Server | Http2SecureServer;
+
+export type Protocol = 'HTTP/1.1' | 'HTTP/2';
 
 /** Query and token of a request that came. */
 export interface SeenRequest {
@@ -46,35 +62,48 @@ export class FakeKubeApi {
   /** Slices in one page, whatever a client asks for. */
   pageSize = Number.POSITIVE_INFINITY;
   token = 'token-1';
-  readonly #server: Server;
+  readonly #server: FakeServer;
   readonly #port: number;
   readonly #slices = new Map<string, FakeSlice>();
-  readonly #watches = new Set<ServerResponse>();
+  readonly #watches = new Set<Answer>();
   #history: Change[] = [];
   #version = 100;
   /** Versions before this one are forgotten. */
   #oldest = 0;
-  #connections = new Set<{ destroy(): void }>();
+  readonly #connections = new Set<Socket>();
 
-  private constructor(root: string, server: Server, port: number) {
+  private constructor(root: string, server: FakeServer, port: number) {
     this.root = root;
     this.#server = server;
     this.#port = port;
-    server.on('request', (req, res) => this.#answer(req, res));
-    server.on('connection', (socket) => {
+    server.on('connection', (socket: Socket) => {
       this.#connections.add(socket);
       socket.once('close', () => this.#connections.delete(socket));
     });
   }
 
-  /** Listens; the variables that a Pod has are set in this process until the scratch folder goes. */
-  static async start(scratch: Scratch): Promise<FakeKubeApi> {
+  /**
+   * Listens; the variables that a Pod has are set in this process until the scratch folder goes.
+   * @param protocol real ones speak HTTP/2 where a client offers it, as ours does; not so some that stand before them
+   */
+  static async start(scratch: Scratch, protocol: Protocol = 'HTTP/2'): Promise<FakeKubeApi> {
     const { cert, key } = await selfSigned(scratch, '127.0.0.1');
     const [port = 0] = await freePorts(1);
     await mkdir(scratch.join(ACCOUNT), { recursive: true });
     await writeFile(scratch.join(ACCOUNT, 'ca.crt'), cert);
     await writeFile(scratch.join(ACCOUNT, 'namespace'), NAMESPACE);
-    const api = new FakeKubeApi(scratch.path, createServer({ cert, key }), port);
+    const api: FakeKubeApi =
+      protocol === 'HTTP/2'
+        ? new FakeKubeApi(
+            scratch.path,
+            createSecureServer({ cert, key }, (...of) => api.#answer(...of)),
+            port,
+          )
+        : new FakeKubeApi(
+            scratch.path,
+            createServer({ cert, key }, (...of) => api.#answer(...of)),
+            port,
+          );
     await api.writeToken(api.token);
     process.env.KUBERNETES_SERVICE_HOST = '127.0.0.1';
     process.env.KUBERNETES_SERVICE_PORT = String(port);
@@ -149,7 +178,7 @@ export class FakeKubeApi {
 
   /** In order. */
   endWatches(): void {
-    for (const watch of this.#watches) watch.end();
+    for (const watch of this.#watches) watch.end('');
   }
 
   /** A change that only gets half way, with the connection. */
@@ -160,8 +189,8 @@ export class FakeKubeApi {
     this.areWatchesSilent = false;
     const line = this.#line(this.#history.at(-1));
     const half = line.slice(0, line.length / 2);
-    await Promise.all(before.map((watch) => new Promise((resolve) => watch.write(half, resolve))));
-    for (const watch of before) watch.destroy();
+    await Promise.all(before.map((watch) => new Promise<void>((resolve) => watch.write(half, resolve))));
+    for (const connection of this.#connections) connection.destroy();
   }
 
   #change(type: Change['type'], object: FakeSlice): void {
@@ -175,7 +204,7 @@ export class FakeKubeApi {
     return `${JSON.stringify({ type: change.type, object: withVersion(change.object, change.version) })}\n`;
   }
 
-  #answer(req: IncomingMessage, res: ServerResponse): void {
+  #answer(req: IncomingMessage | Http2ServerRequest, res: Answer): void {
     const url = new URL(req.url ?? '', 'https://api');
     const query = Object.fromEntries(url.searchParams);
     const token = req.headers.authorization?.replace(/^Bearer /, '') ?? '';
@@ -190,7 +219,7 @@ export class FakeKubeApi {
     else this.#list(res, Number(query.continue ?? 0));
   }
 
-  #list(res: ServerResponse, from: number): void {
+  #list(res: Answer, from: number): void {
     const all = [...this.#slices.values()];
     const items = all.slice(from, from + this.pageSize).map((slice) => withVersion(slice, this.#version));
     const rest = from + items.length < all.length ? { continue: String(from + items.length) } : {};
@@ -199,7 +228,7 @@ export class FakeKubeApi {
     res.end(JSON.stringify({ kind: 'EndpointSliceList', apiVersion: 'discovery.k8s.io/v1', metadata, items }));
   }
 
-  #watch(res: ServerResponse, from: number): void {
+  #watch(res: Answer, from: number): void {
     if (from < this.#oldest) {
       const message = `too old resource version: ${from} (${this.#oldest})`;
       if (this.gone === 'status') refuse(res, 410, message);
@@ -209,7 +238,7 @@ export class FakeKubeApi {
     this.#watches.add(res);
     res.once('close', () => this.#watches.delete(res));
     res.writeHead(200, { 'content-type': 'application/json' });
-    res.flushHeaders();
+    res.flushHeaders?.();
     if (this.areWatchesSilent) return;
     for (const change of this.#history) if (change.version > from) res.write(this.#line(change));
   }
@@ -223,7 +252,7 @@ function statusOf(code: number, message: string): object {
   return { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', code, message };
 }
 
-function refuse(res: ServerResponse, status: number, message: string, headers = {}): void {
+function refuse(res: Answer, status: number, message: string, headers: Readonly<Record<string, string>> = {}): void {
   res.writeHead(status, { 'content-type': 'application/json', ...headers });
   res.end(JSON.stringify(statusOf(status, message)));
 }

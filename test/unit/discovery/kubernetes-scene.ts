@@ -4,7 +4,7 @@ import type { Candidate } from '../../../src/discovery/discovery.ts';
 import { KubernetesDiscovery } from '../../../src/discovery/kubernetes-discovery.ts';
 import { EventQueue } from '../../support/event-queue.ts';
 import { eventually } from '../../support/eventually.ts';
-import { FakeKubeApi, NAMESPACE, SERVICE } from '../../support/fake-kube-api.ts';
+import { FakeKubeApi, NAMESPACE, type Protocol, SERVICE } from '../../support/fake-kube-api.ts';
 import { Scratch } from '../../support/scratch.ts';
 
 interface LogLine {
@@ -42,9 +42,9 @@ export class KubernetesScene {
   }
 
   /** The discovery is not started yet. */
-  static async create(): Promise<KubernetesScene> {
+  static async create(protocol: Protocol): Promise<KubernetesScene> {
     const scratch = await Scratch.create();
-    return new KubernetesScene(scratch, await FakeKubeApi.start(scratch));
+    return new KubernetesScene(scratch, await FakeKubeApi.start(scratch, protocol));
   }
 
   async dispose(): Promise<void> {
