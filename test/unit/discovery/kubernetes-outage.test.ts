@@ -109,6 +109,7 @@ describe.each<Protocol>(['HTTP/1.1', 'HTTP/2'])('over %s', (protocol) => {
       await scene.api.writeToken('token-2');
       scene.api.set(sliceOf('a', ['10.0.0.3']));
       await scene.toldOf('10.0.0.3');
+      await scene.until(() => messages().length === 2, 'the next watch');
       expect(scene.api.requests.map(({ token }) => token)).toEqual([
         ...['token-1', 'token-1', 'token-1', 'token-1'],
         ...['token-2', 'token-2'],

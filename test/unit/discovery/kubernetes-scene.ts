@@ -2,10 +2,14 @@ import { pino } from 'pino';
 import { ApiAccess } from '../../../src/discovery/api-access.ts';
 import type { Candidate } from '../../../src/discovery/discovery.ts';
 import { KubernetesDiscovery } from '../../../src/discovery/kubernetes-discovery.ts';
+import { SILENT_MS } from '../../../src/discovery/slice-requests.ts';
 import { EventQueue } from '../../support/event-queue.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeKubeApi, NAMESPACE, type Protocol, SERVICE } from '../../support/fake-kube-api.ts';
 import { Scratch } from '../../support/scratch.ts';
+
+/** Less than a test may take: it shall fail by what it waited for. */
+const WAIT_MS = 15_000;
 
 interface LogLine {
   readonly level: number;
@@ -56,15 +60,16 @@ export class KubernetesScene {
     await this.discovery.start((candidates) => this.told.push(candidates));
   }
 
-  /** Started, and watching. */
+  /** Started, and the server's yes to the watch is known: from now on it may be silent for so long. */
   async watching(): Promise<void> {
     await this.start();
-    await this.until(() => this.api.openWatches === 1, 'a watch');
+    await this.until(() => this.api.openWatches === 1 && this.clock.nextInMs === SILENT_MS, 'a watch');
   }
 
   /** The clock stands still meanwhile: only what travels is waited for. */
   async until(condition: () => boolean, what: string): Promise<void> {
     await eventually(condition, {
+      timeoutMs: WAIT_MS,
       what: () => `${what}; told ${JSON.stringify(this.told)}, said ${JSON.stringify(this.lines)}`,
     });
   }
@@ -80,7 +85,10 @@ export class KubernetesScene {
         if (!until()) await this.advance(250);
         return until();
       },
-      { what: () => `${what}; told ${JSON.stringify(this.told)}, said ${JSON.stringify(this.lines)}` },
+      {
+        timeoutMs: WAIT_MS,
+        what: () => `${what}; told ${JSON.stringify(this.told)}, said ${JSON.stringify(this.lines)}`,
+      },
     );
   }
 
@@ -98,7 +106,10 @@ export class KubernetesScene {
         if (this.clock.now() < begin + 2_000) await this.advance(50);
         return this.addresses?.join() === wanted;
       },
-      { what: () => `${wanted}; told ${JSON.stringify(this.told)}, said ${JSON.stringify(this.lines)}` },
+      {
+        timeoutMs: WAIT_MS,
+        what: () => `${wanted}; told ${JSON.stringify(this.told)}, said ${JSON.stringify(this.lines)}`,
+      },
     );
   }
 }
