@@ -18,7 +18,7 @@ export interface ApiRequest {
  * long before it expires. `renew` is for a token that was refused all the same.
  *
  * Its own Watch is not used: it leaves a stream that is silent for 30 s, which cannot be set (bookmarks come once a
- * minute), swallows what it cannot parse, and hides Retry-After.
+ * minute at best), swallows what it cannot parse, and hides Retry-After.
  *
  * To be imported when it is needed: the client takes 50 MB, or 12 in a bundle that leaves out what is not named here.
  */

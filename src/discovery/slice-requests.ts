@@ -11,7 +11,11 @@ import type { Timers } from './timers.ts';
 
 /** To the headers, and between two chunks of a list. */
 export const ANSWER_MS = 10_000;
-/** Bookmarks come once a minute while nothing changes: a watch of which nothing is heard for so long is dead. */
+/**
+ * A watch of which nothing is heard for so long may be dead, and is begun again. Bookmarks come once a minute, but only
+ * where slices anywhere changed since it began, or etcd tells of its progress (as kubeadm has it do): in a quiet cluster
+ * without that, each watch ends so, and loses nothing.
+ */
 export const SILENT_MS = 90_000;
 /** The server ends a watch after this, or up to twice as long, as client-go has it: so load moves to new servers. */
 const WATCH_SECONDS = 300;
