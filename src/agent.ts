@@ -34,10 +34,12 @@ export interface AgentOptions {
   readonly logger: Logger;
   /** For tests of an older and a newer agent. */
   readonly wireVersion?: number;
+  /** For tests: the folder that stands for `/` of this agent's Pod, with its service account. */
+  readonly podRoot?: string;
 }
 
 /** The composition root: settings in, a startable agent out. Nothing else, but for `cluster.ts`, wires rooms together. */
-export function createAgent(settings: Settings, { logger, wireVersion }: AgentOptions): Agent {
+export function createAgent(settings: Settings, { logger, wireVersion, podRoot }: AgentOptions): Agent {
   const metrics = new Metrics();
   const store = new DiskBlobStore({
     path: settings.store.path,
@@ -70,7 +72,7 @@ export function createAgent(settings: Settings, { logger, wireVersion }: AgentOp
     blobs: { running },
     report: new StatusReport({
       node: settings.node.name,
-      zone: settings.node.zone,
+      zone: () => cluster?.roster.self.zone ?? settings.node.zone,
       version: readVersion(),
       discovery: settings.discovery.kind,
       peerId: () => cluster?.peerId,
@@ -96,7 +98,7 @@ export function createAgent(settings: Settings, { logger, wireVersion }: AgentOp
     if (settings.discovery.kind !== 'none') {
       // Only now: a lone agent does without the memory that libp2p takes.
       const { Cluster } = await import('./cluster.ts');
-      cluster = await Cluster.create({ settings, store, tagStore, registries, logger, metrics, wireVersion });
+      cluster = await Cluster.create({ settings, store, tagStore, registries, logger, metrics, wireVersion, podRoot });
     }
     serving = createServing({ settings, store, tagStore, registries, cluster, logger, metrics });
     const { blobs, purge, mirror, admin } = serving;

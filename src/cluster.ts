@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { formatListenAddress } from './config/listen-address.ts';
 import type { Settings } from './config/settings.ts';
 import { createDiscovery } from './discovery/create-discovery.ts';
-import type { Discovery } from './discovery/discovery.ts';
+import type { Candidate, Discovery } from './discovery/discovery.ts';
 import { WindlassError } from './errors.ts';
 import type { Metrics } from './metrics/metrics.ts';
 import { PeerClient } from './peer/peer-client.ts';
@@ -46,6 +46,8 @@ export interface ClusterOptions {
   readonly metrics: Metrics;
   /** For tests of an older and a newer agent. */
   readonly wireVersion?: number | undefined;
+  /** For tests: what stands for `/` of this agent's Pod. */
+  readonly podRoot?: string | undefined;
 }
 
 /** What only exists when the cluster does: this agent's pulls, and what others may purge here. */
@@ -173,7 +175,10 @@ export class Cluster {
     roster.start();
     await this.#control.start();
     roster.updateSelf({ p2pAddresses: this.#control.multiaddrs });
-    await this.#discovery.start((candidates) => this.#control.setSeeds(candidates.map(({ address }) => address)));
+    await this.#discovery.start((candidates) => {
+      this.#control.setSeeds(candidates.map(({ address }) => address));
+      this.#learnZone(candidates);
+    });
     // Alone there is nobody to tell, and nothing to take over.
     const taken = roster.taken().then(() => {
       this.router.start([...store.list()].map(({ digest }) => digest)).catch((err) => {
@@ -184,6 +189,15 @@ export class Cluster {
     const asked = this.#met.ask((address) => roster.exchangeWith(address), AbortSignal.timeout(MEETING_MS));
     await Promise.race([taken, Promise.all([asked, sleep(MEETING_MS)])]);
     this.#rememberNowAndThen();
+  }
+
+  /** `node.zone`, else the zone of one's own endpoint; the one known last, should the endpoint go. */
+  #learnZone(candidates: readonly Candidate[]): void {
+    const { settings, logger } = this.#options;
+    const zone = candidates.find((candidate) => candidate.self && candidate.zone)?.zone;
+    if (settings.node.zone !== '' || zone === undefined || zone === this.roster.self.zone) return;
+    this.roster.updateSelf({ zone });
+    logger.info({ zone }, "this node's zone is that of its endpoint");
   }
 
   #rememberNowAndThen(): void {
@@ -290,7 +304,7 @@ function createServer(
 }
 
 async function createParts(
-  { settings, tagStore, registries, logger, metrics, wireVersion = WIRE_VERSION }: ClusterOptions,
+  { settings, tagStore, registries, logger, metrics, wireVersion = WIRE_VERSION, podRoot }: ClusterOptions,
   made: {
     readonly identity: Identity;
     readonly secrets: ClusterSecrets;
@@ -342,8 +356,12 @@ async function createParts(
   );
   const index = new KeeperIndex({ isLive: (peerId) => roster.isLive(peerId), timers });
   const [credentialsKey = Buffer.alloc(0)] = await secrets.keys('windlass/credentials/1');
-  const { kind, peers, dns } = settings.discovery;
-  const discovery = createDiscovery({ kind, peers, dns }, { logger: logger.child({ room: 'discovery' }) });
+  const discovery = createDiscovery(settings.discovery, {
+    nodeName: settings.node.name,
+    timers,
+    logger: logger.child({ room: 'discovery' }),
+    podRoot,
+  });
   if (discovery === undefined) throw new WindlassError('INVALID_SETTINGS', 'discovery.kind none has no cluster');
   const claims = createClaims({
     roster,

@@ -83,6 +83,14 @@ function swarmFaults({ settings, faulty }: CheckedValues, given: ReadonlyMap<str
   if (discovery.kind === 'dns' && discovery.dns.name === '' && !faulty.has('discovery.dns.name')) {
     blame('discovery.kind', 'dns needs discovery.dns.name, the name to look up', discovery.kind);
   }
+  const { service } = discovery.kubernetes;
+  if (discovery.kind === 'kubernetes' && service === '' && !faulty.has('discovery.kubernetes.service')) {
+    blame(
+      'discovery.kind',
+      'kubernetes needs discovery.kubernetes.service, the headless Service of the agents',
+      discovery.kind,
+    );
+  }
   return faults;
 }
 

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { isWildcard, type ListenAddress, parseListenAddress } from './listen-address.ts';
 import { isDnsName, parseMultiaddr, suggestMultiaddr } from './multiaddr.ts';
 import { parseHostPattern } from './registry-host.ts';
+import { parseServiceName, parseServicePort, suggestServiceName } from './service-name.ts';
 import {
   parseDuration,
   parseShare,
@@ -163,6 +164,27 @@ export function dnsName() {
       : new Refusal(
           'write a name that the DNS knows, as in windlass-peers.kube-system.svc.cluster.local, without a port',
         ),
+  );
+}
+
+/** A Service of Kubernetes, with or without its namespace, kept as text; may be empty. */
+export function serviceName() {
+  return type<string>({ name: 'namespace/name', decode: 'text' }, (raw) => {
+    if (typeof raw === 'string' && (raw === '' || parseServiceName(raw) !== undefined)) return raw;
+    const guess = suggestServiceName(String(raw));
+    const hint = guess === undefined ? '' : `; did you mean ${guess}?`;
+    return new Refusal(
+      `write the name of a Service, or namespace/name, as in kube-system/windlass-peers, in lower case${hint}`,
+    );
+  });
+}
+
+/** One of a Service's ports. */
+export function servicePort() {
+  return type<number | string>(
+    { name: 'port or its name', decode: 'text' },
+    (raw) =>
+      parseServicePort(raw) ?? new Refusal('write a number from 1 to 65535, or the name of a port of the Service'),
   );
 }
 

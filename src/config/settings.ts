@@ -16,6 +16,8 @@ import {
   peerAddress,
   peerAddressOrNone,
   registryHost,
+  serviceName,
+  servicePort,
   share,
   size,
   text,
@@ -34,7 +36,11 @@ import {
 export const settingsSchema = z.strictObject({
   node: z.strictObject({
     name: setting(text(), hostname(), 'The name of this node in logs and among agents.', "the machine's host name"),
-    zone: setting(text({ mayBeEmpty: true }), '', 'The zone of this node; agents prefer peers of their own zone.'),
+    zone: setting(
+      text({ mayBeEmpty: true }),
+      '',
+      'The zone of this node; agents prefer peers of their own zone. Empty: with `discovery.kind` `kubernetes` that of its own endpoint.',
+    ),
   }),
   mirror: z.strictObject({
     listen: setting(
@@ -115,9 +121,9 @@ export const settingsSchema = z.strictObject({
   }),
   discovery: z.strictObject({
     kind: setting(
-      choice('none', 'static', 'dns'),
+      choice('none', 'static', 'dns', 'kubernetes'),
       'none',
-      'How agents find each other: `static` (a list), `dns` (a name, as of a headless service), or `none`: the agent stays alone.',
+      'How agents find each other: `kubernetes` (a headless Service, by the API), `dns` (a name), `static` (a list), or `none`: the agent stays alone.',
     ),
     peers: setting(
       list(peerAddress()),
@@ -130,6 +136,18 @@ export const settingsSchema = z.strictObject({
         count({ min: 1, max: 65_535 }),
         5052,
         'For `dns`: the port of `p2p.listen` where records tell none (A and AAAA).',
+      ),
+    }),
+    kubernetes: z.strictObject({
+      service: setting(
+        serviceName(),
+        '',
+        "For `kubernetes`: the headless Service whose EndpointSlices are the agents, with `publishNotReadyAddresses`; a name alone is one in the Pod's own namespace.",
+      ),
+      port: setting(
+        servicePort(),
+        5052,
+        'For `kubernetes`: the port of `p2p.listen`: its number, or the name that it has in the Service.',
       ),
     }),
   }),

@@ -17,7 +17,8 @@ export function warningsOf(settings: Settings): string[] {
     ...(discovery.kind !== 'none' && cluster.insecure
       ? ['cluster.insecure: whoever reaches the ports of this agent is a member of the cluster']
       : []),
-    ...(discovery.kind === 'none' && (discovery.peers.length > 0 || discovery.dns.name !== '')
+    ...(discovery.kind === 'none' &&
+    (discovery.peers.length > 0 || discovery.dns.name !== '' || discovery.kubernetes.service !== '')
       ? ['discovery.kind is none: the peers that are named below discovery are not looked for']
       : []),
   ];

@@ -5,6 +5,8 @@ export interface Candidate {
   /** Where they are known (Kubernetes): of the agent at this address. */
   readonly zone?: string;
   readonly nodeName?: string;
+  /** This agent itself, where discovery can tell. */
+  readonly self?: boolean;
 }
 
 /** Finds where other agents may be, this one among them. Who they are, they say themselves once they are dialled. */

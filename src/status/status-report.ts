@@ -24,7 +24,8 @@ export interface RunningTransfer {
 /** What a report reads, each time anew. */
 export interface StatusReportOptions {
   readonly node: string;
-  readonly zone: string;
+  /** Of this node; discovery may find it out. */
+  readonly zone: () => string;
   readonly version: string;
   readonly discovery: string;
   /** Undefined for a lone agent, and until it is known. */
@@ -56,7 +57,7 @@ export class StatusReport {
     const stats = store();
     return {
       node,
-      zone,
+      zone: zone(),
       peerId: peerId?.() ?? null,
       version,
       uptimeMs: Math.round(nowMs - this.#startedAtMs),

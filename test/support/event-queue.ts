@@ -39,6 +39,12 @@ export class EventQueue implements Timers {
     };
   }
 
+  /** Until the next call, those cancelled left out. */
+  get nextInMs(): number | undefined {
+    const coming = this.#heap.filter(({ call }) => call !== undefined).map(({ atMs }) => atMs);
+    return coming.length === 0 ? undefined : Math.min(...coming) - this.#nowMs;
+  }
+
   /** Runs until `done` says so, or the time is over. @returns whether it was done. */
   async run(untilMs: number, done: () => boolean = () => false): Promise<boolean> {
     await settled();

@@ -1,19 +1,26 @@
 import { fileURLToPath } from 'node:url';
 import { run, which } from './commands.ts';
 import { buildContainerd2, builtContainerd } from './containerd-binaries.ts';
+import { buildKubeApiserver, builtKubeApiserver } from './kube-apiserver-binary.ts';
 
 const PACKAGES = fileURLToPath(new URL('../../.ci/packages', import.meta.url));
 
 /**
- * Runs once before the integration tests: installs the Debian packages and builds the containerd that they use, where
- * that is possible. What then is still missing, each test finds out by itself, and is skipped by name.
+ * Runs once before the integration tests: installs the Debian packages and builds the containerd and the API server that they
+ * use, where that is possible. What then is still missing, each test finds out by itself, and is skipped by name.
  */
 export async function setup(): Promise<void> {
   await run('sh', [PACKAGES], { timeoutMs: 600_000 }).then(
     ({ stderr }) => process.stderr.write(stderr),
     (error) => console.warn(`windlass: ${error instanceof Error ? error.message : error}`),
   );
-  if (typeof builtContainerd() !== 'string' || which('go') === undefined) return;
-  console.warn('windlass: building containerd 2.3 with Go, once: about a minute');
-  await buildContainerd2().catch((error) => console.warn(`windlass: ${error}`));
+  if (which('go') === undefined) return;
+  if (typeof builtContainerd() === 'string') {
+    console.warn('windlass: building containerd 2.3 with Go, once: about a minute');
+    await buildContainerd2().catch((error) => console.warn(`windlass: ${error}`));
+  }
+  if (typeof builtKubeApiserver() === 'string' && which('etcd') !== undefined) {
+    console.warn('windlass: building kube-apiserver with Go, once: three to five minutes');
+    await buildKubeApiserver().catch((error) => console.warn(`windlass: ${error}`));
+  }
 }

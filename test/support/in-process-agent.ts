@@ -11,6 +11,8 @@ export interface InProcessOptions {
   /** By section, laid over the test's own. */
   readonly settings: Readonly<Record<string, unknown>>;
   readonly wireVersion?: number;
+  /** What stands for `/` of its Pod. */
+  readonly podRoot?: string;
 }
 
 /** An agent within this process, as `createAgent` makes it: for what no process shows, or when there are very many. */

@@ -74,7 +74,12 @@ test('with nothing given everything has its default', () => {
       stallTimeout: 2000,
     },
     p2p: { listen: ['/ip4/0.0.0.0/tcp/5052'], announce: [] },
-    discovery: { kind: 'none', peers: [], dns: { name: '', port: 5052 } },
+    discovery: {
+      kind: 'none',
+      peers: [],
+      dns: { name: '', port: 5052 },
+      kubernetes: { service: '', port: 5052 },
+    },
     cluster: { secretFile: [], insecure: false },
     claims: { timeout: 2000 },
     containerd: { preset: 'default', certsDir: '', configFile: '' },
@@ -155,6 +160,7 @@ discovery: { kind: dns, peers: "[fd00::1]:5052", dns: { name: _p2p._tcp.Peers.ex
     kind: 'dns',
     peers: [{ host: 'fd00::1', port: 5052 }],
     dns: { name: '_p2p._tcp.peers.example', port: 6052 },
+    kubernetes: { service: '', port: 5052 },
   });
   expect(settings.cluster).toEqual({ secretFile: ['secret', 'absent'], insecure: false });
   expect(warnings).toEqual(['cluster.secretFile: absent cannot be read (ENOENT); it is tried again when needed']);
@@ -168,6 +174,18 @@ test('a setting two sections deep has a flag and a variable like any other', asy
   });
   const flags = ['--discovery.dns.name=flag.example'];
   expect((await settingsOf({ yaml, flags })).discovery.dns).toEqual({ name: 'flag.example', port: 5052 });
+});
+
+test('a Service of Kubernetes, with or without its namespace, and its port by number or name', async () => {
+  const of = async (yaml: string) => (await settingsOf({ yaml: `discovery: { kubernetes: ${yaml} }` })).discovery;
+  expect((await of('{ service: kube-system/windlass-peers, port: p2p }')).kubernetes).toEqual({
+    service: 'kube-system/windlass-peers',
+    port: 'p2p',
+  });
+  expect((await of('{ service: windlass-peers, port: "6052" }')).kubernetes).toEqual({
+    service: 'windlass-peers',
+    port: 6052,
+  });
 });
 
 describe('precedence', () => {
@@ -325,6 +343,21 @@ describe('a fault names key, value, origin and what would be right', () => {
       'an announced port that the system would choose',
       { flags: ['--peer.announce=10.0.0.3:0'] },
       'peer.announce = "10.0.0.3:0" (flag --peer.announce): others cannot reach that: write the address and port at which they can',
+    ],
+    [
+      'the DNS name of a Service',
+      { flags: ['--discovery.kubernetes.service=windlass-peers.kube-system.svc.cluster.local'] },
+      'discovery.kubernetes.service = "windlass-peers.kube-system.svc.cluster.local" (flag --discovery.kubernetes.service): write the name of a Service, or namespace/name, as in kube-system/windlass-peers, in lower case; did you mean kube-system/windlass-peers?',
+    ],
+    [
+      'a Service with too many parts',
+      { yaml: 'discovery: { kubernetes: { service: a/b/c } }' },
+      'discovery.kubernetes.service = "a/b/c" (FILE:1): write the name of a Service, or namespace/name, as in kube-system/windlass-peers, in lower case',
+    ],
+    [
+      'a port that is none',
+      { yaml: 'discovery: { kubernetes: { port: 70000 } }' },
+      'discovery.kubernetes.port = 70000 (FILE:1): write a number from 1 to 65535, or the name of a port of the Service',
     ],
     [
       'an address where a name belongs',
@@ -552,6 +585,11 @@ describe('contradictions', () => {
       'a DNS without a name',
       { flags: ['--discovery.kind=dns', '--cluster.insecure'] },
       'discovery.kind = "dns" (flag --discovery.kind): dns needs discovery.dns.name, the name to look up',
+    ],
+    [
+      'Kubernetes without a Service',
+      { flags: ['--discovery.kind=kubernetes', '--cluster.insecure'] },
+      'discovery.kind = "kubernetes" (flag --discovery.kind): kubernetes needs discovery.kubernetes.service, the headless Service of the agents',
     ],
     [
       "another listener on libp2p's port",

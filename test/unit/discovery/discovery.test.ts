@@ -3,12 +3,15 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createDiscovery } from '../../../src/discovery/create-discovery.ts';
 import type { Discovery } from '../../../src/discovery/discovery.ts';
 import { DnsDiscovery } from '../../../src/discovery/dns-discovery.ts';
+import { systemTimers } from '../../../src/routing/timers.ts';
 import { DnsServer } from '../../support/dns-server.ts';
 import { eventually } from '../../support/eventually.ts';
 
 const NAME = 'windlass-peers.example';
 const logger = pino({ level: 'silent' });
 const dns = { name: NAME, port: 5052 };
+const kubernetes = { service: '', port: 5052 };
+const options = { nodeName: 'n1', timers: systemTimers, logger };
 
 /** What the listener was told, each time. */
 async function listen(discovery: Discovery): Promise<string[][]> {
@@ -19,7 +22,7 @@ async function listen(discovery: Discovery): Promise<string[][]> {
 
 describe('none and static', () => {
   test('none finds nobody and is nothing to start', () => {
-    expect(createDiscovery({ kind: 'none', peers: [], dns }, { logger })).toBeUndefined();
+    expect(createDiscovery({ kind: 'none', peers: [], dns, kubernetes }, options)).toBeUndefined();
   });
 
   test('static names its list, each address once, names unresolved', async () => {
@@ -29,7 +32,7 @@ describe('none and static', () => {
       { host: '::1', port: 5052 },
       { host: '10.0.0.3', port: 5052 },
     ];
-    const discovery = createDiscovery({ kind: 'static', peers, dns }, { logger });
+    const discovery = createDiscovery({ kind: 'static', peers, dns, kubernetes }, options);
     if (discovery === undefined) throw new Error('no discovery');
     expect(await listen(discovery)).toEqual([['10.0.0.3:5052', 'node-b.example:6000', '[::1]:5052']]);
     await discovery.stop();

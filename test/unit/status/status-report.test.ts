@@ -15,7 +15,7 @@ interface Parts {
 const reportOf = ({ metrics = new Metrics(), peers = [], transfers = [] }: Parts) =>
   new StatusReport({
     node: 'n1',
-    zone: 'a',
+    zone: () => 'a',
     version: '1.2.3',
     discovery: 'static',
     peers: () => peers,
