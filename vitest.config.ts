@@ -19,9 +19,12 @@ const alone = {
 export default defineConfig({
   test: {
     environment: 'node',
+    // Reaching it is a failure, so it is generous.
+    expect: { poll: { timeout: 15_000 } },
     pool: 'forks',
     projects: [
       project('unit', ['test/unit/**/*.test.ts', 'test/conformance/**/*.test.ts', 'test/property/**/*.test.ts'], {
+        setupFiles: ['test/support/fast-check-seed.ts'],
         testTimeout: 20_000,
         // vitest leaves a core free, which would be half of a small machine.
         maxWorkers: Math.max(2, availableParallelism() - 1),

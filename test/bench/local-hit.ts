@@ -3,10 +3,10 @@
  * `node test/bench/local-hit.ts [PAIRS]`. curl takes 1 GiB; wrk (if it is installed) asks for a manifest by digest.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { freePorts } from '../../src/demo/free-ports.ts';
 import { AgentProcess } from '../support/agent-process.ts';
 import { run, which } from '../support/commands.ts';
 import { Daemon } from '../support/daemon.ts';
-import { freePorts } from '../support/free-port.ts';
 import { buildImage, digestOf, seededBytes } from '../support/image.ts';
 import { Scratch } from '../support/scratch.ts';
 import { ScriptedUpstream } from '../support/scripted-upstream.ts';

@@ -31,7 +31,7 @@ export function routerConformance(name: string, setup: () => Promise<RouterNetwo
     }
     const nameOf = (index: number) => routers[index]?.[0] ?? '';
     const found = async (index: number, text: string) =>
-      (await router(index).lookup(digest(text), { signal, timeoutMs: 2_000 })).sort();
+      (await router(index).lookup(digest(text), { signal, timeoutMs: 10_000 })).sort();
 
     it('is ready', async () => {
       for (const [, each] of routers) await each.ready(signal);
@@ -72,12 +72,12 @@ export function routerConformance(name: string, setup: () => Promise<RouterNetwo
 
     it('ends a lookup when its caller leaves', async () => {
       const reason = new Error('left');
-      const lookup = router(0).lookup(digest('x'), { signal: AbortSignal.abort(reason), timeoutMs: 2_000 });
+      const lookup = router(0).lookup(digest('x'), { signal: AbortSignal.abort(reason), timeoutMs: 10_000 });
       await expect(lookup).rejects.toBe(reason);
     });
 
     it('finds nothing for what is no digest', async () => {
-      expect(await router(0).lookup('../../etc/passwd', { signal, timeoutMs: 2_000 })).toEqual([]);
+      expect(await router(0).lookup('../../etc/passwd', { signal, timeoutMs: 10_000 })).toEqual([]);
     });
   });
 }

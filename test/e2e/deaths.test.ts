@@ -41,16 +41,32 @@ describeWith(
       if (STRICT) expect(agentBytes / image.totalBytes).toBeLessThanOrEqual(1.1);
     }
 
+    /** By that reason, so far, of each that runs: one that dies forgets them. */
+    async function takeovers(reason: string): Promise<Map<LabNode, number>> {
+      const running = lab.nodes.filter(({ agent }) => agent.running);
+      const counted = async (node: LabNode) =>
+        [node, await node.agent.metric('windlass_takeovers_total', { reason })] as const;
+      return new Map(await Promise.all(running.map(counted)));
+    }
+
+    function since(before: ReadonlyMap<LabNode, number>, now: ReadonlyMap<LabNode, number>): number {
+      return [...now].reduce((sum, [node, count]) => sum + count - (before.get(node) ?? 0), 0);
+    }
+
     for (const share of [0.1, 0.5, 0.9]) {
       test(`the writer at ${share * 100}%: the right passes on at once`, async () => {
         const image = await lab.image({ layerBytes: LAYERS });
+        const silent = await takeovers('silent');
+        const broken = await takeovers('broken');
         const scene = await Scene.start(lab, image);
         await scene.upstreamAt(share);
         await scene.kill(await scene.writer());
         await scene.finish();
 
         await expectLittleMore(image);
-        expect(await lab.metric('windlass_takeovers_total', { reason: 'silent' })).toBe(0);
+        // Nobody waits until the writer was silent for long; where processors are few, one may for a blob beside.
+        const atOnce = since(broken, await takeovers('broken'));
+        expect(since(silent, await takeovers('silent'))).toBeLessThanOrEqual(Math.min(1, atOnce));
       });
     }
 

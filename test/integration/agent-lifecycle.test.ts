@@ -1,8 +1,8 @@
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePorts } from '../../src/demo/free-ports.ts';
 import { AgentProcess } from '../support/agent-process.ts';
-import { freePorts } from '../support/free-port.ts';
 import { httpGet } from '../support/http-get.ts';
 import { digestOf, seededBytes } from '../support/image.ts';
 import { pushBlob } from '../support/push.ts';

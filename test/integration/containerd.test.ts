@@ -49,6 +49,8 @@ for (const { name, binaries, fetchChunkBytes } of releases) {
       if (typeof binaries === 'string') throw new Error(binaries);
       stage = await NodeStage.start(binaries, {
         containerd: fetchChunkBytes === undefined ? {} : { fetchChunkBytes },
+        // However long a test takes: a tag is asked for once.
+        agent: { settings: { tags: { maxAge: '1h' } } },
       });
     });
     beforeEach(() => stage.containerd.removeImages());

@@ -23,7 +23,7 @@ async function agentsIn(folder: string): Promise<string[]> {
 
 type Process = ChildProcessByStdio<null, Readable, Readable>;
 
-describe('windlass demo', () => {
+describe('windlass demo', { timeout: 300_000 }, () => {
   let folder: string;
   let running: Process | undefined;
 
@@ -60,7 +60,7 @@ describe('windlass demo', () => {
   const ended = async (child: Process): Promise<number | null> => (await once(child, 'close'))[0];
 
   const until = (output: () => string, pattern: RegExp): Promise<void> =>
-    vi.waitFor(() => expect(output()).toMatch(pattern), { timeout: 60_000, interval: 10 });
+    vi.waitFor(() => expect(output()).toMatch(pattern), { timeout: 150_000, interval: 10 });
 
   it('hauls the image once, for everybody; an agent is killed, another goes on; nothing is left', async () => {
     // Settings, proxies and what else the machine has are not to reach it.

@@ -117,5 +117,5 @@ describeWith(`kill -9, ${KILLS} times, during pulls with commits and evictions`,
     expect(await agent.metric('windlass_store_bytes')).toBe(onDisk.bytes);
     expect(await agent.metric('windlass_store_ingest_bytes')).toBe(0);
     expect(resumed).toBeGreaterThan(0);
-  });
+  }, 600_000);
 });

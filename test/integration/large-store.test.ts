@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AgentProcess } from '../support/agent-process.ts';
+import { eventually } from '../support/eventually.ts';
 import { httpGet } from '../support/http-get.ts';
 import { Scratch } from '../support/scratch.ts';
 
@@ -42,7 +43,9 @@ describe('a store of 100,000 small blobs', () => {
       expect(answer.bytes.equals(contentOf(i))).toBe(true);
     }
     // With the scrub's thread at work.
-    expect(await agent.metric('windlass_store_scrubbed_bytes_total')).toBeGreaterThan(0);
+    await eventually(async () => (await agent.metric('windlass_store_scrubbed_bytes_total')) > 0, {
+      timeoutMs: 60_000,
+    });
     const { peakRssBytes } = await agent.memory();
     expect(peakRssBytes).toBeLessThan(MAX_RSS_BYTES);
   });

@@ -160,6 +160,7 @@ describeWith(`an agent that relays ${BLOBS} blobs to ${CHILDREN} children each`,
     const small = await relayAll(32 * MIB);
     const large = await relayAll(128 * MIB);
     expect(large).toBeLessThan(MAX_RSS_BYTES);
-    expect(large - small).toBeLessThan(32 * MIB);
+    // Memory that followed the blobs' size would differ by 16 × 96 MiB.
+    expect(large - small).toBeLessThan(64 * MIB);
   }, 900_000);
 });

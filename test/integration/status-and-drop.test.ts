@@ -25,13 +25,13 @@ describe('windlass status and windlass drop', () => {
   beforeAll(async () => {
     scratch = await Scratch.create();
     image = buildImage([1, 24]);
-    // Slow enough that a transfer can be looked at.
-    registry = new DemoRegistry({ repositories: [{ image, repository: 'a/b', tag: '1' }], bytesPerSecond: 8 * MIB });
+    registry = new DemoRegistry({ repositories: [{ image, repository: 'a/b', tag: '1' }] });
     const url = await registry.start();
     scratch.defer(() => registry.stop());
     agent = await AgentProcess.start(scratch, {
       registries: { [HOST]: url },
-      settings: { node: { name: 'node-1', zone: 'zone-a' } },
+      // The registry is held while a transfer is looked at: that is no stall.
+      settings: { node: { name: 'node-1', zone: 'zone-a' }, upstream: { stallTimeout: '5m' } },
     });
   });
   afterAll(() => scratch?.dispose());
@@ -75,11 +75,13 @@ describe('windlass status and windlass drop', () => {
     const watching = start(process.execPath, [WINDLASS, 'status', '--watch', '--url', agent.statusUrl], {
       cwd: scratch.path,
     });
+    registry.hold(largest().digest, largest().bytes.length / 2);
     const pulled = pull(`blobs/${largest().digest}`);
     const short = largest().digest.slice('sha256:'.length, 'sha256:'.length + 12);
     await watching.untilStdout(
       new RegExp(`Transfers: 1[\\s\\S]*${short} █*░+ +\\d+% .* of 24\\.0 MiB\\n.*read by 1 client`),
     );
+    registry.release();
     expect(await pulled).toHaveLength(largest().bytes.length);
     await watching.untilStdout(/Transfers: 0[\s\S]*Transfers: 1[\s\S]*Transfers: 0|Transfers: 1[\s\S]*Transfers: 0/);
     watching.kill('SIGINT');

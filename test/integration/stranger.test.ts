@@ -10,6 +10,7 @@ import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePorts } from '../../src/demo/free-ports.ts';
 import { Metrics } from '../../src/metrics/metrics.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { PeerClient } from '../../src/peer/peer-client.ts';
@@ -21,7 +22,6 @@ import type { AgentProcess } from '../support/agent-process.ts';
 import { eventually } from '../support/eventually.ts';
 import { EvilAgent } from '../support/evil-agent.ts';
 import { selfSigned } from '../support/fake-registry/self-signed.ts';
-import { freePorts } from '../support/free-port.ts';
 import { Scratch } from '../support/scratch.ts';
 
 const AGENTS = 2;

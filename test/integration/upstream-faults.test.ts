@@ -45,7 +45,7 @@ describeWith('a connection to upstream that breaks', [RealRegistry.missing], () 
     proxy = await TcpProxy.start(scratch, { port: registry.port });
     agent = await AgentProcess.start(scratch, {
       registries: { 'docker.io': proxy.url },
-      settings: { upstream: { stallTimeout: '1s' } },
+      settings: { upstream: { stallTimeout: '5s' } },
     });
   });
   afterAll(() => scratch?.dispose());
@@ -83,7 +83,9 @@ describeWith('a connection to upstream that breaks', [RealRegistry.missing], () 
 
     const pulling = httpGet(`${agent.mirrorUrl}/v2/library/stall/blobs/${digest}`);
     // The frozen connection never comes back; the next one finds a way.
-    await eventually(async () => (await agent.metric('windlass_ingest_resumes_total', { reason: 'stall' })) > 0);
+    await eventually(async () => (await agent.metric('windlass_ingest_resumes_total', { reason: 'stall' })) > 0, {
+      timeoutMs: 60_000,
+    });
     proxy.resume();
 
     const answer = await pulling;
@@ -152,7 +154,7 @@ describe('an upstream that answers nonsense', () => {
     scratch.defer(() => upstream.stop());
     agent = await AgentProcess.start(scratch, {
       registries: { 'docker.io': `http://${upstream.address}`, 'gone.test': 'http://registry.invalid' },
-      settings: { upstream: { stallTimeout: '1s' }, tags: { maxAge: '0s' } },
+      settings: { tags: { maxAge: '0s' } },
     });
   });
   afterAll(() => scratch?.dispose());

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { freePorts } from '../../src/demo/free-ports.ts';
 import { WIRE_VERSION } from '../../src/routing/member.ts';
 import { eventually } from '../support/eventually.ts';
-import { freePorts } from '../support/free-port.ts';
 import { buildImage, type Image } from '../support/image.ts';
 import { InProcessAgent } from '../support/in-process-agent.ts';
 import { pullImage } from '../support/pull-image.ts';

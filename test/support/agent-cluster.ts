@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
+import { freePorts } from '../../src/demo/free-ports.ts';
 import { AgentProcess } from './agent-process.ts';
 import { eventually } from './eventually.ts';
-import { freePorts } from './free-port.ts';
 import type { Scratch } from './scratch.ts';
 
 export interface ClusterOptions {
@@ -56,7 +56,7 @@ export class AgentCluster {
   async settled(others = this.agents.length - 1, among: readonly AgentProcess[] = this.agents): Promise<void> {
     for (const agent of among) {
       await eventually(async () => (await agent.metric('windlass_peers')) === others, {
-        timeoutMs: 60_000,
+        timeoutMs: 120_000,
         what: () => `an agent to know ${others} others; it said:\n${agent.daemon.tail()}`,
       });
     }

@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
+import { freePorts } from '../../src/demo/free-ports.ts';
 import { Daemon } from './daemon.ts';
-import { freePorts } from './free-port.ts';
 import { inNamespace } from './in-namespace.ts';
 import type { Scratch } from './scratch.ts';
 

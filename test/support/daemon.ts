@@ -92,7 +92,7 @@ export class Daemon {
         const held = await condition();
         return held === undefined || held === null || held === false ? undefined : { value: held };
       },
-      { timeoutMs: 60_000, what: () => `${this.name} to be ready; it said:\n${this.tail()}` },
+      { timeoutMs: 120_000, what: () => `${this.name} to be ready; it said:\n${this.tail()}` },
     );
     if (value === 'ended') throw new Error(`${this.name} ended before it was ready; it said:\n${this.tail()}`);
     return value.value;

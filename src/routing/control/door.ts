@@ -1,7 +1,8 @@
-import type { MultiaddrConnection } from '@libp2p/interface';
+import type { MultiaddrConnection, StreamMessageEvent } from '@libp2p/interface';
 import { LRUCache } from 'lru-cache';
 import type { PeerId } from '../member.ts';
 import type { Timers } from '../timers.ts';
+import { Opening } from './opening.ts';
 import type { RefusalReason, Refusals } from './refusals.ts';
 
 /** Connections in all, whatever the number of nodes. */
@@ -25,8 +26,8 @@ export interface DialNote {
 }
 
 interface Knock {
-  /** member: proven. self: this agent. A reason: refused, for it. Undefined so far. */
-  verdict: 'member' | 'self' | RefusalReason | undefined;
+  /** member: proven. self: this agent. A reason: refused, for it, if it ends now. */
+  verdict: 'member' | 'self' | RefusalReason;
   why?: string;
   peer?: PeerId;
 }
@@ -78,20 +79,31 @@ export class Door {
     return this.#inside.size >= MAX_CONNECTIONS;
   }
 
-  /** An incoming connection, before anything is known of it. */
+  /**
+   * An incoming connection, before anything is known of it. Until it says what no member would, it may be one that is
+   * too busy to say more, or gave up.
+   */
   knock(connection: MultiaddrConnection): void {
-    const knock: Knock = { verdict: undefined };
+    const knock: Knock = { verdict: 'unfinished' };
     this.#knocks.set(connection, knock);
     const address = connection.remoteAddr.toString();
     connection.addEventListener('close', () => {
-      const { verdict = 'stranger', why, peer } = knock;
+      const { verdict, why, peer } = knock;
       if (verdict === 'member' || verdict === 'self' || this.#closed) return;
       this.#options.refusals.count(verdict, { address, ...(why && { why }), ...(peer && { peer }) });
     });
+    const opening = new Opening();
+    const listen = ({ data }: StreamMessageEvent) => {
+      const heard = opening.hear(data.subarray());
+      if (heard === 'begun') return;
+      connection.removeEventListener('message', listen);
+      if (heard === 'other') this.judge(connection, 'stranger');
+    };
+    connection.addEventListener('message', listen);
   }
 
   /** How far a knock has come; the last word counts. */
-  judge(connection: object, verdict: NonNullable<Knock['verdict']>, details: Pick<Knock, 'why' | 'peer'> = {}): void {
+  judge(connection: object, verdict: Knock['verdict'], details: Pick<Knock, 'why' | 'peer'> = {}): void {
     const knock = this.#knocks.get(connection);
     if (knock !== undefined) Object.assign(knock, details, { verdict });
   }

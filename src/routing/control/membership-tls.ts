@@ -4,9 +4,9 @@ import { hasCode, WindlassError } from '../../errors.ts';
 import type { ClusterSecrets } from '../cluster-secret.ts';
 import type { PeerId } from '../member.ts';
 import type { Door } from './door.ts';
+import { MEMBERSHIP_PROTOCOL } from './opening.ts';
 import { exchangeProofs, type ProofRole } from './proof-exchange.ts';
 
-export const MEMBERSHIP_PROTOCOL = '/windlass/tls/1';
 /** Of the proofs; TLS itself is within libp2p's bound of the whole upgrade. */
 const PROOFS_MS = 5_000;
 

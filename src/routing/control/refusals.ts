@@ -3,9 +3,9 @@ import type { Metrics } from '../../metrics/metrics.ts';
 import type { Timers } from '../timers.ts';
 
 /**
- * stranger: no proof of the cluster secret, or not even our protocol. unfinished: ended or fell silent before its proof,
- * as a member does that gives a dial up. nonsense: a member that does not speak as agreed. busy: no room. version: a
- * wire version that this one does not talk to.
+ * stranger: no proof of the cluster secret, or another protocol than ours. unfinished: ended or fell silent before its
+ * proof, as a member does that is busy or gives a dial up, and who only looks whether a port is open. nonsense: a member
+ * that does not speak as agreed. busy: no room. version: a wire version that this one does not talk to.
  */
 export type RefusalReason = 'stranger' | 'unfinished' | 'nonsense' | 'busy' | 'version';
 

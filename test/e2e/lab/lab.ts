@@ -164,7 +164,11 @@ export class Lab {
         last = await counts();
         return last.every((count) => count === running.length - 1);
       },
-      { timeoutMs: 60_000, everyMs: 200, what: () => `${running.length} agents to know each other: they know ${last}` },
+      {
+        timeoutMs: 120_000,
+        everyMs: 200,
+        what: () => `${running.length} agents to know each other: they know ${last}`,
+      },
     );
   }
 
@@ -179,7 +183,7 @@ export class Lab {
   async indexed({ image }: LabImage, holders: number): Promise<void> {
     const entries = holders * KEEPERS * (image.blobs.length + 1);
     await eventually(async () => (await this.metric('windlass_index_entries')) >= entries, {
-      timeoutMs: 60_000,
+      timeoutMs: 120_000,
       everyMs: 200,
       what: `${entries} entries in the index`,
     });

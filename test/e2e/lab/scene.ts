@@ -53,7 +53,7 @@ export class Scene {
   async upstreamAt(share: number): Promise<void> {
     const bytes = share * this.#image.image.totalBytes;
     await eventually(async () => (await this.#lab.upstreamSent()) - this.#sentBefore >= bytes, {
-      timeoutMs: 60_000,
+      timeoutMs: 120_000,
       everyMs: 10,
       what: `upstream to have sent ${share} of the image`,
     });

@@ -117,7 +117,9 @@ describe('the demo registry', () => {
     };
     const bodies = Promise.all([read(0), read(400_000)]);
     const chunk = 128 * 1024;
-    await vi.waitFor(() => expect(registry.sentBytes(blob.digest)).toBe(Math.ceil(300_000 / chunk) * chunk));
+    await vi.waitFor(() => expect(registry.sentBytes(blob.digest)).toBe(Math.ceil(300_000 / chunk) * chunk), {
+      timeout: 15_000,
+    });
     registry.release();
     expect((await bodies).map((body) => body.length)).toEqual([blob.bytes.length, blob.bytes.length - 400_000]);
   });

@@ -21,6 +21,8 @@ import {
 } from './peer-fixture.ts';
 
 const { signal } = soon;
+/** Where it is the silence that is looked at. */
+const SOON_SILENT_MS = 300;
 const blob = newBlob(PIECE_BYTES);
 const proof = { hash: Buffer.alloc(32), signer: '12D3KooWsigner', signature: Buffer.alloc(64) };
 const head = (length: number) => pieceHead({ index: 0, length, written: 0, proof });
@@ -28,14 +30,14 @@ const oversize = Buffer.from(head(1));
 oversize.writeUInt32BE(PIECE_BYTES + 1, 5);
 
 /** An agent that proves to be a member, and then says something else than it should. */
-async function startBroken(onRequest: (socket: TLSSocket, headers: string) => void) {
+async function startBroken(onRequest: (socket: TLSSocket, headers: string) => void, stallTimeoutMs = 10_000) {
   const identity = await newIdentity();
   const address = await startRawPeer(
     identity,
     (socket, header) => onRequest(socket, `${PROOF_HEADER}: ${header}\r\n`),
     await secretsOf(SECRET),
   );
-  const client = await startClient({ stallTimeoutMs: 300, firstByteTimeoutMs: 10_000, connectTimeoutMs: 10_000 });
+  const client = await startClient({ stallTimeoutMs, firstByteTimeoutMs: 10_000, connectTimeoutMs: 10_000 });
   return {
     client,
     member: memberAt(identity.peerId, address),
@@ -113,9 +115,9 @@ describe('an agent that stalls', () => {
   });
 
   it('that says a path and then nothing is silent', async () => {
-    const { read, client } = await startBroken((socket, headers) =>
-      socket.write(Buffer.concat([Buffer.from(streamHead(headers)), chunk(pathFrame([]))])),
-    );
+    const { read, client } = await startBroken((socket, headers) => {
+      socket.write(Buffer.concat([Buffer.from(streamHead(headers)), chunk(pathFrame([]))]));
+    }, SOON_SILENT_MS);
     await expect(read()).rejects.toMatchObject({ code: 'PEER_SILENT' });
     expect([client.connections, client.downloads.length]).toEqual([0, 0]);
   });
@@ -126,7 +128,7 @@ describe('an agent that stalls', () => {
       socket.write(Buffer.concat([Buffer.from(streamHead(headers)), chunk(pathFrame([])), chunk(head(PIECE_BYTES))]));
       const timer = setInterval(() => socket.write(chunk(Buffer.from([1]))), 20);
       scratch.defer(() => clearInterval(timer));
-    });
+    }, SOON_SILENT_MS);
     await expect(read()).rejects.toMatchObject({ code: 'PEER_SILENT' });
   });
 });

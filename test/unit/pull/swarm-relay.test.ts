@@ -103,7 +103,7 @@ describe('readers come and go', () => {
 });
 
 describe('a writer whose upstream froze', () => {
-  test('a reader asks the keeper again, and goes on as the rival that it is made', async () => {
+  test('a reader asks the keeper again, and goes on as the rival that it is made', { timeout: 60_000 }, async () => {
     const tap = new Tap(BYTES);
     const cluster = await startCluster(3, tap.source, BYTES, { keeper: chain() });
     const pulls = await pullInTurn(cluster, DIGEST);
@@ -130,7 +130,9 @@ describe('a writer whose upstream froze', () => {
   });
 });
 
-test('a rival that loses its right before a byte came is the reader again that it was', async () => {
+test('a rival that loses its right before a byte came is the reader again that it was', {
+  timeout: 60_000,
+}, async () => {
   const tap = new Tap(BYTES);
   const { answer } = tap.source;
   tap.source.answer = (opening) => {

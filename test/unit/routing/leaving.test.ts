@@ -47,7 +47,7 @@ describe('an agent that leaves', () => {
     cluster.calls.hang('the-agent-5');
     agent?.router.advertise(digests('last', 20));
     cluster.calls.log.length = 0;
-    await cluster.leave('the-agent-3', AbortSignal.timeout(300));
+    await cluster.leave('the-agent-3', AbortSignal.timeout(2_000));
     expect(cluster.calls.count('handover')).toBeGreaterThan(1);
   });
 

@@ -6,7 +6,7 @@ const digests = (prefix: string, count: number) =>
   Array.from({ length: count }, (_, index) => digestOf(Buffer.from(`${prefix} ${index}`)));
 const anySignal = new AbortController().signal;
 const lookup = (cluster: IndexCluster, asker: string, digest: string) =>
-  cluster.agents.get(asker)?.router.lookup(digest, { signal: anySignal, timeoutMs: 1_000 });
+  cluster.agents.get(asker)?.router.lookup(digest, { signal: anySignal, timeoutMs: 10_000 });
 
 describe('the index of a cluster, without gossip', () => {
   let cluster: IndexCluster;

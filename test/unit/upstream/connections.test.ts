@@ -1,5 +1,4 @@
 import { getEventListeners } from 'node:events';
-import { createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { BLOB, MANIFEST, patternBytes, REPOSITORY, TAG } from '../../support/fake-registry/fake-content.ts';
 import type { Habit } from '../../support/fake-registry/fake-registry.ts';
@@ -36,20 +35,12 @@ const endless =
     write();
   };
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
-
 describe('upstream that is not there', () => {
   const get = (client: ReturnType<typeof openClient>['client']) =>
     failure(client.headManifest(REPOSITORY, TAG, patient));
 
   test('refused', async () => {
-    const host = `127.0.0.1:${await freePort()}`;
+    const host = '127.0.0.1:1'; // nobody listens there
     const { client, metrics, registries } = openClient({ host: 'registry.test', endpoint: `http://${host}` });
     scratch.defer(() => registries.close());
     const error = await get(client);
@@ -89,7 +80,7 @@ describe('upstream that is not there', () => {
       const timer = setInterval(() => response.writeEarlyHints({ link: '</a>; rel=preload' }), 10);
       response.once('close', () => clearInterval(timer));
     };
-    const { client, server } = await registryWith(scratch, [hints], { headersTimeoutMs: 100 });
+    const { client, server } = await registryWith(scratch, [hints], { headersTimeoutMs: 1_000 });
     expect(await get(client)).toMatchObject({ message: expect.stringContaining('no answer in time') });
     expect(server.requests).toHaveLength(1);
   });
@@ -195,10 +186,10 @@ describe('a body', () => {
               clearInterval(timer);
               response.end();
             }
-          }, 30);
+          }, 150);
         },
       ],
-      { stallTimeoutMs: 250 },
+      { stallTimeoutMs: 1_000 },
     );
     const { body } = await client.getBlob(REPOSITORY, BLOB.digest, patient);
     expect((await readAll(body)).toString()).toBe('xxxxxxxxxx');

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { identify } from '@libp2p/identify';
 import { tcp } from '@libp2p/tcp';
 import { tls } from '@libp2p/tls';
@@ -7,7 +8,7 @@ import { yamux } from '@libp2p/yamux';
 import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { MEMBERSHIP_PROTOCOL } from '../../../../src/routing/control/membership-tls.ts';
+import { MEMBERSHIP_PROTOCOL } from '../../../../src/routing/control/opening.ts';
 import { SECRET, startControl, type TestControl } from '../../../support/control-cluster.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { Scratch } from '../../../support/scratch.ts';
@@ -147,18 +148,30 @@ test('plain libp2p is refused in both directions, and identify tells it nothing'
   expect(member.control.connections).toBe(0);
 });
 
-test('bytes that are no libp2p, and a connection that is closed at once, are counted and harm nobody', async () => {
+const OPENING = `\x13/multistream/1.0.0\n\x10${MEMBERSHIP_PROTOCOL}\n`;
+
+test.each<[string, string[], 'stranger' | 'unfinished']>([
+  ['is closed at once', [], 'unfinished'],
+  ['says the first half of what a member says', [OPENING.slice(0, 30)], 'unfinished'],
+  ['says as much bit by bit', [OPENING.slice(0, 7), OPENING.slice(7, 20)], 'unfinished'],
+  ['says all that a member says before TLS', [OPENING], 'unfinished'],
+  ['says that, and no TLS', [OPENING, 'GET / HTTP/1.1\r\n\r\n'], 'unfinished'],
+  ['speaks another protocol', ['GET / HTTP/1.1\r\n\r\n'], 'stranger'],
+  ['asks libp2p for another one', ['\x13/multistream/1.0.0\n\x04na\n'], 'stranger'],
+  ['does so bit by bit', ['\x13/multistream/1.0.0\n', '\x0b/tls/1.0.0\n'], 'stranger'],
+])('a connection that %s harms nobody, and is counted: %j is %s', async (_, parts, reason) => {
   const member = await startControl(scratch);
-  const port = Number(member.address.split(':')[1]);
-  for (const [index, bytes] of ['GET / HTTP/1.1\r\n\r\n', '', '\x13/multistream/1.0.0\n\x04na\n'].entries()) {
-    const socket = connect(port, '127.0.0.1');
-    socket.on('error', () => {});
-    await once(socket, 'connect');
-    socket.end(bytes);
-    socket.resume();
-    await eventually(async () => (await member.refused('stranger')) === index + 1);
-    socket.destroy();
+  const socket = connect(Number(member.address.split(':')[1]), '127.0.0.1');
+  socket.on('error', () => {}).resume();
+  await once(socket, 'connect');
+  for (const part of parts) {
+    socket.write(part, 'latin1');
+    await sleep(50);
   }
+  socket.end();
+  await eventually(async () => (await member.refused(reason)) === 1);
+  socket.destroy();
+  expect((await member.refused('stranger')) + (await member.refused('unfinished'))).toBe(1);
   await connects(await startControl(scratch), member);
 });
 
