@@ -154,6 +154,11 @@ export class Metrics {
     'windlass_peer_received_bytes_total',
     'Bytes of blobs received from other agents.',
   );
+  readonly peerCalls = this.#counter(
+    'windlass_peer_calls_total',
+    'Calls of other agents that this one answered, by path: claims, index, roster, purge.',
+    ['path'],
+  );
   readonly peerRefused = this.#counter(
     'windlass_peer_refused_total',
     'Connections and requests of others that were refused, by plane (p2p, data) and reason: stranger (no proof of the secret), unfinished (ended before it), nonsense, busy, version.',
@@ -175,6 +180,7 @@ export class Metrics {
     for (const result of ['fresh', 'checked', 'stale', 'missing', 'failed']) this.tagLookups.inc({ result }, 0);
     for (const answer of ['write', 'read', 'bytes', 'failed', 'self']) this.claims.inc({ answer }, 0);
     for (const reason of ['broken', 'silent', 'stalled', 'slow', 'failed', 'left']) this.takeovers.inc({ reason }, 0);
+    for (const path of ['claims', 'index', 'roster', 'purge']) this.peerCalls.inc({ path }, 0);
     for (const plane of ['p2p', 'data']) this.peerRefused.inc({ plane, reason: 'stranger' }, 0);
     for (const reason of ['nonsense', 'busy']) this.peerRefused.inc({ plane: 'data', reason }, 0);
     for (const reason of ['unfinished', 'nonsense', 'busy', 'version'])

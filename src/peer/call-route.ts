@@ -47,6 +47,7 @@ export class CallRoute {
   ): Promise<void> {
     let status = 200;
     let answer: Buffer;
+    this.#options.metrics.peerCalls.inc({ path });
     try {
       const body = await this.#read(path, request);
       if (!guest.hasSent(body)) throw new WindlassError('PEER_DENIED', 'a request that is not its sender’s');
