@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import { Announcer, type KnownTag } from './announcer.ts';
+import { DhtProvides, ENOUGH_HOLDERS } from './dht-provides.ts';
 import { IndexExchange } from './index-exchange.ts';
 import { lookupAnswerSchema, packedSchema } from './index-messages.ts';
 import type { KeeperIndex } from './keeper-index.ts';
@@ -19,8 +20,6 @@ const SWEEP_MS = 30_000;
 const NEIGHBOURS = 8;
 /** So long after its start an agent still learns who its neighbours are. */
 const NEW_MS = 30_000;
-/** From so many holders on the DHT need not know. */
-const ENOUGH_HOLDERS = 3;
 const MAX_NEWS = 10_000;
 const NEWS_MS = 500;
 const MAX_NEWS_DIGESTS = 1_000;
@@ -60,7 +59,9 @@ export class Libp2pRouter implements Router {
   readonly #options: Libp2pRouterOptions;
   readonly #announcer: Announcer;
   readonly #exchange: IndexExchange;
-  readonly #news = new LRUCache<string, PeerId>({ max: MAX_NEWS });
+  /** Of a digest, those that were heard to hold it, the last one last; no more than are enough. */
+  readonly #news = new LRUCache<string, readonly PeerId[]>({ max: MAX_NEWS });
+  readonly #provides: DhtProvides;
   readonly #stop = new AbortController();
   readonly #toTell = new Set<string>();
   readonly #toRevoke = new Set<string>();
@@ -77,6 +78,7 @@ export class Libp2pRouter implements Router {
     this.#options = options;
     this.#announcer = new Announcer(options);
     this.#exchange = new IndexExchange(options);
+    this.#provides = new DhtProvides(options, (digest) => this.#knownHolders(digest));
   }
 
   /** @param held what the store holds. To be called when the roster has been taken from another member, if any. */
@@ -101,6 +103,7 @@ export class Libp2pRouter implements Router {
     // Neither waits for the other: an agent that does not answer must not cost the successors what they need.
     await Promise.all([this.flush(signal), this.#exchange.handOver(signal)]);
     this.#cancelSettle?.();
+    this.#provides.stop();
     this.#stop.abort(new Error('the router stops'));
     this.#announcer.stop();
   }
@@ -136,8 +139,7 @@ export class Libp2pRouter implements Router {
       [...new Set(peers)].filter((peerId) => peerId !== roster.self.peerId && roster.isLive(peerId));
     const kept = others(await this.#askKeepers(digest, bound));
     if (kept.length > 0) return kept;
-    const told = this.#news.get(digest);
-    const heard = others(told === undefined ? [] : [told]);
+    const heard = others(this.#news.get(digest) ?? []);
     if (heard.length > 0) return heard;
     const found = await dht.findProviders(digest, { signal: bound }).catch(() => []);
     options.signal.throwIfAborted();
@@ -145,11 +147,10 @@ export class Libp2pRouter implements Router {
   }
 
   advertise(digests: Iterable<string>): void {
-    const { index, dht } = this.#options;
     const all = [...digests];
     this.#announcer.advertise(all);
+    this.#provides.add(all);
     for (const digest of all) {
-      if (index.holders(`blob:${digest}`).length < ENOUGH_HOLDERS) dht.provide(digest);
       this.#toRevoke.delete(digest);
       if (this.#toTell.size < MAX_NEWS_DIGESTS) this.#toTell.add(digest);
     }
@@ -161,10 +162,18 @@ export class Libp2pRouter implements Router {
     for (const digest of all) {
       this.#toTell.delete(digest);
       if (this.#toRevoke.size < MAX_NEWS_DIGESTS) this.#toRevoke.add(digest);
-      this.#options.dht.withdraw(digest);
     }
+    this.#provides.remove(all);
     this.#cancelNews ??= this.#options.timers.after(NEWS_MS, () => this.#tell());
     this.#announcer.withdraw(all);
+  }
+
+  /** Other than this agent. */
+  #knownHolders(digest: string): number {
+    const { index, roster } = this.#options;
+    const known = new Set([...index.holders(`blob:${digest}`), ...(this.#news.peek(digest) ?? [])]);
+    known.delete(roster.self.peerId);
+    return [...known].filter((peerId) => roster.isLive(peerId)).length;
   }
 
   /** The first keeper that answers. */
@@ -205,9 +214,14 @@ export class Libp2pRouter implements Router {
   #hear(bytes: Uint8Array, from: PeerId): void {
     const news = parseHeld(bytes);
     if (news === undefined) return;
-    for (const digest of unpackDigests(news.digests) ?? []) this.#news.set(digest, from);
+    const without = (digest: string) => (this.#news.peek(digest) ?? []).filter((peerId) => peerId !== from);
+    for (const digest of unpackDigests(news.digests) ?? []) {
+      this.#news.set(digest, [...without(digest), from].slice(-ENOUGH_HOLDERS));
+    }
     for (const digest of unpackDigests(news.gone) ?? []) {
-      if (this.#news.peek(digest) === from) this.#news.delete(digest);
+      const left = without(digest);
+      if (left.length > 0) this.#news.set(digest, left);
+      else this.#news.delete(digest);
     }
   }
 

@@ -16,7 +16,7 @@ const LAST_BYTES = 256 * 1024;
 const MAX_REST_MS = 8;
 /** No more than this may gather during a rest: the system's window may be no larger, and upstream would be held up. */
 const REST_BYTES = 256 * 1024;
-/** A chunk as large as that was waiting: there may be more. */
+/** So much in one turn of the event loop was waiting: there may be more. */
 const WAITED_BYTES = 32 * 1024;
 const RATE_SPAN_MS = 20;
 
@@ -69,9 +69,12 @@ export class ResponseBody implements AsyncIterableIterator<Uint8Array, undefined
   #waitingSince = 0;
   #stallTimer: NodeJS.Timeout | undefined;
   #restTimer: NodeJS.Timeout | undefined;
+  /** What came in one turn of the event loop: TLS hands over one record after the other. */
+  #turn: NodeJS.Immediate | undefined;
+  #turnBytes = 0;
   /** Bytes a ms, of late. */
   #rate = Number.POSITIVE_INFINITY;
-  #spanFromMs = 0;
+  #spanFromMs = performance.now();
   #spanFromBytes = 0;
 
   constructor(options: ResponseBodyOptions) {
@@ -102,7 +105,8 @@ export class ResponseBody implements AsyncIterableIterator<Uint8Array, undefined
       this.#queuedBytes += chunk.byteLength;
       if (this.#queuedBytes >= HIGH_WATER_BYTES) this.#pause();
     }
-    this.#restAfter(chunk.byteLength);
+    this.#turnBytes += chunk.byteLength;
+    this.#turn ??= setImmediate(() => this.#endTurn());
   }
 
   end(): void {
@@ -176,11 +180,17 @@ export class ResponseBody implements AsyncIterableIterator<Uint8Array, undefined
   #resume(): void {
     if (!this.#paused || this.#over) return;
     this.#paused = false;
+    // While it was paused nothing was to come: that says nothing of upstream.
+    this.#spanFromMs = performance.now();
+    this.#spanFromBytes = this.#receivedBytes;
     if (this.#restTimer === undefined) this.#options.controller.resume();
   }
 
-  /** What waited was read, and this little came after it: the next read may bring more. */
-  #restAfter(chunkBytes: number): void {
+  /** All that had come was read, and it was little: the next read may bring more. */
+  #endTurn(): void {
+    this.#turn = undefined;
+    const bytes = this.#turnBytes;
+    this.#turnBytes = 0;
     const nowMs = performance.now();
     const spanMs = nowMs - this.#spanFromMs;
     if (spanMs >= RATE_SPAN_MS) {
@@ -188,10 +198,12 @@ export class ResponseBody implements AsyncIterableIterator<Uint8Array, undefined
       this.#spanFromMs = nowMs;
       this.#spanFromBytes = this.#receivedBytes;
     }
-    if (chunkBytes >= WAITED_BYTES || this.#receivedBytes < EAGER_BYTES) return;
+    if (this.#over || this.#paused || this.#restTimer !== undefined) return;
+    if (bytes >= WAITED_BYTES || this.#receivedBytes < EAGER_BYTES) return;
     if ((this.#options.lengthBytes ?? 0) - this.#receivedBytes < LAST_BYTES) return;
     const restMs = Math.floor(Math.min(MAX_REST_MS, REST_BYTES / this.#rate));
-    if (restMs < 1 || this.#paused || this.#restTimer !== undefined) return;
+    if (restMs < 1) return;
+    // undici asks at the next chunk: one more comes, then what follows is left in the socket.
     this.#options.controller.pause();
     this.#restTimer = setTimeout(() => {
       this.#restTimer = undefined;
@@ -253,6 +265,7 @@ export class ResponseBody implements AsyncIterableIterator<Uint8Array, undefined
     clearTimeout(this.#stallTimer);
     this.#stallTimer = undefined;
     clearTimeout(this.#restTimer);
+    clearImmediate(this.#turn);
     this.#options.onOver();
   }
 }

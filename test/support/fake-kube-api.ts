@@ -3,8 +3,8 @@ import type { IncomingMessage } from 'node:http';
 import { createSecureServer, type Http2SecureServer, type Http2ServerRequest } from 'node:http2';
 import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
+import { freePorts } from '../../src/demo/free-ports.ts';
 import { selfSigned } from './fake-registry/self-signed.ts';
-import { freePorts } from './free-port.ts';
 import type { Scratch } from './scratch.ts';
 
 const ACCOUNT = 'var/run/secrets/kubernetes.io/serviceaccount';

@@ -1,8 +1,8 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { Agent, request } from 'undici';
+import { freePorts } from '../../src/demo/free-ports.ts';
 import { run } from './commands.ts';
 import { Daemon } from './daemon.ts';
-import { freePorts } from './free-port.ts';
 import { builtKubeApiserver } from './kube-apiserver-binary.ts';
 import type { Scratch } from './scratch.ts';
 

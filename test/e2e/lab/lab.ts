@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { KEEPERS } from '../../../src/routing/roster.ts';
+import { cpuSeconds } from '../../bench/cpu-seconds.ts';
 import { AgentProcess } from '../../support/agent-process.ts';
 import { Containerd } from '../../support/containerd.ts';
 import { type ContainerdBinaries, cacheFolder } from '../../support/containerd-binaries.ts';
@@ -15,6 +16,9 @@ import { LabNode, nameOf, type Reference } from './lab-node.ts';
 import { LabRegistry } from './lab-registry.ts';
 import { type Host, LabNetwork } from './network.ts';
 
+/** Of all processors, what idle agents may take together, looked at for so long. */
+const CALM_SHARE = 0.3;
+const CALM_MS = 2_000;
 /** The registry as images name it; through the gate, another name. */
 const REGISTRY = 'lab.test';
 export const GATED_REGISTRY = 'gate.test';
@@ -169,6 +173,28 @@ export class Lab {
         everyMs: 200,
         what: () => `${running.length} agents to know each other: they know ${last}`,
       },
+    );
+  }
+
+  /**
+   * Waits until the agents together are nearly idle: for some seconds after a start they are busy with each other, and a
+   * machine that carries them all has nothing left for a pull.
+   */
+  async calm(): Promise<void> {
+    const running = this.nodes.filter(({ agent }) => agent.running);
+    const used = async () => {
+      const each = await Promise.all(running.map(({ agent }) => cpuSeconds(agent.pid)));
+      return each.reduce((sum, seconds) => sum + seconds, 0);
+    };
+    let before = await used();
+    await eventually(
+      async () => {
+        const now = await used();
+        const isCalm = now - before < CALM_SHARE * availableParallelism() * (CALM_MS / 1000);
+        before = now;
+        return isCalm;
+      },
+      { timeoutMs: 120_000, everyMs: CALM_MS, what: 'the agents to be calm' },
     );
   }
 
