@@ -6,6 +6,17 @@ const project = (name: string, include: string[], extra: object = {}) => ({
   test: { name, include, ...extra },
 });
 
+/** Tests without daemons: in memory, on loopback, in temporary folders. */
+const files = (ending: string) => ['unit', 'conformance', 'property'].map((kind) => `test/${kind}/**/*${ending}`);
+
+const beside = {
+  setupFiles: ['test/support/fast-check-seed.ts'],
+  testTimeout: 20_000,
+  // vitest leaves a core free, which would be half of a small machine.
+  maxWorkers: Math.max(2, availableParallelism() - 1),
+  sequence: { groupOrder: 0 },
+};
+
 /** Tests that start daemons run one file at a time: two cores. */
 const alone = {
   globalSetup: ['test/support/global-setup.ts'],
@@ -23,13 +34,9 @@ export default defineConfig({
     expect: { poll: { timeout: 15_000 } },
     pool: 'forks',
     projects: [
-      project('unit', ['test/unit/**/*.test.ts', 'test/conformance/**/*.test.ts', 'test/property/**/*.test.ts'], {
-        setupFiles: ['test/support/fast-check-seed.ts'],
-        testTimeout: 20_000,
-        // vitest leaves a core free, which would be half of a small machine.
-        maxWorkers: Math.max(2, availableParallelism() - 1),
-        sequence: { groupOrder: 0 },
-      }),
+      // What a person runs every few minutes; files that take some seconds each are `*.slow.test.ts`.
+      project('unit', files('.test.ts'), { ...beside, exclude: files('.slow.test.ts') }),
+      project('slow', files('.slow.test.ts'), beside),
       project('integration', ['test/integration/**/*.test.ts'], alone),
       project('e2e', ['test/e2e/**/*.test.ts'], { ...alone, testTimeout: 300_000, sequence: { groupOrder: 2 } }),
     ],

@@ -33,6 +33,7 @@ for (const { name, upstream, node, goal } of RATES) {
     const bytes: number[] = [];
     await withLab({ nodes, nodeRate: node, upstreamRate: upstream }, async (lab, clients) => {
       await lab.settled();
+      await lab.calm();
       for (let round = 0; round <= rounds; round += 1) {
         const image = await newImage(lab, IMAGE_MIB);
         const before = await agentsCpu(lab);
@@ -61,6 +62,7 @@ await withLab({ nodes, nodeRate: 200, upstreamRate: 50 }, async (lab, clients) =
   const slow = lab.node(nodes - 1);
   await lab.network.limit(slow.host, { up: 20, down: 200 });
   await lab.settled();
+  await lab.calm();
   const ratios: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
     ratios.push(await makespan(clients, await newImage(lab, IMAGE_MIB), 50, () => 'http://127.0.0.1:5050', nodes - 1));

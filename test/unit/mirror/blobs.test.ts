@@ -316,7 +316,7 @@ describe('clients', () => {
   test('one that stops reading is let go after its bound', async () => {
     const big = bytesOf(32 * MIB);
     const path = `${NAME}/blobs/${digestOf(big)}`;
-    const { mirror, upstream, connect } = await startMirror({ writeTimeoutMs: 100 });
+    const { mirror, upstream, connect } = await startMirror({ writeTimeoutMs: 1_000 });
     upstream.serve(path, big);
     const connection = await connect();
     connection.socket.pause();
