@@ -41,7 +41,7 @@ export function mergeHostsToml(prior: string | undefined, mirror: Mirror): Merge
   if (typeof after === 'string' || !saysTheSame(before, after, mirror.url)) {
     return {
       kind: 'refused',
-      why: 'its hosts are written in a form to which none can be added (an inline table?); write them as [host."https://…"]',
+      why: 'its hosts are written in a form to which none can be added in front (an inline table? dotted keys?); write them as [host."https://…"]',
     };
   }
   return { kind: 'text', text };
@@ -115,8 +115,11 @@ function alreadyNamed(text: string, { host = {} }: Hosts, own: string): Merged {
   return { kind: 'refused', why: `somebody else put ${own} into it, ${fault}; mend that by hand, or take it out` };
 }
 
+/** What it said, and the mirror before that. */
 function saysTheSame(before: Hosts, after: Hosts, url: string): boolean {
   const { [url]: added, ...others } = after.host ?? {};
+  // Hosts in a form that is no header of theirs are not seen when the place is looked for: ours would come after them.
+  if (Object.keys(after.host ?? {})[0] !== url) return false;
   if (added === undefined || !isDeepStrictEqual(others, before.host ?? {})) return false;
   return isDeepStrictEqual({ ...after, host: null }, { ...before, host: null });
 }

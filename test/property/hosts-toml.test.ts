@@ -22,6 +22,8 @@ const CONTENTS = [
   '[host."http://127.0.0.1:30020"]\ncapabilities = ["pull", "resolve"]\ndial_timeout = "200ms"',
   'unknown = """\n[host."no"]\n# none """\nlist = [\n  "[host", # ]\n]\n[other]\nx = 1\n',
   'host = { "https://inline" = { capabilities = ["pull"] } }\n',
+  '[host]\n"https://inline" = { capabilities = ["pull"] }\n',
+  '[host]\n"https://dotted".capabilities = ["pull", "resolve"]\n"https://dotted".ca = "a.crt"\n',
   '[host."http://127.0.0.1:5050"]\n  capabilities = ["pull", "resolve"]\n',
   '[host."https://a"]\n[host."http://127.0.0.1:5050"]\n',
   'server = "https://half',
