@@ -1,4 +1,4 @@
-import { link, mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, readFile, rename, rm, rmdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -23,6 +23,10 @@ async function apply(text: string | WantedContent, disk: Disk = realDisk) {
 
 async function undo(options: { forget?: boolean } = {}, disk: Disk = realDisk) {
   return (await Installation.open(root, disk)).undo(options);
+}
+
+async function cutOff(): Promise<never> {
+  throw new Error('cut off');
 }
 
 async function put(content: string) {
@@ -140,10 +144,48 @@ describe('an installation', () => {
     ]);
   });
 
+  test.each([true, false])(
+    'is found at another path of the same folder, as a Pod has it (there before us: %s)',
+    async (was) => {
+      if (was) await put('theirs');
+      const before = await readTree(folder);
+      await apply('ours');
+      // As good as a second mount.
+      const [node, pod] = [root, join(folder, 'etc', 'certs')];
+      await mkdir(join(folder, 'etc'));
+      await rename(node, pod);
+      [root, path] = [pod, join(pod, 'docker.io', 'hosts.toml')];
+      expect(await apply('ours')).toEqual([{ path, kind: 'unchanged' }]);
+      expect(await apply('ours, newer')).toEqual([{ path, kind: 'written' }]);
+      expect(await undo()).toEqual([{ path, kind: was ? 'restored' : 'removed' }]);
+      // The root itself was ours as well.
+      if (was) await rename(pod, node);
+      await rmdir(join(folder, 'etc'));
+      expect(await readTree(folder)).toEqual(before);
+    },
+  );
+
+  test('is found at another path also while its record lies beside the folder that is not made yet', async () => {
+    const names = async () => Object.keys(await readTree(folder)).map((name) => name.replace(/-[0-9a-f]{16}/, '-…'));
+    root = join(folder, 'etc', 'certs.d');
+    path = join(root, 'docker.io', 'hosts.toml');
+    await mkdir(join(folder, 'etc'));
+    const disk: Disk = {
+      ...realDisk,
+      makeFolder: (at, mode) => (at === root ? cutOff() : realDisk.makeFolder(at, mode)),
+    };
+    await expect(apply('ours', disk)).rejects.toThrow('cut off');
+    expect(await names()).toEqual(['etc', 'etc/.windlass-…', 'etc/.windlass-…/record.json']);
+    await rename(join(folder, 'etc'), join(folder, 'host'));
+    root = join(folder, 'host', 'certs.d');
+    expect(await undo()).toEqual([]);
+    expect(await names()).toEqual(['host']);
+  });
+
   test('does nothing once its record cannot be read: it is all that tells what was there', async () => {
     await put('theirs');
     await apply('ours');
-    await writeFile(join(root, '.windlass', 'record.json'), '{ "format": 2 }');
+    await writeFile(join(root, '.windlass', 'record.json'), '{ "format": 3 }');
     await expect(undo()).rejects.toMatchObject({ code: 'RECORD_UNUSABLE', message: expect.stringContaining(root) });
     expect(await readFile(path, 'utf8')).toBe('ours');
   });
