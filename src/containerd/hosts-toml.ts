@@ -21,6 +21,8 @@ export type Merged =
   | { readonly kind: 'refused'; readonly why: string };
 
 const FIRST_LINE = '# By `windlass configure`; `windlass cleanup` takes it away.';
+const BEGIN = '# windlass: begin';
+const END = '# windlass: end';
 const NOT_READ = 'containerd itself passes it over; mend or remove it, then run windlass configure again';
 
 /**
@@ -47,6 +49,11 @@ export function mergeHostsToml(prior: string | undefined, mirror: Mirror): Merge
   return { kind: 'text', text };
 }
 
+/** Is there anything of ours in it, as we wrote it or as somebody else changed it? Also of an earlier mirror's. */
+export function holdsMirror(text: string, url: string): boolean {
+  return [FIRST_LINE, BEGIN, END, new URL(url).host].some((part) => text.includes(part));
+}
+
 function newFile({ url, server, serverLines = [] }: Mirror): string {
   const root = [...(server === undefined ? [] : [`server = ${JSON.stringify(server)}`]), ...serverLines];
   return [FIRST_LINE, ...root, '', ...mirrorLines(url)].map((line) => `${line}\n`).join('');
@@ -54,13 +61,7 @@ function newFile({ url, server, serverLines = [] }: Mirror): string {
 
 /** `dial_timeout` is read from 2.1 on; earlier releases pass over what they do not know. */
 function mirrorLines(url: string): string[] {
-  return [
-    '# windlass: begin',
-    `[host.${JSON.stringify(url)}]`,
-    '  capabilities = ["pull", "resolve"]',
-    '  dial_timeout = "1s"',
-    '# windlass: end',
-  ];
+  return [BEGIN, `[host.${JSON.stringify(url)}]`, '  capabilities = ["pull", "resolve"]', '  dial_timeout = "1s"', END];
 }
 
 /** Before the first `[host."…"]` and the comment right above it; at the end where there is none. */

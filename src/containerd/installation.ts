@@ -16,6 +16,8 @@ export interface WantedFile {
   readonly path: string;
   /** @param prior what it held before us; undefined where it was not there. */
   content(prior: Uint8Array | undefined): WantedContent;
+  /** Is anything of ours in this, whatever somebody else made of it? */
+  holdsOurs(bytes: Uint8Array): boolean;
 }
 
 export type WantedContent =
@@ -38,7 +40,8 @@ const CHANGED = 'somebody else changed it since windlass configure wrote it; it 
 /**
  * Files of ours in a folder of somebody else's: `apply` writes them, `undo` puts back what was there, after any number
  * of `apply` with different wishes and after a crash at any moment of either. A file that is neither as it was nor as we
- * wrote it (bytes, mode, owner) was changed by somebody else, and is never touched.
+ * wrote it (bytes, mode, owner) was changed by somebody else, and is never touched. Only where nothing of ours is left (a
+ * distribution that writes its files anew) is that what was there from then on.
  *
  * ```
  *  what was there ──keep a second name──▶ noted ──▶ temporary file ──rename──▶ ours ──rename──▶ what was there
@@ -78,6 +81,7 @@ export class Installation {
 
   /** Has all of `wanted` written, and what an earlier call wrote besides put back. One outcome for each. */
   async apply(wanted: readonly WantedFile[]): Promise<Outcome[]> {
+    await this.#forgetReplaced(wanted);
     const outcomes: Outcome[] = [];
     const writes: Write[] = [];
     const kept = new Set(wanted.map(({ path }) => path));
@@ -109,6 +113,19 @@ export class Installation {
     for (const folder of around.toReversed()) await this.#removeFolder(folder);
     await this.#record.remove();
     return outcomes;
+  }
+
+  /** Of what others put in the place of ours nothing is noted: the next write begins with that. */
+  async #forgetReplaced(wanted: readonly WantedFile[]): Promise<void> {
+    const replaced: RecordEntry[] = [];
+    for (const { path, holdsOurs } of wanted) {
+      const entry = this.#record.entryOf(path);
+      const { state, bytes } = await findFile(path);
+      if (entry === undefined || state.kind === 'other') continue;
+      if (isSame(state, entry.prior) || isWritten(entry, state) || (bytes !== undefined && holdsOurs(bytes))) continue;
+      replaced.push(entry);
+    }
+    if (replaced.length > 0) await this.#putBack(replaced, true);
   }
 
   async #plan({ path, content }: WantedFile, wantedPaths: ReadonlySet<string>): Promise<Write | Outcome> {
