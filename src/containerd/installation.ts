@@ -67,6 +67,11 @@ export class Installation {
     return new Installation(root, disk, await InstallRecord.open(root, disk));
   }
 
+  /** The installation that wrote last; undefined where that has no name, or nothing is noted. */
+  get installId(): string | undefined {
+    return this.#record.notes.installId;
+  }
+
   /** Was this folder made by us, with nothing in it that somebody else put there? */
   async isOwn(folder: string): Promise<boolean> {
     if (!this.#record.notes.folders.includes(folder)) return false;
@@ -79,8 +84,11 @@ export class Installation {
     return true;
   }
 
-  /** Has all of `wanted` written, and what an earlier call wrote besides put back. One outcome for each. */
-  async apply(wanted: readonly WantedFile[]): Promise<Outcome[]> {
+  /**
+   * Has all of `wanted` written, and what an earlier call wrote besides put back. One outcome for each.
+   * @param installId whose all of it is from now on, what stays as it is too; as before where there is none.
+   */
+  async apply(wanted: readonly WantedFile[], installId = this.installId): Promise<Outcome[]> {
     await this.#forgetReplaced(wanted);
     const outcomes: Outcome[] = [];
     const writes: Write[] = [];
@@ -93,9 +101,12 @@ export class Installation {
     const foregone = outcomes.filter(({ kind, why }) => kind === 'fine' || (kind === 'left' && why !== CHANGED));
     for (const { path } of foregone) kept.delete(path);
     const unwanted = this.#record.notes.files.filter(({ path }) => !kept.has(path));
-    if (writes.length === 0 && unwanted.length === 0) return outcomes;
-
-    await this.#begin(writes);
+    if (writes.length === 0 && unwanted.length === 0) {
+      const hasNotes = this.#record.notes.files.length > 0;
+      if (hasNotes && installId !== this.installId) await this.#record.save({ installId });
+      return outcomes;
+    }
+    await this.#begin(writes, installId);
     for (const write of writes) outcomes.push(await this.#write(write));
     await this.#giveUp(writes.filter(({ path }) => outcomes.some((one) => one.path === path && one.kind === 'left')));
     return [...outcomes, ...(await this.#putBack(unwanted, false))];
@@ -156,7 +167,7 @@ export class Installation {
   }
 
   /** All that must be on the disk before the first file is touched. */
-  async #begin(writes: readonly Write[]): Promise<void> {
+  async #begin(writes: readonly Write[], installId: string | undefined): Promise<void> {
     const missing = await missingFolders(writes.map(({ path }) => dirname(path)));
     const { notes } = this.#record;
     await this.#record.prepare(missing.filter((folder) => isIn(folder, this.#root)));
@@ -166,7 +177,7 @@ export class Installation {
       files.set(path, { path, prior, written: isSame(found.state, prior) ? [state] : [found.state, state] });
     }
     const folders = [...notes.folders, ...missing.filter((folder) => !notes.folders.includes(folder))];
-    await this.#record.save({ folders: folders.sort(byDepth), files: [...files.values()] });
+    await this.#record.save({ installId, folders: folders.sort(byDepth), files: [...files.values()] });
     for (const folder of missing) await this.#disk.makeFolder(folder, 0o755);
     if (await exists(this.#root)) await this.#record.moveIn();
   }
