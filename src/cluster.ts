@@ -246,6 +246,8 @@ export class Cluster {
   /** Closes everything. Idempotent. */
   async stop(): Promise<void> {
     for (const stop of this.#stops.splice(0)) stop();
+    // An agent whose start failed has not left: what looks for others would look for ever.
+    await this.#discovery.stop();
     await this.#claims.stop();
     this.roster.stop();
     await this.#control.stop();

@@ -2,15 +2,12 @@ import { Command } from 'commander';
 import { readSettings } from '../config/load-settings.ts';
 import { realFolder } from '../containerd/certs-dir.ts';
 import { realDisk } from '../containerd/disk.ts';
-import { withFolderLock } from '../containerd/folder-lock.ts';
 import { Installation } from '../containerd/installation.ts';
 import type { Outcome } from '../containerd/outcome.ts';
 import { containerdPaths } from '../containerd/presets.ts';
 import { Tombstone } from '../containerd/tombstone.ts';
-import { reportOutcomes } from './report-outcomes.ts';
+import { inFolders } from './in-folders.ts';
 import { REGISTRIES_CONF_DIR } from './runtimes.ts';
-
-const LOCK_MS = 30_000;
 
 interface CleanupFlags {
   readonly registriesConfDir: string;
@@ -26,7 +23,10 @@ export function cleanupCommand(): Command {
       )
       .usage('[--config FILE] [--SETTING VALUE]…')
       .option('--registries-conf-dir <folder>', 'of CRI-O and podman', REGISTRIES_CONF_DIR)
-      .option('--tombstone <name>', 'from now on `windlass configure --install-id` of that name does nothing')
+      .option(
+        '--tombstone <name>',
+        'puts back what the installation of that name wrote, or one without a name; from now on its `windlass configure --install-id` does nothing',
+      )
       .option('--forget', 'also forget what is left alone, and what was there before it')
       // As of the agent: the settings that say where the folders are.
       .allowUnknownOption()
@@ -34,19 +34,46 @@ export function cleanupCommand(): Command {
       .action(async (flags: CleanupFlags, command: Command) => {
         const cwd = process.cwd();
         const { settings } = await readSettings({ flags: command.args, env: process.env, cwd });
-        // Before all else: from here on nobody writes anew what is put back below.
-        if (flags.tombstone !== undefined) await new Tombstone(settings.store.path, realDisk).set(flags.tombstone);
         const { certsDir } = containerdPaths(settings.containerd, cwd);
-        const outcomes: Outcome[] = [];
-        for (const folder of [certsDir, flags.registriesConfDir]) outcomes.push(...(await undo(folder, flags)));
-        reportOutcomes(outcomes);
+        const folders = [certsDir, flags.registriesConfDir];
+        if (flags.tombstone !== undefined) await setTombstone(flags.tombstone, folders, settings.store.path);
+        await inFolders(folders.map((folder) => ({ folder, work: (root) => undo(root, flags) })));
       })
   );
 }
 
-async function undo(folder: string, { forget }: CleanupFlags): Promise<Outcome[]> {
-  const root = await realFolder(folder);
-  return withFolderLock(root, LOCK_MS, async () =>
-    (await Installation.open(root, realDisk)).undo({ forget: forget === true }),
-  );
+/**
+ * Before all else: from here on nobody writes anew what is put back below. None where another installation has taken
+ * over: what this one's Pods would still write is that one's by now, and it alone says when that ends.
+ */
+async function setTombstone(name: string, folders: readonly string[], storePath: string): Promise<void> {
+  for (const folder of folders) {
+    const owner = await ownerOf(folder);
+    if (!isAnother(owner, name)) continue;
+    process.stdout.write(`no tombstone is set: the installation ${owner} has taken over ${folder}\n`);
+    return;
+  }
+  await new Tombstone(storePath, realDisk).set(name);
+}
+
+async function ownerOf(folder: string): Promise<string | undefined> {
+  try {
+    return (await Installation.open(await realFolder(folder), realDisk)).installId;
+  } catch {
+    // Said where it is to be put back.
+    return undefined;
+  }
+}
+
+function isAnother(owner: string | undefined, name: string): boolean {
+  return owner !== undefined && owner !== name;
+}
+
+async function undo(root: string, { forget, tombstone }: CleanupFlags): Promise<readonly Outcome[]> {
+  const installation = await Installation.open(root, realDisk);
+  const owner = installation.installId;
+  if (tombstone !== undefined && isAnother(owner, tombstone)) {
+    return [{ path: root, kind: 'skipped', why: `the installation ${owner} has taken it over` }];
+  }
+  return installation.undo({ forget: forget === true });
 }

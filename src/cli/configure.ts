@@ -1,22 +1,20 @@
 import { Command } from 'commander';
 import { readSettings } from '../config/load-settings.ts';
 import type { Settings } from '../config/settings.ts';
-import { realFolder, type WantedHosts, wantedHosts } from '../containerd/certs-dir.ts';
+import { type WantedHosts, wantedHosts } from '../containerd/certs-dir.ts';
 import { readContainerdConfig } from '../containerd/config-files.ts';
 import { configPathFaults } from '../containerd/config-path.ts';
 import { realDisk } from '../containerd/disk.ts';
-import { withFolderLock } from '../containerd/folder-lock.ts';
 import { Installation } from '../containerd/installation.ts';
 import { mirrorAddress } from '../containerd/mirror-address.ts';
 import type { Outcome } from '../containerd/outcome.ts';
 import { containerdPaths } from '../containerd/presets.ts';
 import { wantedRegistries } from '../containerd/registries-dir.ts';
 import { Tombstone } from '../containerd/tombstone.ts';
-import { reportOutcomes } from './report-outcomes.ts';
+import { type FolderTask, inFolders } from './in-folders.ts';
+import { messageOf } from './message-of.ts';
 import { parseRuntimes, REGISTRIES_CONF_DIR, type Runtime } from './runtimes.ts';
 import { settingsHelp } from './settings-help.ts';
-
-const LOCK_MS = 30_000;
 
 interface ConfigureFlags {
   readonly runtime: ReadonlySet<Runtime>;
@@ -53,37 +51,39 @@ async function configure(settings: Settings, flags: ConfigureFlags, cwd: string)
   const address = mirrorAddress(settings.mirror.listen);
   const { certsDir, configFile } = containerdPaths(settings.containerd, cwd);
   const tombstone = new Tombstone(settings.store.path, realDisk);
-  const isGone = () => isTakenAway(tombstone, flags.installId);
-  const outcomes: Outcome[] = [];
-  if (flags.runtime.has('containerd')) {
-    const wanted = (root: string, installation: Installation) =>
-      wantedHosts(root, `http://${address}`, settings.registries, installation);
-    outcomes.push(...(await install(certsDir, isGone, wanted)));
-  }
-  if (flags.runtime.has('cri-o')) {
-    const wanted = (root: string) => wantedRegistries(root, address, settings.registries);
-    outcomes.push(...(await install(flags.registriesConfDir, isGone, wanted)));
-  }
-  reportOutcomes(outcomes);
-  if (!flags.runtime.has('containerd')) return;
-  for (const { what, mend } of configPathFaults(await readContainerdConfig(configFile), certsDir)) {
-    process.stderr.write(`containerd's configuration: ${what}. To mend it: ${mend}\n`);
-  }
+  const install = async (
+    root: string,
+    wanted: (installation: Installation) => Promise<WantedHosts>,
+  ): Promise<readonly Outcome[]> => {
+    // With the lock: a cleanup sets its tombstone first, and then waits for the lock to undo what was written before.
+    if (await isTakenAway(tombstone, flags.installId)) return [];
+    const installation = await Installation.open(root, realDisk);
+    const { files, foregone } = await wanted(installation);
+    return [...(await installation.apply(files, flags.installId)), ...foregone];
+  };
+  const containerd: FolderTask = {
+    folder: certsDir,
+    work: (root) =>
+      install(root, (installation) => wantedHosts(root, `http://${address}`, settings.registries, installation)),
+  };
+  const registriesConf: FolderTask = {
+    folder: flags.registriesConfDir,
+    work: (root) => install(root, () => wantedRegistries(root, address, settings.registries)),
+  };
+  const isFor = (runtime: Runtime) => flags.runtime.has(runtime);
+  await inFolders([...(isFor('containerd') ? [containerd] : []), ...(isFor('cri-o') ? [registriesConf] : [])]);
+  if (isFor('containerd')) await advise(configFile, certsDir);
 }
 
-async function install(
-  folder: string,
-  isGone: () => Promise<boolean>,
-  wanted: (root: string, installation: Installation) => Promise<WantedHosts>,
-): Promise<readonly Outcome[]> {
-  const root = await realFolder(folder);
-  return withFolderLock(root, LOCK_MS, async () => {
-    // With the lock: a cleanup sets its tombstone first, and then waits for the lock to undo what was written before.
-    if (await isGone()) return [];
-    const installation = await Installation.open(root, realDisk);
-    const { files, foregone } = await wanted(root, installation);
-    return [...(await installation.apply(files)), ...foregone];
-  });
+async function advise(configFile: string, certsDir: string): Promise<void> {
+  try {
+    for (const { what, mend } of configPathFaults(await readContainerdConfig(configFile), certsDir)) {
+      process.stderr.write(`containerd's configuration: ${what}. To mend it: ${mend}\n`);
+    }
+  } catch (error) {
+    // What was to be done is done.
+    process.stderr.write(`containerd's configuration cannot be read: ${messageOf(error)}\n`);
+  }
 }
 
 /** Taken away while Pods of it still start. Another installation than the one that is gone has the say. */

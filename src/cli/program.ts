@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { readVersion } from '../config/version.ts';
-import { hasCode, systemCode, WindlassError } from '../errors.ts';
+import { hasCode } from '../errors.ts';
+import { messageOf } from './message-of.ts';
 
 const EXIT_OK = 0;
 const EXIT_FAILURE = 1;
@@ -86,10 +87,4 @@ async function createProgram(wanted: string | undefined): Promise<Command> {
     program.addCommand(command.showHelpAfterError(MORE).exitOverride());
   }
   return program;
-}
-
-/** One line where the cause is known; a stack is for the faults of our own. */
-function messageOf(error: unknown): string {
-  if (error instanceof WindlassError || systemCode(error) !== undefined) return (error as Error).message;
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

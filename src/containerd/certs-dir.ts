@@ -3,7 +3,7 @@ import { basename, dirname, join, relative, resolve } from 'node:path';
 import { systemCode } from '../errors.ts';
 import { certFileLines } from './cert-files.ts';
 import { type CertsEntry, type HostFolder, hostFolders, type MirroredRegistry } from './host-folders.ts';
-import { mergeHostsToml } from './hosts-toml.ts';
+import { holdsMirror, mergeHostsToml } from './hosts-toml.ts';
 import { namesIn } from './if-there.ts';
 import type { Installation, WantedContent, WantedFile } from './installation.ts';
 import { left, type Outcome } from './outcome.ts';
@@ -47,6 +47,8 @@ async function hostsFile(root: string, url: string, { folder, server }: HostFold
       if (text === undefined) return { kind: 'refused', why: 'it is not UTF-8, and containerd passes it over' };
       return encode(mergeHostsToml(prior === undefined ? undefined : text, { url, server, serverLines }));
     },
+    // latin1: whatever else is in it, what is looked for is ASCII.
+    holdsOurs: (bytes) => holdsMirror(Buffer.from(bytes).toString('latin1'), url),
   };
 }
 

@@ -8,7 +8,8 @@ const RETRY_MS = 100;
 /**
  * Runs `work` with nobody else at work in the folder. The lock is a name in Linux's abstract sockets, which is free again
  * as soon as its process is gone, however it went, and leaves nothing in any folder. It holds within a network namespace:
- * on a node, for all that share the node's.
+ * on a node, for all that share the node's. Such a name has no permissions: anybody there can hold it, and keep us from work,
+ * no more. (Node has no flock; a lock in a file would be left behind, or be removed under somebody's feet.)
  * @throws RECORD_UNUSABLE when somebody else has it for too long
  */
 export async function withFolderLock<T>(folder: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {

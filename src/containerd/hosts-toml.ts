@@ -21,6 +21,8 @@ export type Merged =
   | { readonly kind: 'refused'; readonly why: string };
 
 const FIRST_LINE = '# By `windlass configure`; `windlass cleanup` takes it away.';
+const BEGIN = '# windlass: begin';
+const END = '# windlass: end';
 const NOT_READ = 'containerd itself passes it over; mend or remove it, then run windlass configure again';
 
 /**
@@ -41,10 +43,15 @@ export function mergeHostsToml(prior: string | undefined, mirror: Mirror): Merge
   if (typeof after === 'string' || !saysTheSame(before, after, mirror.url)) {
     return {
       kind: 'refused',
-      why: 'its hosts are written in a form to which none can be added (an inline table?); write them as [host."https://…"]',
+      why: 'its hosts are written in a form to which none can be added in front (an inline table? dotted keys?); write them as [host."https://…"]',
     };
   }
   return { kind: 'text', text };
+}
+
+/** Is there anything of ours in it, as we wrote it or as somebody else changed it? Also of an earlier mirror's. */
+export function holdsMirror(text: string, url: string): boolean {
+  return [FIRST_LINE, BEGIN, END, new URL(url).host].some((part) => text.includes(part));
 }
 
 function newFile({ url, server, serverLines = [] }: Mirror): string {
@@ -54,13 +61,7 @@ function newFile({ url, server, serverLines = [] }: Mirror): string {
 
 /** `dial_timeout` is read from 2.1 on; earlier releases pass over what they do not know. */
 function mirrorLines(url: string): string[] {
-  return [
-    '# windlass: begin',
-    `[host.${JSON.stringify(url)}]`,
-    '  capabilities = ["pull", "resolve"]',
-    '  dial_timeout = "1s"',
-    '# windlass: end',
-  ];
+  return [BEGIN, `[host.${JSON.stringify(url)}]`, '  capabilities = ["pull", "resolve"]', '  dial_timeout = "1s"', END];
 }
 
 /** Before the first `[host."…"]` and the comment right above it; at the end where there is none. */
@@ -115,8 +116,11 @@ function alreadyNamed(text: string, { host = {} }: Hosts, own: string): Merged {
   return { kind: 'refused', why: `somebody else put ${own} into it, ${fault}; mend that by hand, or take it out` };
 }
 
+/** What it said, and the mirror before that. */
 function saysTheSame(before: Hosts, after: Hosts, url: string): boolean {
   const { [url]: added, ...others } = after.host ?? {};
+  // Hosts in a form that is no header of theirs are not seen when the place is looked for: ours would come after them.
+  if (Object.keys(after.host ?? {})[0] !== url) return false;
   if (added === undefined || !isDeepStrictEqual(others, before.host ?? {})) return false;
   return isDeepStrictEqual({ ...after, host: null }, { ...before, host: null });
 }

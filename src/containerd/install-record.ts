@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { z } from 'zod';
 import { WindlassError } from '../errors.ts';
 import { type Disk, ownIds } from './disk.ts';
@@ -11,7 +11,7 @@ const FILE = 'record.json';
 const TEMPORARY = `${FILE}.new`;
 
 const entrySchema = z.strictObject({
-  /** Absolute. */
+  /** Absolute; in the record, from the root. */
   path: z.string(),
   /** What was there before us. */
   prior: fileStateSchema,
@@ -20,15 +20,18 @@ const entrySchema = z.strictObject({
 });
 
 const recordSchema = z.strictObject({
-  format: z.literal(1),
-  root: z.string(),
+  /** 1 had absolute paths. */
+  format: z.literal(2),
+  /** The installation that wrote last, where it has a name. */
+  installId: z.string().optional(),
   /** Folders that we made or were about to make, the outer ones first. */
   folders: z.array(z.string()),
   files: z.array(entrySchema),
 });
 
+type RecordContent = z.output<typeof recordSchema>;
 export type RecordEntry = z.output<typeof entrySchema>;
-export type Notes = Pick<z.output<typeof recordSchema>, 'folders' | 'files'>;
+export type Notes = Omit<z.output<typeof recordSchema>, 'format'>;
 
 /**
  * What there was before us, and what we did: written before anything is done, so that whoever comes after a crash knows
@@ -39,6 +42,9 @@ export type Notes = Pick<z.output<typeof recordSchema>, 'folders' | 'files'>;
  *  /etc/containerd/.windlass-1a2b…  ──(the folder is made)──▶  /etc/containerd/certs.d/.windlass
  *                                   ◀──(all is put back)─────
  * ```
+ *
+ * Nothing in it, nor any name of it, says where the folder is: a Pod has it at another path than the node, and whoever
+ * finds the record at one of them must find what it tells of there too.
  */
 export class InstallRecord {
   readonly root: string;
@@ -68,7 +74,7 @@ export class InstallRecord {
 
   /** Where what was at a path is kept. */
   backupOf(path: string): string {
-    return join(this.#home, shortHash(path));
+    return join(this.#home, shortHash(relative(this.root, path)));
   }
 
   entryOf(path: string): RecordEntry | undefined {
@@ -83,8 +89,9 @@ export class InstallRecord {
     await unless(this.#disk.makeFolder(this.#home, 0o700), 'EEXIST');
   }
 
-  async save(notes: Notes): Promise<void> {
-    const content = { format: 1, root: this.root, ...notes } satisfies z.output<typeof recordSchema>;
+  async save(changes: Partial<Notes>): Promise<void> {
+    const notes = { ...this.#notes, ...changes };
+    const content = { format: 2, ...movePaths(notes, (path) => relative(this.root, path)) } satisfies RecordContent;
     const bytes = Buffer.from(`${JSON.stringify(content, undefined, 2)}\n`);
     const temporary = join(this.#home, TEMPORARY);
     await unless(this.#disk.remove(temporary), 'ENOENT');
@@ -133,11 +140,17 @@ function homes(root: string): string[] {
 }
 
 function beside(folder: string, root: string): string {
-  return join(dirname(folder), `${NAME}-${shortHash(root)}`);
+  const parent = dirname(folder);
+  return join(parent, `${NAME}-${shortHash(relative(parent, root))}`);
 }
 
 function shortHash(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
+}
+
+function movePaths(notes: Notes, move: (path: string) => string): Notes {
+  const files = notes.files.map((entry) => ({ ...entry, path: move(entry.path) }));
+  return { ...notes, folders: notes.folders.map(move), files };
 }
 
 /** @throws RECORD_UNUSABLE */
@@ -145,8 +158,8 @@ async function readNotes(path: string, root: string): Promise<Notes | undefined>
   const text = await textOf(path);
   if (text === undefined) return undefined;
   try {
-    const { folders, files } = recordSchema.parse(JSON.parse(text));
-    return { folders, files };
+    const { format: _, ...notes } = recordSchema.parse(JSON.parse(text));
+    return movePaths(notes, (path) => join(root, path));
   } catch (error) {
     throw new WindlassError(
       'RECORD_UNUSABLE',

@@ -16,6 +16,8 @@ export interface WantedFile {
   readonly path: string;
   /** @param prior what it held before us; undefined where it was not there. */
   content(prior: Uint8Array | undefined): WantedContent;
+  /** Is anything of ours in this, whatever somebody else made of it? */
+  holdsOurs(bytes: Uint8Array): boolean;
 }
 
 export type WantedContent =
@@ -38,7 +40,8 @@ const CHANGED = 'somebody else changed it since windlass configure wrote it; it 
 /**
  * Files of ours in a folder of somebody else's: `apply` writes them, `undo` puts back what was there, after any number
  * of `apply` with different wishes and after a crash at any moment of either. A file that is neither as it was nor as we
- * wrote it (bytes, mode, owner) was changed by somebody else, and is never touched.
+ * wrote it (bytes, mode, owner) was changed by somebody else, and is never touched. Only where nothing of ours is left (a
+ * distribution that writes its files anew) is that what was there from then on.
  *
  * ```
  *  what was there ──keep a second name──▶ noted ──▶ temporary file ──rename──▶ ours ──rename──▶ what was there
@@ -64,6 +67,11 @@ export class Installation {
     return new Installation(root, disk, await InstallRecord.open(root, disk));
   }
 
+  /** The installation that wrote last; undefined where that has no name, or nothing is noted. */
+  get installId(): string | undefined {
+    return this.#record.notes.installId;
+  }
+
   /** Was this folder made by us, with nothing in it that somebody else put there? */
   async isOwn(folder: string): Promise<boolean> {
     if (!this.#record.notes.folders.includes(folder)) return false;
@@ -76,8 +84,12 @@ export class Installation {
     return true;
   }
 
-  /** Has all of `wanted` written, and what an earlier call wrote besides put back. One outcome for each. */
-  async apply(wanted: readonly WantedFile[]): Promise<Outcome[]> {
+  /**
+   * Has all of `wanted` written, and what an earlier call wrote besides put back. One outcome for each.
+   * @param installId whose all of it is from now on, what stays as it is too; as before where there is none.
+   */
+  async apply(wanted: readonly WantedFile[], installId = this.installId): Promise<Outcome[]> {
+    await this.#forgetReplaced(wanted);
     const outcomes: Outcome[] = [];
     const writes: Write[] = [];
     const kept = new Set(wanted.map(({ path }) => path));
@@ -89,9 +101,12 @@ export class Installation {
     const foregone = outcomes.filter(({ kind, why }) => kind === 'fine' || (kind === 'left' && why !== CHANGED));
     for (const { path } of foregone) kept.delete(path);
     const unwanted = this.#record.notes.files.filter(({ path }) => !kept.has(path));
-    if (writes.length === 0 && unwanted.length === 0) return outcomes;
-
-    await this.#begin(writes);
+    if (writes.length === 0 && unwanted.length === 0) {
+      const hasNotes = this.#record.notes.files.length > 0;
+      if (hasNotes && installId !== this.installId) await this.#record.save({ installId });
+      return outcomes;
+    }
+    await this.#begin(writes, installId);
     for (const write of writes) outcomes.push(await this.#write(write));
     await this.#giveUp(writes.filter(({ path }) => outcomes.some((one) => one.path === path && one.kind === 'left')));
     return [...outcomes, ...(await this.#putBack(unwanted, false))];
@@ -109,6 +124,19 @@ export class Installation {
     for (const folder of around.toReversed()) await this.#removeFolder(folder);
     await this.#record.remove();
     return outcomes;
+  }
+
+  /** Of what others put in the place of ours nothing is noted: the next write begins with that. */
+  async #forgetReplaced(wanted: readonly WantedFile[]): Promise<void> {
+    const replaced: RecordEntry[] = [];
+    for (const { path, holdsOurs } of wanted) {
+      const entry = this.#record.entryOf(path);
+      const { state, bytes } = await findFile(path);
+      if (entry === undefined || state.kind === 'other') continue;
+      if (isSame(state, entry.prior) || isWritten(entry, state) || (bytes !== undefined && holdsOurs(bytes))) continue;
+      replaced.push(entry);
+    }
+    if (replaced.length > 0) await this.#putBack(replaced, true);
   }
 
   async #plan({ path, content }: WantedFile, wantedPaths: ReadonlySet<string>): Promise<Write | Outcome> {
@@ -139,7 +167,7 @@ export class Installation {
   }
 
   /** All that must be on the disk before the first file is touched. */
-  async #begin(writes: readonly Write[]): Promise<void> {
+  async #begin(writes: readonly Write[], installId: string | undefined): Promise<void> {
     const missing = await missingFolders(writes.map(({ path }) => dirname(path)));
     const { notes } = this.#record;
     await this.#record.prepare(missing.filter((folder) => isIn(folder, this.#root)));
@@ -149,7 +177,7 @@ export class Installation {
       files.set(path, { path, prior, written: isSame(found.state, prior) ? [state] : [found.state, state] });
     }
     const folders = [...notes.folders, ...missing.filter((folder) => !notes.folders.includes(folder))];
-    await this.#record.save({ folders: folders.sort(byDepth), files: [...files.values()] });
+    await this.#record.save({ installId, folders: folders.sort(byDepth), files: [...files.values()] });
     for (const folder of missing) await this.#disk.makeFolder(folder, 0o755);
     if (await exists(this.#root)) await this.#record.moveIn();
   }

@@ -8,6 +8,8 @@ export interface RegistriesConf {
   readonly foregone: readonly Outcome[];
 }
 
+const FIRST_LINE = '# By `windlass configure`; `windlass cleanup` takes it away.';
+
 /**
  * A drop-in for the registries.conf.d of CRI-O and podman: the registry is the first part of the mirror's path. Of two
  * files that speak of a registry the later one counts alone, so those that another file has are left to it.
@@ -33,8 +35,12 @@ export function registriesConf(hosts: readonly string[], address: string, others
       entries.push(entry(host, address));
     }
   }
-  const first = '# By `windlass configure`; `windlass cleanup` takes it away.\n';
-  return { text: entries.length === 0 ? undefined : [first, ...entries].join('\n'), foregone };
+  return { text: entries.length === 0 ? undefined : [`${FIRST_LINE}\n`, ...entries].join('\n'), foregone };
+}
+
+/** Is there anything of ours in a drop-in, as we wrote it or as somebody else changed it? */
+export function holdsMirrors(text: string, address: string): boolean {
+  return text.includes(FIRST_LINE) || text.includes(address);
 }
 
 function entry(host: string, address: string): string {

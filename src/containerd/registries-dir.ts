@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path';
 import type { WantedHosts } from './certs-dir.ts';
 import type { MirroredRegistry } from './host-folders.ts';
 import { namesIn, textOf } from './if-there.ts';
-import { registriesConf } from './registries-conf.ts';
+import { holdsMirrors, registriesConf } from './registries-conf.ts';
 
 const NAME = '50-windlass.conf';
 
@@ -27,6 +27,7 @@ export async function wantedRegistries(
       prior === undefined
         ? ({ kind: 'bytes', bytes: Buffer.from(text ?? '') } as const)
         : ({ kind: 'refused', why: 'there is a file of that name that windlass configure did not write' } as const),
+    holdsOurs: (bytes: Uint8Array) => holdsMirrors(Buffer.from(bytes).toString(), address),
   };
   return {
     files: text === undefined ? [] : [file],

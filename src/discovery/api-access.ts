@@ -33,24 +33,28 @@ export class ApiAccess {
 
   /** @throws apiFailure if a file cannot be read */
   async request(path: string, query: Readonly<Record<string, string>>): Promise<ApiRequest> {
-    if (this.#config === undefined) {
-      this.#config = new KubeConfig();
-      this.#config.loadFromCluster(this.#podRoot);
-    }
-    const url = new URL(`${this.#config.getCurrentCluster()?.server}${path}`);
-    for (const [key, value] of Object.entries(query)) url.searchParams.set(key, value);
-    const context = new RequestContext(url.href, HttpMethod.GET);
     try {
+      this.#config ??= this.#load();
+      const url = new URL(`${this.#config.getCurrentCluster()?.server}${path}`);
+      for (const [key, value] of Object.entries(query)) url.searchParams.set(key, value);
+      const context = new RequestContext(url.href, HttpMethod.GET);
       await this.#config.applySecurityAuthentication(context);
+      return { url, headers: context.getHeaders(), dispatcher: context.getDispatcher() };
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw apiFailure(`the Pod's service account cannot be used: ${reason}`, { cause });
     }
-    return { url, headers: context.getHeaders(), dispatcher: context.getDispatcher() };
   }
 
   /** The next request reads everything anew. */
   renew(): void {
     this.#config = undefined;
+  }
+
+  /** Half a configuration, of a load that failed, is not kept: the next request loads it anew. */
+  #load(): KubeConfig {
+    const config = new KubeConfig();
+    config.loadFromCluster(this.#podRoot);
+    return config;
   }
 }

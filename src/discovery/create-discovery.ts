@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { networkInterfaces } from 'node:os';
 import type { Logger } from 'pino';
 import { formatListenAddress, type ListenAddress } from '../config/listen-address.ts';
 import { parseServiceName } from '../config/service-name.ts';
@@ -7,6 +6,7 @@ import { systemCode, WindlassError } from '../errors.ts';
 import type { Discovery } from './discovery.ts';
 import { DnsDiscovery } from './dns-discovery.ts';
 import { KubernetesDiscovery } from './kubernetes-discovery.ts';
+import { ownAddresses } from './own-addresses.ts';
 import { StaticDiscovery } from './static-discovery.ts';
 import type { Timers } from './timers.ts';
 
@@ -59,7 +59,7 @@ function createKubernetes({ service, port }: DiscoverySettings['kubernetes'], op
   const { namespace = podNamespace(podRoot, service), name } = parseServiceName(service) ?? {};
   if (name === undefined) throw invalid(`discovery.kubernetes.service = "${service}": write namespace/name`);
   const loadAccess = async () => new (await import('./api-access.ts')).ApiAccess(podRoot);
-  return new KubernetesDiscovery({ ...rest, namespace, service: name, port, ownAddresses, loadAccess });
+  return new KubernetesDiscovery({ ...rest, namespace, service: name, port, ownAddresses: ownAddresses(), loadAccess });
 }
 
 function podNamespace(podRoot: string, service: string): string {
@@ -72,12 +72,6 @@ function podNamespace(podRoot: string, service: string): string {
       cause,
     );
   }
-}
-
-/** Of this Pod, or, with hostNetwork, of this node. Loopback addresses are everybody's. */
-function ownAddresses(): ReadonlySet<string> {
-  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
-  return new Set(all.filter(({ internal }) => !internal).map(({ address }) => address));
 }
 
 function invalid(message: string, cause?: unknown): WindlassError {

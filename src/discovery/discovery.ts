@@ -17,6 +17,6 @@ export interface Discovery {
    *   any more, as far as this kind of discovery knows. Not called while nothing was found out.
    */
   start(listener: (candidates: readonly Candidate[]) => void): Promise<void>;
-  /** Afterwards the listener is called no more. */
+  /** Afterwards the listener is called no more. Idempotent, and for one that never started too. */
   stop(): Promise<void>;
 }

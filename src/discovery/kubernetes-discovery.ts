@@ -77,7 +77,16 @@ export class KubernetesDiscovery implements Discovery {
   }
 
   #tellSoon(): void {
-    this.#cancelTell ??= this.#options.timers.after(TOGETHER_MS, () => this.#tell());
+    this.#cancelTell ??= this.#options.timers.after(TOGETHER_MS, () => this.#tellFromTimer());
+  }
+
+  /** Nobody else would catch what a timer's call throws: it would end the agent. The next change is told again. */
+  #tellFromTimer(): void {
+    try {
+      this.#tell();
+    } catch (err) {
+      this.#options.logger.error({ err }, 'discovery: a change of the EndpointSlices could not be told');
+    }
   }
 
   #tell(): void {
@@ -86,12 +95,14 @@ export class KubernetesDiscovery implements Discovery {
     this.#cancelExpiry?.();
     const { timers } = this.#options;
     const { candidates, untilMs } = this.#table.candidates(timers.now());
-    this.#cancelExpiry = untilMs === undefined ? undefined : timers.after(untilMs - timers.now(), () => this.#tell());
+    this.#cancelExpiry =
+      untilMs === undefined ? undefined : timers.after(untilMs - timers.now(), () => this.#tellFromTimer());
     this.#warnOfPort();
     const text = JSON.stringify(candidates);
     if (text === this.#told) return;
-    this.#told = text;
     this.#listener?.(candidates);
+    // Only now: what a listener failed at is told it again with the next change.
+    this.#told = text;
   }
 
   #warnOfPort(): void {

@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -74,7 +74,7 @@ describe('windlass configure', { timeout: 60_000 }, () => {
     const file = await put('certs.d/docker.io/hosts.toml', 'server = "https://a"\n');
     await chmod(file, 0o640);
     await windlass('configure', ...SETTINGS);
-    await writeFile(file, 'changed');
+    await writeFile(file, '# changed\n', { flag: 'a' });
     for (const command of ['configure', 'cleanup']) {
       const { code, stderr } = await windlass(command, ...SETTINGS);
       expect({ code, stderr }).toEqual({
@@ -113,6 +113,92 @@ describe('windlass configure', { timeout: 60_000 }, () => {
       code: 0,
       stdout: expect.stringMatching(/as it should be/),
     });
+  });
+
+  test('a late cleanup of an installation that is gone leaves the next one alone, also where that had nothing to write', async () => {
+    const both = [...SETTINGS, '--runtime', 'containerd,cri-o'];
+    const before = await readTree(cwd);
+    await windlass('configure', ...both, '--install-id', 'first');
+    expect((await windlass('configure', ...SETTINGS, '--install-id', 'second')).stdout).toMatch(
+      /^(as it should be: .*\n){2}$/,
+    );
+    // By hand it stays the second one's.
+    await windlass('configure', ...SETTINGS);
+    const { code, stderr, stdout } = await windlass('cleanup', ...SETTINGS, '--tombstone', 'first');
+    expect({ code, stderr, lines: stdout.split('\n') }).toEqual({
+      code: 0,
+      stderr: '',
+      lines: [
+        `no tombstone is set: the installation second has taken over ${cwd}/certs.d`,
+        `skipped: ${cwd}/certs.d: the installation second has taken it over`,
+        `removed: ${cwd}/registries.conf.d/50-windlass.conf`,
+        '',
+      ],
+    });
+    expect(await written()).toEqual(['certs.d/docker.io/hosts.toml', 'certs.d/quay.io/hosts.toml']);
+    expect(await windlass('cleanup', ...SETTINGS, '--tombstone', 'second')).toMatchObject({ code: 0, stderr: '' });
+    expect(await readTree(cwd)).toEqual({
+      ...before,
+      'store/uninstalled': expect.objectContaining({ content: 'second\n' }),
+    });
+  });
+
+  test('a cleanup with a tombstone puts back what has no name, and one without a tombstone everything', async () => {
+    await windlass('configure', ...SETTINGS);
+    expect((await windlass('cleanup', ...SETTINGS, '--tombstone', 'any')).stdout).toMatch(/^(removed: .*\n){2}$/);
+    await windlass('configure', ...SETTINGS, '--install-id', 'first');
+    expect((await windlass('cleanup', ...SETTINGS)).stdout).toMatch(/^(removed: .*\n){2}$/);
+  });
+
+  test('a folder where it fails hides nothing of what was done in another: exit code 1', async () => {
+    await put('certs.d/.windlass/record.json', '{}');
+    const failure = expect.stringMatching(/^windlass: .*certs\.d\/\.windlass\/record\.json tells what was in .*\n$/);
+    const conf = `${cwd}/registries.conf.d/50-windlass.conf`;
+    expect(await windlass('configure', ...SETTINGS, '--runtime', 'containerd,cri-o')).toEqual({
+      code: 1,
+      stderr: failure,
+      stdout: `written: ${conf}\n`,
+    });
+    expect(await windlass('cleanup', ...SETTINGS)).toEqual({ code: 1, stderr: failure, stdout: `removed: ${conf}\n` });
+    await put('registries.conf.d/.windlass/record.json', '{}');
+    expect((await windlass('cleanup', ...SETTINGS)).stderr.match(/^windlass: .* tells what was in /gm)).toHaveLength(2);
+  });
+
+  test("is done, and says so, where containerd's configuration cannot be read", async () => {
+    await mkdir(join(cwd, 'folder'));
+    expect(await windlass('configure', ...SETTINGS, '--containerd.config-file', 'folder')).toEqual({
+      code: 0,
+      stderr: expect.stringMatching(/^containerd's configuration cannot be read: EISDIR.*\n$/),
+      stdout: expect.stringMatching(/^(written: .*\n){2}$/),
+    });
+  });
+
+  test('works at another path of the same folder, as a Pod has it', async () => {
+    await put('certs.d/docker.io/hosts.toml', 'server = "https://a"\n');
+    const before = await readTree(cwd);
+    await windlass('configure', ...SETTINGS);
+    await rename(join(cwd, 'certs.d'), join(cwd, 'mounted'));
+    expect(await windlass('cleanup', ...SETTINGS, '--containerd.certs-dir', 'mounted')).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^put back: .*mounted\/docker\.io.*\nremoved: .*mounted\/quay\.io.*\n$/),
+    });
+    await rename(join(cwd, 'mounted'), join(cwd, 'certs.d'));
+    expect(await readTree(cwd)).toEqual(before);
+  });
+
+  test('begins with what a distribution wrote in place of ours, as K3s does when it starts', async () => {
+    const file = await put('certs.d/docker.io/hosts.toml', 'server = "https://a"\n');
+    await windlass('configure', ...SETTINGS);
+    await writeFile(file, 'server = "https://b"\n[host."https://corp"]\n');
+    await rm(join(cwd, 'certs.d/quay.io'), { recursive: true });
+    const before = await readTree(cwd);
+    expect(await windlass('configure', ...SETTINGS)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^(written: .*\n){2}$/),
+    });
+    expect(await windlass('cleanup', ...SETTINGS)).toMatchObject({ code: 0, stderr: '' });
+    const left = Object.entries(before).filter(([path]) => !path.includes('.windlass'));
+    expect(await readTree(cwd)).toEqual(Object.fromEntries(left));
   });
 
   test.each([

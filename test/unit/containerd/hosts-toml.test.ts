@@ -66,6 +66,9 @@ describe('a file of somebody else', () => {
     ['does not parse', '[host."https://a"]\ncapabilities = ["pull', /does not parse \(line 2\)/],
     ['has a value that containerd does not read', 'capabilities = ["fly"]\n', /^capabilities\.0 is not of the kind/],
     ['has its hosts in an inline table', 'host = { "https://a" = {} }\n', /none can be added/],
+    ['has a host in an inline table below [host]', '[host]\n"https://a" = { capabilities = ["pull"] }\n', /in front/],
+    ['has its hosts in dotted keys', '[host]\n"https://a".capabilities = ["pull"]\n', /in front/],
+    ['has dotted keys before its headers', 'host."https://a".ca = "x"\n[host."https://b"]\n', /in front/],
     ['asks the mirror after others', `[host."https://a"]\n[host."${URL}"]\n`, /not as the first host/],
     ['asks the mirror for tags alone', `[host."${URL}"]\ncapabilities = ["resolve"]\n`, /without "pull"/],
   ])('that %s is left alone, and why', (_name, prior, why) => {

@@ -1,10 +1,10 @@
-import { link, mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, readFile, rename, rm, rmdir, stat, symlink, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Disk, realDisk } from '../../../src/containerd/disk.ts';
 import { Installation, type WantedContent } from '../../../src/containerd/installation.ts';
-import { readTree } from '../../support/file-tree.ts';
+import { type FileTree, readTree } from '../../support/file-tree.ts';
 
 let folder: string;
 let root: string;
@@ -18,11 +18,23 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 
 async function apply(text: string | WantedContent, disk: Disk = realDisk) {
   const content = (): WantedContent => (typeof text === 'string' ? { kind: 'bytes', bytes: Buffer.from(text) } : text);
-  return (await Installation.open(root, disk)).apply([{ path, content }]);
+  return (await Installation.open(root, disk)).apply([{ path, content, holdsOurs }]);
+}
+
+function holdsOurs(bytes: Uint8Array): boolean {
+  return Buffer.from(bytes).includes('ours');
 }
 
 async function undo(options: { forget?: boolean } = {}, disk: Disk = realDisk) {
   return (await Installation.open(root, disk)).undo(options);
+}
+
+async function cutOff(): Promise<never> {
+  throw new Error('cut off');
+}
+
+function without(tree: FileTree): FileTree {
+  return Object.fromEntries(Object.entries(tree).filter(([name]) => !name.startsWith('.windlass')));
 }
 
 async function put(content: string) {
@@ -90,7 +102,7 @@ describe('an installation', () => {
   test('says what is left, and where what was there before is, until it is told to forget', async () => {
     await put('theirs');
     await apply('ours');
-    await writeFile(path, 'of a third');
+    await writeFile(path, 'ours, by a third');
     expect(await apply('ours, newer')).toEqual([{ path, kind: 'left', why: expect.stringMatching(/somebody else/) }]);
     const [outcome] = await undo();
     expect(outcome).toMatchObject({ path, kind: 'left' });
@@ -98,8 +110,32 @@ describe('an installation', () => {
     expect(await readFile(kept, 'utf8')).toBe('theirs');
 
     await undo({ forget: true });
-    expect(await readTree(root)).toMatchObject({ 'docker.io/hosts.toml': { content: 'of a third' } });
+    expect(await readTree(root)).toMatchObject({ 'docker.io/hosts.toml': { content: 'ours, by a third' } });
     expect(Object.keys(await readTree(folder)).some((name) => name.includes('.windlass'))).toBe(false);
+  });
+
+  test.each([
+    ['with what it does not know', 'theirs, newer'],
+    ['without it', undefined],
+  ])('begins anew where somebody else writes the file anew, %s', async (_name, newer) => {
+    await put('theirs');
+    await apply('ours');
+    await unlink(path);
+    if (newer !== undefined) await writeFile(path, newer);
+    const between = without(await readTree(root));
+    expect(await apply('ours, newer')).toEqual([{ path, kind: 'written' }]);
+    expect(await apply('ours, newer')).toEqual([{ path, kind: 'unchanged' }]);
+    expect(await undo()).toEqual([{ path, kind: newer === undefined ? 'removed' : 'restored' }]);
+    expect(await readTree(root)).toEqual(between);
+  });
+
+  test('says once of what it is not to write anew that it does not', async () => {
+    await put('theirs');
+    await apply('ours');
+    await writeFile(path, 'theirs, newer');
+    expect(await apply({ kind: 'refused', why: 'no' })).toEqual([{ path, kind: 'left', why: 'no' }]);
+    expect(await undo()).toEqual([]);
+    expect(await readFile(path, 'utf8')).toBe('theirs, newer');
   });
 
   test('puts a file back onto another file system too', async () => {
@@ -140,10 +176,48 @@ describe('an installation', () => {
     ]);
   });
 
+  test.each([true, false])(
+    'is found at another path of the same folder, as a Pod has it (there before us: %s)',
+    async (was) => {
+      if (was) await put('theirs');
+      const before = await readTree(folder);
+      await apply('ours');
+      // As good as a second mount.
+      const [node, pod] = [root, join(folder, 'etc', 'certs')];
+      await mkdir(join(folder, 'etc'));
+      await rename(node, pod);
+      [root, path] = [pod, join(pod, 'docker.io', 'hosts.toml')];
+      expect(await apply('ours')).toEqual([{ path, kind: 'unchanged' }]);
+      expect(await apply('ours, newer')).toEqual([{ path, kind: 'written' }]);
+      expect(await undo()).toEqual([{ path, kind: was ? 'restored' : 'removed' }]);
+      // The root itself was ours as well.
+      if (was) await rename(pod, node);
+      await rmdir(join(folder, 'etc'));
+      expect(await readTree(folder)).toEqual(before);
+    },
+  );
+
+  test('is found at another path also while its record lies beside the folder that is not made yet', async () => {
+    const names = async () => Object.keys(await readTree(folder)).map((name) => name.replace(/-[0-9a-f]{16}/, '-…'));
+    root = join(folder, 'etc', 'certs.d');
+    path = join(root, 'docker.io', 'hosts.toml');
+    await mkdir(join(folder, 'etc'));
+    const disk: Disk = {
+      ...realDisk,
+      makeFolder: (at, mode) => (at === root ? cutOff() : realDisk.makeFolder(at, mode)),
+    };
+    await expect(apply('ours', disk)).rejects.toThrow('cut off');
+    expect(await names()).toEqual(['etc', 'etc/.windlass-…', 'etc/.windlass-…/record.json']);
+    await rename(join(folder, 'etc'), join(folder, 'host'));
+    root = join(folder, 'host', 'certs.d');
+    expect(await undo()).toEqual([]);
+    expect(await names()).toEqual(['host']);
+  });
+
   test('does nothing once its record cannot be read: it is all that tells what was there', async () => {
     await put('theirs');
     await apply('ours');
-    await writeFile(join(root, '.windlass', 'record.json'), '{ "format": 2 }');
+    await writeFile(join(root, '.windlass', 'record.json'), '{ "format": 3 }');
     await expect(undo()).rejects.toMatchObject({ code: 'RECORD_UNUSABLE', message: expect.stringContaining(root) });
     expect(await readFile(path, 'utf8')).toBe('ours');
   });

@@ -101,6 +101,28 @@ describe.each<Protocol>(['HTTP/1.1', 'HTTP/2'])('over %s', (protocol) => {
       expect(scene.addresses).toEqual(['10.0.0.1:5052', '10.0.0.3:5052']);
     });
 
+    test('that the listener throws at ends nothing: it is said, and told again with the next', async () => {
+      let fault: Error | undefined = new Error('of the listener');
+      const told: number[] = [];
+      await scene.discovery.stop();
+      const other = scene.another();
+      await other.start((candidates) => {
+        if (candidates.length > 2 && fault !== undefined) throw fault;
+        told.push(candidates.length);
+      });
+      await scene.until(() => scene.api.openWatches === 1 && told.length === 1, 'a watch');
+      scene.api.set(sliceOf('b', ['10.0.0.3']));
+      const said = 'discovery: a change of the EndpointSlices could not be told';
+      await scene.passes(() => scene.lines.some(({ msg }) => msg === said), 'a word of it');
+      fault = undefined;
+      scene.api.set(sliceOf('c', []));
+      await scene.passes(() => told.length === 2, 'the change');
+      expect(told).toEqual([2, 3]);
+      expect(scene.api.lists).toHaveLength(2);
+      await other.stop();
+      await other.stop();
+    });
+
     test('of a kind that is not known is left out, and the rest is read on', async () => {
       scene.api.send('{"type":"NEW_KIND","object":{"metadata":{"name":"b","resourceVersion":"101"}}}\n\n');
       scene.api.set(sliceOf('c', ['10.0.0.3']));

@@ -31,7 +31,18 @@ export class KubernetesScene {
   private constructor(scratch: Scratch, api: FakeKubeApi) {
     this.#scratch = scratch;
     this.api = api;
-    this.discovery = new KubernetesDiscovery({
+    this.discovery = this.another();
+  }
+
+  /** The discovery is not started yet. */
+  static async create(protocol: Protocol): Promise<KubernetesScene> {
+    const scratch = await Scratch.create();
+    return new KubernetesScene(scratch, await FakeKubeApi.start(scratch, protocol));
+  }
+
+  /** One more of the same agent; who asks for it stops it. */
+  another(): KubernetesDiscovery {
+    return new KubernetesDiscovery({
       namespace: NAMESPACE,
       service: SERVICE,
       port: 'p2p',
@@ -39,16 +50,10 @@ export class KubernetesScene {
       ownAddresses: () => new Set(['10.0.0.1']),
       timers: this.clock,
       logger: pino({ level: 'info' }, { write: (line) => this.lines.push(JSON.parse(line)) }),
-      loadAccess: async () => new ApiAccess(api.root),
+      loadAccess: async () => new ApiAccess(this.api.root),
       // Each wait as it is meant, neither shortened nor lengthened.
       random: () => 0.5,
     });
-  }
-
-  /** The discovery is not started yet. */
-  static async create(protocol: Protocol): Promise<KubernetesScene> {
-    const scratch = await Scratch.create();
-    return new KubernetesScene(scratch, await FakeKubeApi.start(scratch, protocol));
   }
 
   async dispose(): Promise<void> {

@@ -1,10 +1,12 @@
 import { execFile } from 'node:child_process';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import type { NetworkInterfaceInfo } from 'node:os';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ApiAccess } from '../../../src/discovery/api-access.ts';
 import { createDiscovery } from '../../../src/discovery/create-discovery.ts';
+import { ownAddresses } from '../../../src/discovery/own-addresses.ts';
 import { systemTimers } from '../../../src/routing/timers.ts';
 import { Scratch } from '../../support/scratch.ts';
 
@@ -68,6 +70,42 @@ test('without its files a request fails, with their name, until they are there',
   await writeFile(scratch.join(ACCOUNT, 'ca.crt'), '');
   await writeFile(scratch.join(ACCOUNT, 'token'), 'token-1');
   expect((await access.request('/x', {})).headers).toMatchObject({ Authorization: 'Bearer token-1' });
+});
+
+test('after a load that failed half way a request loads anew, and does not go on with that half', async () => {
+  const namespace = scratch.join(ACCOUNT, 'namespace');
+  // There, and not to be read.
+  await mkdir(namespace, { recursive: true });
+  await writeFile(scratch.join(ACCOUNT, 'ca.crt'), '');
+  await writeFile(scratch.join(ACCOUNT, 'token'), 'token-1');
+  const access = new ApiAccess(scratch.path);
+  for (let time = 0; time < 2; time++) {
+    await expect(access.request('/x', {})).rejects.toMatchObject({
+      code: 'DISCOVERY_UNAVAILABLE',
+      message: expect.stringMatching(/^the Pod's service account cannot be used: EISDIR/),
+    });
+  }
+  await rm(namespace, { recursive: true });
+  const { url, headers } = await access.request('/x', {});
+  expect([url.href, headers]).toEqual([
+    'https://10.96.0.1/x',
+    expect.objectContaining({ Authorization: 'Bearer token-1' }),
+  ]);
+});
+
+test('own addresses are those known last while the system does not tell them', () => {
+  const interfaceOf = (address: string, internal: boolean) =>
+    ({ address, internal, netmask: '', family: 'IPv4', mac: '', cidr: null }) as const;
+  let answer: NodeJS.Dict<NetworkInterfaceInfo[]> | undefined;
+  const addresses = ownAddresses(() => {
+    if (answer === undefined) throw new Error('A system error occurred: uv_interface_addresses returned EMFILE');
+    return answer;
+  });
+  expect([...addresses()]).toEqual([]);
+  answer = { lo: [interfaceOf('127.0.0.1', true)], eth0: [interfaceOf('10.0.0.1', false)] };
+  expect([...addresses()]).toEqual(['10.0.0.1']);
+  answer = undefined;
+  expect([...addresses()]).toEqual(['10.0.0.1']);
 });
 
 test('the client of Kubernetes is loaded by agents that need it alone', async () => {
