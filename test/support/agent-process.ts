@@ -106,6 +106,8 @@ export class AgentProcess {
     const command = inNamespace(this.#options.network?.namespace, process.execPath, args);
     const daemon = new Daemon(this.#scratch, 'agent', ...command, {
       env: { ...WITHOUT_SETTINGS, ...this.#options.env },
+      // Longer than any grace period that the tests give it: it stops by itself.
+      graceMs: 60_000,
     });
     this.#daemon = daemon;
     this.#daemons.push(daemon);
