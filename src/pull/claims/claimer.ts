@@ -6,10 +6,10 @@ import type { Timers } from '../../routing/timers.ts';
 import { BoundedMap } from './bounded-map.ts';
 import type { Claimed, ClaimRequest, Claims, Lease } from './claims.ts';
 import { HeldLease } from './held-lease.ts';
-import { isWhatKeySays } from './inline-bytes.ts';
 import type { Keeper } from './keeper.ts';
 import type { KeeperCalls } from './keeper-calls.ts';
 import { isKeeper } from './keepers-of.ts';
+import { makesSense } from './makes-sense.ts';
 import { type Claim, type ClaimAnswer, claimAnswerSchema, FORWARD_MS, RENEW_MS, type Report } from './messages.ts';
 import { Outbox } from './outbox.ts';
 import { pause } from './pause.ts';
@@ -191,7 +191,7 @@ export class Claimer implements Claims {
       try {
         const asked = { ...claim, waitMs };
         const answer = await calls.ask(member, asked, claimAnswerSchema, { signal, heldMs: waitMs + forwardMs });
-        if (this.#makesSense(claim, answer)) {
+        if (makesSense(claim, peerId, answer)) {
           // One that came a moment ago may not be known here yet.
           const known = answer.kind !== 'read' || answer.parents.some(({ peerId: id }) => roster.get(id) !== undefined);
           if (!known) calls.doubt(member.peerId, `${member.nodeName} names strangers as parents`);
@@ -207,18 +207,6 @@ export class Claimer implements Claims {
       waitMs = 0;
     }
     return { answer: await keeper.claim(peerId, { ...claim, waitMs }, signal), by: 'self' };
-  }
-
-  #makesSense({ key, failed }: Claim, answer: ClaimAnswer): boolean {
-    if (answer.kind === 'read') {
-      // Who gave wrong bytes, or has it not, is not to be named again.
-      const useless = new Set(
-        failed.flatMap(({ peerId, why }) => (why === 'wrong' || why === 'missing' ? [peerId] : [])),
-      );
-      return answer.parents.some(({ peerId }) => peerId !== this.#options.roster.self.peerId && !useless.has(peerId));
-    }
-    if (answer.kind === 'bytes') return isWhatKeySays(key, Buffer.from(answer.bytes, 'base64'));
-    return true;
   }
 
   /** @returns undefined where it is to be asked again. */

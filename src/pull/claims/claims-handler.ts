@@ -8,6 +8,7 @@ import type { Keeper } from './keeper.ts';
 import type { KeeperCalls } from './keeper-calls.ts';
 import { isKeeper, maySpeakFor } from './keepers-of.ts';
 import { LeftOut } from './left-out.ts';
+import { makesSense } from './makes-sense.ts';
 import {
   type Claim,
   type ClaimAnswer,
@@ -97,13 +98,16 @@ export class ClaimsHandler {
     const to = this.#nearer(claim.key, from);
     if (to === undefined) return keeper.claim(from, claim, signal);
     const forwarded = { ...claim, onBehalfOf: from };
-    const answer = await this.#forward(to, (calls) =>
-      calls.ask(to, forwarded, claimAnswerSchema, {
+    const answer = await this.#forward(to, async (calls) => {
+      const given = await calls.ask(to, forwarded, claimAnswerSchema, {
         signal,
         heldMs: claim.waitMs,
         mostMs: claim.waitMs + FORWARD_MS,
-      }),
-    );
+      });
+      if (makesSense(claim, from, given)) return given;
+      calls.blame(to.peerId, `${to.nodeName} answers a forwarded claim with what cannot be`);
+      return undefined;
+    });
     return answer ?? keeper.claim(from, { ...claim, waitMs: 0 }, signal);
   }
 
@@ -158,7 +162,7 @@ export class ClaimsHandler {
   }
 
   /** @returns undefined where nobody answers there. */
-  async #forward<T>(to: Member, ask: (calls: KeeperCalls) => Promise<T>): Promise<T | undefined> {
+  async #forward<T>(to: Member, ask: (calls: KeeperCalls) => Promise<T | undefined>): Promise<T | undefined> {
     const { calls, timers } = this.#options;
     try {
       return await ask(calls);

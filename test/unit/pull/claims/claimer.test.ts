@@ -73,6 +73,25 @@ describe('asking for a claim', () => {
     expect(ms).toBeLessThan(8_000);
   });
 
+  const parent = (peerId: string) => ({ peerId, dataAddress: '127.0.0.1:1', role: 'holder' });
+  test.each([
+    ["bytes that are not the key's", () => ({ kind: 'bytes', bytes: 'bGllcw==', ageMs: 0 })],
+    ['that it be read from itself', (claimer: string) => ({ kind: 'read', parents: [parent(claimer)] })],
+  ])('a keeper that lies (%s) is found out by the deputy too: nobody takes the deputy for the liar', async (_, lie) => {
+    const { network, keeper, deputy, others } = cluster(6);
+    const { handleClaims } = keeper.parts;
+    Object.assign(keeper.parts, {
+      handleClaims: async (...said: Parameters<typeof handleClaims>) => {
+        const body = said[1] as ClaimsRequest;
+        return body.type === 'claim' ? lie(body.onBehalfOf ?? said[0]) : handleClaims(...said);
+      },
+    });
+    const kinds: string[] = [];
+    for (const agent of others) kinds.push((await claimed(network, agent)).answer.kind);
+    expect(kinds).toEqual(['write', ...others.slice(1).map(() => 'read')]);
+    expect(deputy.parts.keeper.grants).toHaveLength(1);
+  });
+
   test('two that cannot reach the keeper are told of one writer by the same deputy', async () => {
     const { network, keeper, others } = cluster(6);
     network.suspend(keeper.name, 60_000);
