@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { run } from './commands.ts';
 import { cacheFolder } from './containerd-binaries.ts';
 
-const VERSION = '1.36.3';
-const BINARY = join(cacheFolder(), `kube-apiserver-${VERSION}-${process.arch}`);
+export const KUBERNETES_VERSION = '1.36.3';
+const BINARY = join(cacheFolder(), `kube-apiserver-${KUBERNETES_VERSION}-${process.arch}`);
 const ENV = { GOFLAGS: '-mod=mod -trimpath -buildvcs=false -p=2', CGO_ENABLED: '0' };
 
 /** As built by `buildKubeApiserver`, or a reason why there is none. */
 export function builtKubeApiserver(): { readonly path: string } | string {
-  return existsSync(BINARY) ? { path: BINARY } : `kube-apiserver ${VERSION} is not built (it takes Go 1.26)`;
+  return existsSync(BINARY) ? { path: BINARY } : `kube-apiserver ${KUBERNETES_VERSION} is not built (it takes Go 1.26)`;
 }
 
 /** Builds it into the cache if it is not there: three to five minutes of a processor. Rejects where Go cannot. */
@@ -19,8 +19,8 @@ export async function buildKubeApiserver(): Promise<void> {
   await mkdir(cacheFolder(), { recursive: true });
   const folder = await mkdtemp(`${BINARY}.`);
   try {
-    await writeFile(join(folder, 'go.mod'), await goMod(folder));
-    const version = `-X k8s.io/component-base/version.gitVersion=v${VERSION}`;
+    await writeFile(join(folder, 'go.mod'), await goModOfKubernetes(folder));
+    const version = `-X k8s.io/component-base/version.gitVersion=v${KUBERNETES_VERSION}`;
     const args = [
       'build',
       '-ldflags',
@@ -43,8 +43,8 @@ export async function buildKubeApiserver(): Promise<void> {
  * `k8s.io/kubernetes` cannot be required plainly: it requires its own parts at v0.0.0, and replaces them by folders of
  * its work tree. They are replaced by the modules of the same release instead.
  */
-async function goMod(folder: string): Promise<string> {
-  const { stdout } = await run('go', ['mod', 'download', '-json', `k8s.io/kubernetes@v${VERSION}`], {
+export async function goModOfKubernetes(folder: string): Promise<string> {
+  const { stdout } = await run('go', ['mod', 'download', '-json', `k8s.io/kubernetes@v${KUBERNETES_VERSION}`], {
     env: { GOFLAGS: '' },
     cwd: folder,
     timeoutMs: 600_000,
@@ -55,8 +55,8 @@ async function goMod(folder: string): Promise<string> {
   return [
     'module windlass.test/kubernetes',
     ...lines.filter((line) => /^(?:go|godebug) /.test(line)),
-    `require k8s.io/kubernetes v${VERSION}`,
-    ...parts.map((part) => `replace ${part} => ${part} v0.${VERSION.replace(/^1\./, '')}`),
+    `require k8s.io/kubernetes v${KUBERNETES_VERSION}`,
+    ...parts.map((part) => `replace ${part} => ${part} v0.${KUBERNETES_VERSION.replace(/^1\./, '')}`),
     '',
   ].join('\n');
 }
