@@ -77,11 +77,14 @@ export class KubeCluster {
   /**
    * @param options.nodes the containerd of each, all Ready at the end.
    * @param options.mostNodes how many there can be, with those that `addNode` brings.
+   * @param options.prepare their disks, before they boot.
    */
   static async start(options: {
     readonly nodes: readonly ContainerdBinaries[];
     readonly mostNodes?: number;
+    readonly prepare?: (node: KubeNode) => Promise<void>;
   }): Promise<KubeCluster> {
+    const { prepare } = options;
     const scratch = await Scratch.create();
     try {
       const names = Array.from({ length: options.mostNodes ?? options.nodes.length }, (_, i) => `n${i + 1}`);
@@ -100,7 +103,9 @@ export class KubeCluster {
       const parts = { scratch, network, registry, plane };
       const cluster = new KubeCluster(parts, upstream, hosts, binaries, pauseArchive);
       await route(planeHost, hosts, planeHost);
-      await Promise.all(options.nodes.map((containerd) => cluster.addNode(containerd)));
+      await Promise.all(
+        options.nodes.map((containerd) => cluster.addNode(containerd, prepare === undefined ? {} : { prepare })),
+      );
       return cluster;
     } catch (error) {
       await scratch.dispose();
