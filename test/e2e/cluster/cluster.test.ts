@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -10,15 +9,16 @@ import { describeWith } from '../../support/requires.ts';
 import { expectOnce } from '../lab/expect-once.ts';
 import { clusterMissing, KubeCluster, mixedContainerds } from './kube-cluster.ts';
 import type { KubeNode } from './kube-node.ts';
-import { daemonSet, pod, rolledOut, runsOn } from './workload.ts';
+import { daemonSet, failedPulls, pod, rolledOut, runsOn } from './workload.ts';
 
 const CHART = fileURLToPath(new URL('../../../charts/windlass', import.meta.url));
+const CERTS = '/etc/containerd/certs.d';
 const NAMESPACE = 'windlass';
 const TAINT = 'windlass.dev/agent-not-ready';
 const REPOSITORY = 'library/app';
 const MIB = 1024 * 1024;
 
-/** What an administrator had there before: docker.io comes from elsewhere, in a file of odd rights; another registry. */
+/** What an administrator had there: docker.io comes from elsewhere, by a file of odd rights; and a registry of theirs. */
 const BEFORE: FileTree = {
   'docker.io': { kind: 'folder', mode: 0o750 },
   'docker.io/hosts.toml': {
@@ -30,29 +30,130 @@ const BEFORE: FileTree = {
   'registry.internal:5000/hosts.toml': { kind: 'file', mode: 0o600, content: 'server = "https://registry.internal"' },
 };
 
+/** One after the other, each goes on where the one before ended. */
 describeWith('a Kubernetes cluster, one node of it with containerd 1.6', clusterMissing, () => {
   let cluster: KubeCluster;
+  let agentImage: string;
+  const before = new Map<string, FileTree>();
 
   beforeAll(async () => {
+    agentImage = await agentArchive();
     cluster = await KubeCluster.start({ nodes: mixedContainerds(), mostNodes: 4, prepare });
+    await cluster.load(agentImage);
   });
   afterAll(() => cluster?.dispose());
 
+  it('helm install: an agent on each node, ready, and containerd asks it', async () => {
+    await helm('install', ...VALUES, '--create-namespace', '--wait');
+    await rolledOut(cluster, 'windlass', NAMESPACE);
+    await helm('test');
+  });
+
+  it('a DaemonSet of an image that nobody has: upstream gives it once, and all Pods run', async () => {
+    const image = await push('v1', ['shared', 'one']);
+    await cluster.apply(daemonSet('app', 'app:v1'));
+    await rolledOut(cluster, 'app');
+    expectOnce(await cluster.registry.report(), [image]);
+  });
+
+  it('a roll-out of its next version: only what is new, once', async () => {
+    const image = await push('v2', ['shared', 'two']);
+    await cluster.apply(daemonSet('app', 'app:v2'));
+    await rolledOut(cluster, 'app');
+    const { gets, otherBytes } = await cluster.registry.report();
+    const [, shared, ...fresh] = [...image.layers];
+    expect(gets.get(shared?.digest ?? '')).toBeUndefined();
+    for (const { digest } of fresh) expect(gets.get(digest)).toBe(1);
+    expect(otherBytes).toBe(0);
+  });
+
+  it('a node that dies in the middle of a pull: the others have their Pods, and it has when it is back', async () => {
+    const [upstream] = cluster.network.hosts.filter(({ name }) => name === 'upstream');
+    if (upstream === undefined) throw new Error('no upstream');
+    await cluster.network.limit(upstream, { up: 40 });
+    const image = await push('v3', ['3a', '3b', '3c', '3d', '3e']);
+    const victim = cluster.node('n2');
+    await cluster.apply(daemonSet('app', 'app:v3'));
+    await eventually(async () => (await cluster.registry.report()).gets.size > 2, { timeoutMs: 120_000 });
+    await victim.kill();
+    await runsOn(cluster, 'app', ['n1', 'n3'], 'app:v3');
+    await cluster.network.limit(upstream, {});
+    const { gets } = await cluster.registry.report();
+    // It may have been the writer of some; its death costs those one more request each, by Range.
+    for (const { digest } of image.blobs) expect(gets.get(digest)).toBeLessThanOrEqual(2);
+    await victim.start();
+    await cluster.ready(victim);
+    await runsOn(cluster, 'app', ['n1', 'n2', 'n3'], 'app:v3');
+  });
+
+  it('a new node, upstream away: it takes Pods when its mirror serves, and has their image from its peers', async () => {
+    const [upstream] = cluster.network.hosts.filter(({ name }) => name === 'upstream');
+    if (upstream === undefined) throw new Error('no upstream');
+    await cluster.network.cut(upstream);
+    const [containerd] = mixedContainerds();
+    if (containerd === undefined) throw new Error('no containerd');
+    const node = await cluster.addNode(containerd, { taints: `${TAINT}=:NoSchedule`, prepare });
+    await node.load(agentImage);
+    await runsOn(cluster, 'app', ['n4'], 'app:v3');
+    expect(await cluster.kubectl('get', 'node', 'n4', '-o', 'jsonpath={.spec.taints}')).not.toContain(TAINT);
+    await cluster.network.mend(upstream);
+  });
+
+  it('helm upgrade and rollback while Pods are made all the time: no pull fails', async () => {
+    await push('busy');
+    let made = 0;
+    const stop = new AbortController();
+    const making = (async () => {
+      while (!stop.signal.aborted) {
+        made += 1;
+        // Always: each asks for its tag anew.
+        await cluster.apply(pod(`busy-${made}`, 'app:busy', `n${1 + (made % 4)}`));
+        await runsOn(cluster, `busy-${made}`, [`n${1 + (made % 4)}`], 'app:busy');
+      }
+    })();
+    await helm('upgrade', ...VALUES, '--set', 'config.log.level=debug', '--wait');
+    await rolledOut(cluster, 'windlass', NAMESPACE);
+    await helm('rollback', '--wait');
+    await rolledOut(cluster, 'windlass', NAMESPACE);
+    stop.abort();
+    await making;
+    expect(made).toBeGreaterThan(4);
+    expect(await failedPulls(cluster)).toEqual([]);
+  });
+
+  it('helm uninstall: every node as it was, byte for byte and mode for mode; pulls go on upstream', async () => {
+    await helm('uninstall', '--wait');
+    for (const node of cluster.nodes) expect(await readTree(node.disk(CERTS))).toEqual(before.get(node.name));
+    const left = await cluster.kubectl('-n', NAMESPACE, 'get', 'all,configmaps,secrets,roles,rolebindings,serviceaccounts', '-o', 'name');
+    expect(left.split('\n').filter((name) => name !== '' && !/\/(default|kube-root-ca\.crt)$/.test(name))).toEqual([]);
+    const cluster_ = await cluster.kubectl('get', 'clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings', '-o', 'name');
+    expect(cluster_).not.toContain('windlass');
+    await push('v4');
+    await cluster.apply(daemonSet('app', 'app:v4'));
+    await rolledOut(cluster, 'app');
+    const { gets, otherBytes } = await cluster.registry.report();
+    expect(gets.size).toBe(0);
+    expect(otherBytes).toBeGreaterThan(0);
+  });
+
   async function prepare(node: KubeNode): Promise<void> {
-    await mkdir(node.disk('/etc/containerd/certs.d'), { recursive: true });
-    await makeTree(node.disk('/etc/containerd/certs.d'), BEFORE);
+    await mkdir(node.disk(CERTS), { recursive: true });
+    await makeTree(node.disk(CERTS), BEFORE);
+    before.set(node.name, await readTree(node.disk(CERTS)));
   }
 
-  it('has nodes that run Pods', async () => {
-    const image = await push('plain');
-    await cluster.apply(daemonSet('plain', 'app:plain'));
-    await rolledOut(cluster, 'plain');
-    expect((await cluster.registry.report()).otherBytes).toBeGreaterThan(3 * image.totalBytes * 0.9);
-  });
+  /** Of the release: its name and namespace are given. */
+  async function helm(command: string, ...args: readonly string[]): Promise<string> {
+    const chart = command === 'install' || command === 'upgrade' ? [CHART] : [];
+    return cluster.plane.run(helmBinary(), [command, 'windlass', ...chart, '-n', NAMESPACE, '--timeout', '5m', ...args]);
+  }
 
   async function push(tag: string, layers: readonly string[] = [tag]): Promise<Image> {
     const busybox = which('busybox') ?? '/bin/busybox';
-    const image = await buildBusyboxImage(busybox, { seed: tag, layerBytes: layers.map(() => 4 * MIB) });
+    const image = await buildBusyboxImage(busybox, {
+      seed: tag,
+      layerFiles: layers.map((name) => [{ path: `data/${name}`, bytes: seededBytes(name, 4 * MIB) }]),
+    });
     await cluster.push(REPOSITORY, tag, image);
     return image;
   }

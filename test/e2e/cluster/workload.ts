@@ -22,7 +22,7 @@ export function pod(name: string, image: string, node?: string): object {
   return {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name, labels: { app: 'pods' } },
+    metadata: { name, labels: { app: name } },
     spec: { ...sleeper(image), ...(node === undefined ? {} : { nodeName: node }) },
   };
 }
@@ -40,28 +40,38 @@ export async function rolledOut(cluster: KubeCluster, name: string, namespace = 
   await cluster.kubectl('-n', namespace, 'rollout', 'status', `daemonset/${name}`, `--timeout=${seconds}s`);
 }
 
-/** The nodes on which Pods of it are ready, sorted. */
-export async function readyOn(cluster: KubeCluster, app: string): Promise<string[]> {
-  const { items }: { items: PodObject[] } = JSON.parse(
-    await cluster.kubectl('get', 'pods', '-l', `app=${app}`, '-o', 'json'),
-  );
-  const ready = items.filter(({ status }) => status.containerStatuses?.every((container) => container.ready) === true);
-  return ready.map(({ spec }) => spec.nodeName ?? '').sort();
-}
-
-/** Until its Pods are ready on these nodes, whatever becomes of others. */
-export async function runsOn(cluster: KubeCluster, app: string, nodes: readonly string[]): Promise<void> {
+/** Until Pods of that image are ready on these nodes, whatever becomes of others. */
+export async function runsOn(cluster: KubeCluster, app: string, nodes: readonly string[], image: string): Promise<void> {
   let seen: readonly string[] = [];
   await eventually(
     async () => {
-      seen = await readyOn(cluster, app);
+      seen = await readyOn(cluster, app, image);
       return nodes.every((node) => seen.includes(node));
     },
-    { timeoutMs: PATIENCE_MS, everyMs: 200, what: () => `${app} on ${nodes.join(' ')}; it is on ${seen.join(' ')}` },
+    { timeoutMs: PATIENCE_MS, everyMs: 200, what: () => `${image} on ${nodes.join(' ')}; it is on ${seen.join(' ')}` },
   );
 }
 
+async function readyOn(cluster: KubeCluster, app: string, image: string): Promise<string[]> {
+  const { items }: { items: PodObject[] } = JSON.parse(
+    await cluster.kubectl('get', 'pods', '-l', `app=${app}`, '-o', 'json'),
+  );
+  const ready = items.filter(
+    ({ spec, status }) =>
+      spec.containers[0]?.image === image && status.containerStatuses?.every((container) => container.ready) === true,
+  );
+  return ready.map(({ spec }) => spec.nodeName ?? '').sort();
+}
+
+/** What kubelets said of pulls that failed, in all namespaces. */
+export async function failedPulls(cluster: KubeCluster): Promise<string[]> {
+  const { items }: { items: { readonly reason: string; readonly message: string }[] } = JSON.parse(
+    await cluster.kubectl('get', 'events', '-A', '-o', 'json'),
+  );
+  return items.flatMap(({ reason, message }) => (reason === 'Failed' && /pull/i.test(message) ? [message] : []));
+}
+
 interface PodObject {
-  readonly spec: { readonly nodeName?: string };
+  readonly spec: { readonly nodeName?: string; readonly containers: readonly { readonly image: string }[] };
   readonly status: { readonly containerStatuses?: readonly { readonly ready: boolean }[] };
 }
