@@ -49,6 +49,9 @@ export class ExchangeRecords {
     if (error !== undefined && response.headersSent && !left && response.statusCode < 300) {
       metrics.mirrorBroken.inc({ code: error instanceof WindlassError ? error.code : 'INTERNAL' });
     }
+    if (kind === 'blob' && !isHead && error === undefined && !left && response.statusCode === 200) {
+      metrics.mirrorBlob.observe({ source }, ms / 1000);
+    }
     // A client that asks for what is not there, or may not, is no fault; nor one that leaves.
     const failed = error !== undefined && !left && (response.statusCode >= 500 || response.statusCode < 400);
     const told = response.statusCode >= 400 || (kind === 'blob' && !isHead && source !== 'store');
