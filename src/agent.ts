@@ -148,6 +148,7 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
         metrics.tagStale.inc({ registry: host }, 0);
         metrics.upstreamBytes.inc({ registry: host }, 0);
         metrics.upstreamPaused.inc({ registry: host }, 0);
+        metrics.upstreamQueued.inc({ registry: host }, 0);
       }
       try {
         await start();
