@@ -217,7 +217,7 @@ export class Metrics {
       this.mirrorFirstByte.zero({ source });
       this.mirrorBlob.zero({ source });
       for (const kind of ['manifest', 'tag', 'blob']) {
-        for (const method of ['GET', 'HEAD']) this.mirrorRequests.inc({ kind, method, code: 200, source }, 0);
+        for (const method of ['GET', 'HEAD']) this.mirrorRequests.inc({ kind, method, code: '200', source }, 0);
       }
     }
     for (const zone of ['same', 'other', 'unknown']) this.peerReceivedBytes.inc({ zone }, 0);

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { type ErrorCode, WindlassError } from '../errors.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { statusLabel } from '../metrics/status-label.ts';
 import type { Manifests } from '../pull/manifests.ts';
 import { ClientGone } from './body-sender.ts';
 import type { Exchange } from './exchange.ts';
@@ -41,7 +42,7 @@ export class ExchangeRecords {
     const kind = target === undefined || target.kind === 'ping' || target.kind === 'relay' ? 'other' : target.kind;
     const ms = performance.now() - exchange.startedAtMs;
     const method = isHead ? 'HEAD' : 'GET';
-    metrics.mirrorRequests.inc({ kind, method, code: response.statusCode, source });
+    metrics.mirrorRequests.inc({ kind, method, code: statusLabel(response.statusCode), source });
     metrics.mirrorBytes.inc({ source }, bytes);
     metrics.mirrorDuration.observe({ kind, source }, ms / 1000);
     if (firstByteMs !== undefined) metrics.mirrorFirstByte.observe({ source }, firstByteMs / 1000);

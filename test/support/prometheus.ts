@@ -32,6 +32,12 @@ export interface RuleState {
   readonly state?: 'firing' | 'pending' | 'inactive';
 }
 
+interface AlertState {
+  readonly state: 'firing' | 'pending';
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
 interface Result {
   readonly metric: Readonly<Record<string, string>>;
   readonly value?: readonly [number, string];
@@ -107,6 +113,11 @@ export class Prometheus {
   async rules(): Promise<readonly RuleState[]> {
     const { groups } = await this.#get<{ groups: { rules: RuleState[] }[] }>('rules', {});
     return groups.flatMap(({ rules }) => rules);
+  }
+
+  /** The pending and firing ones, as they are told to people. */
+  async alerts(): Promise<readonly AlertState[]> {
+    return (await this.#get<{ alerts: AlertState[] }>('alerts', {})).alerts;
   }
 
   async #get<T>(what: string, parameters: Readonly<Record<string, string>>): Promise<T> {

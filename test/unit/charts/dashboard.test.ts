@@ -16,6 +16,8 @@ describe("the chart's dashboard", () => {
 
   it('is what its source makes: npm run docs writes it', () => {
     expect(text === renderDashboard()).toBe(true);
+    // Nothing from the internet.
+    expect(text).not.toMatch(/https?:/);
   });
 
   it('asks only for metrics that an agent has', async () => {
