@@ -50,7 +50,7 @@ function variable(name: string, label: string, query: string): QueryVariableBuil
  * Built by Grafana's own foundation SDK, whose types are made from the schemas that Grafana publishes (dashboard, panels,
  * Prometheus queries), so `npm run check` holds the JSON to them. Grafana itself has not been seen to load it.
  */
-export function buildDashboard(): Dashboard {
+function buildDashboard(): Dashboard {
   const builder = new DashboardBuilder('Windlass')
     .uid('windlass')
     .description('A registry mirror on every node: what it saves, how long pulls wait, and how the agents are.')
