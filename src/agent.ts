@@ -66,13 +66,14 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
   let cluster: Cluster | undefined;
   let serving: Serving | undefined;
   const running = () => serving?.blobs.running() ?? [];
+  const zone = () => cluster?.roster.self.zone ?? settings.node.zone;
   const status = new StatusServer({
     listen: settings.status.listen,
     metrics,
     blobs: { running },
     report: new StatusReport({
       node: settings.node.name,
-      zone: () => cluster?.roster.self.zone ?? settings.node.zone,
+      zone,
       version: readVersion(),
       discovery: settings.discovery.kind,
       peerId: () => cluster?.peerId,
@@ -83,6 +84,10 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
     }),
     refresh: () => {
       const stats = store.stats();
+      metrics.ready.set(status.ready ? 1 : 0);
+      // Discovery may tell another zone.
+      metrics.info.reset();
+      metrics.info.set({ version: readVersion(), node: settings.node.name, zone: zone() }, 1);
       metrics.storeBlobs.set(stats.blobs);
       metrics.storeBytes.set(stats.blobBytes);
       metrics.storeIngestBytes.set(stats.ingestBytes);
@@ -139,7 +144,12 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
         );
       }
       // From 0 on, or a query of what increased would miss the first.
-      for (const { host } of settings.registries) metrics.tagStale.inc({ registry: host }, 0);
+      for (const { host } of settings.registries) {
+        metrics.tagStale.inc({ registry: host }, 0);
+        metrics.upstreamBytes.inc({ registry: host }, 0);
+        metrics.upstreamPaused.inc({ registry: host }, 0);
+        metrics.upstreamQueued.inc({ registry: host }, 0);
+      }
       try {
         await start();
       } catch (error) {

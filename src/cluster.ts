@@ -7,7 +7,7 @@ import type { Settings } from './config/settings.ts';
 import { createDiscovery } from './discovery/create-discovery.ts';
 import type { Candidate, Discovery } from './discovery/discovery.ts';
 import { WindlassError } from './errors.ts';
-import type { Metrics } from './metrics/metrics.ts';
+import type { Metrics, ZoneLabel } from './metrics/metrics.ts';
 import { PeerClient } from './peer/peer-client.ts';
 import { PeerServer } from './peer/peer-server.ts';
 import { type ClaimsParts, createClaims } from './pull/claims/create-claims.ts';
@@ -36,6 +36,8 @@ const PURGE_MS = 10_000;
 /** A node of its own is not to wait longer for others that are not there. */
 const MEETING_MS = 1_000;
 const REMEMBER_MS = 60_000;
+/** As the help of windlass_peers_left_out has it. */
+const LEFT_OUT_NAMED = 10;
 
 export interface ClusterOptions {
   readonly settings: Settings;
@@ -132,6 +134,17 @@ export class Cluster {
   refreshMetrics(): void {
     this.#options.metrics.peers.set(this.others.length);
     this.#options.metrics.indexEntries.set(this.#index.entries);
+    this.#refreshLeftOut();
+  }
+
+  /** By name, and only the first: who blames a whole cluster needs no list of it. */
+  #refreshLeftOut(): void {
+    const { peersLeftOut } = this.#options.metrics;
+    peersLeftOut.reset();
+    for (const { peerId, reason } of this.swarm.offenders.leftOut().slice(0, LEFT_OUT_NAMED)) {
+      const node = this.roster.get(peerId)?.nodeName;
+      if (node !== undefined) peersLeftOut.set({ node, reason }, 1);
+    }
   }
 
   get peerId(): string {
@@ -324,6 +337,7 @@ async function createParts(
     connectTimeoutMs: settings.peer.connectTimeout,
     firstByteTimeoutMs: settings.peer.firstByteTimeout,
     stallTimeoutMs: settings.peer.stallTimeout,
+    zoneOf: (peerId) => zoneLabel(roster.self.zone, roster.get(peerId)?.zone),
     logger: logger.child({ room: 'peer' }),
     metrics,
   });
@@ -405,6 +419,11 @@ async function createParts(
     logger: routingLogger,
   });
   return { swarm, server, client, control, roster, router, claims, index, discovery, late };
+}
+
+function zoneLabel(own: string, other: string | undefined): ZoneLabel {
+  if (own === '' || other === undefined || other === '') return 'unknown';
+  return own === other ? 'same' : 'other';
 }
 
 /** Keyed, so that nobody who sees a claim can try passwords on it. The same at all agents with the same secret. */

@@ -111,6 +111,7 @@ export function scriptedRegistries(client: Partial<RegistryClient>): Registries 
       if (host === 'denied.example') throw new WindlassError('REGISTRY_DENIED', host);
       return {
         host,
+        label: host,
         credentialsFingerprint: async () => undefined,
         headManifest: missing,
         getManifest: missing,
