@@ -3,12 +3,12 @@ import type { Logger } from 'pino';
 import { formatListenAddress, type ListenAddress } from '../config/listen-address.ts';
 import { parseServiceName } from '../config/service-name.ts';
 import { systemCode, WindlassError } from '../errors.ts';
+import type { Timers } from '../kubernetes/timers.ts';
 import type { Discovery } from './discovery.ts';
 import { DnsDiscovery } from './dns-discovery.ts';
 import { KubernetesDiscovery } from './kubernetes-discovery.ts';
 import { ownAddresses } from './own-addresses.ts';
 import { StaticDiscovery } from './static-discovery.ts';
-import type { Timers } from './timers.ts';
 
 /** Which namespace a Pod is in, as the kubelet writes it. */
 const NAMESPACE_FILE = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
@@ -58,7 +58,7 @@ function createKubernetes({ service, port }: DiscoverySettings['kubernetes'], op
   const { podRoot = '', ...rest } = options;
   const { namespace = podNamespace(podRoot, service), name } = parseServiceName(service) ?? {};
   if (name === undefined) throw invalid(`discovery.kubernetes.service = "${service}": write namespace/name`);
-  const loadAccess = async () => new (await import('./api-access.ts')).ApiAccess(podRoot);
+  const loadAccess = async () => new (await import('../kubernetes/api-access.ts')).ApiAccess(podRoot);
   return new KubernetesDiscovery({ ...rest, namespace, service: name, port, ownAddresses: ownAddresses(), loadAccess });
 }
 
