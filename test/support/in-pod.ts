@@ -6,14 +6,11 @@ const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const MOUNT = 'mount -t tmpfs tmpfs /run && cp -r "$0/var/run/." /run && exec "$@"';
 
 /**
- * Runs windlass as a Pod's container does: with its service account where all Pods have it. Needs root, and `unshare`.
+ * Runs windlass as a Pod's container does: with its service account where all Pods have it, and the variables of this
+ * process. Needs root, and `unshare`.
  * @param podRoot as KubeApiserver.writeAccount makes it
  */
-export function windlassInPod(
-  podRoot: string,
-  args: readonly string[],
-  env: NodeJS.ProcessEnv,
-): Promise<CommandResult> {
+export function windlassInPod(podRoot: string, args: readonly string[]): Promise<CommandResult> {
   const command = [process.execPath, MAIN, ...args];
-  return tryCommand('unshare', ['--mount', 'sh', '-c', MOUNT, podRoot, ...command], { env });
+  return tryCommand('unshare', ['--mount', 'sh', '-c', MOUNT, podRoot, ...command]);
 }

@@ -61,11 +61,19 @@ export class KubeApiserver {
       '--service-account-issuer=https://kubernetes.default.svc',
     ]);
     this.#daemon = daemon;
-    await daemon.ready(async () => {
-      // Its own making, at its first start.
-      this.#dispatcher ??= new Agent({ connect: { ca: await readFile(scratch.join('certs/apiserver.crt')) } });
+    await daemon.ready(() => this.#isReady());
+  }
+
+  async #isReady(): Promise<boolean> {
+    this.#dispatcher ??= new Agent({ connect: { ca: await readFile(this.#scratch.join('certs/apiserver.crt')) } });
+    try {
       return (await this.call('GET', '/readyz')).status === 200;
-    });
+    } catch (error) {
+      // Its own making, at its first start: it may have been read half written.
+      await this.#dispatcher.destroy();
+      this.#dispatcher = undefined;
+      throw error;
+    }
   }
 
   /** As a crash does it; etcd lives on. */
