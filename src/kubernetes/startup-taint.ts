@@ -10,10 +10,10 @@ import type { Timers } from './timers.ts';
 const LONGEST_WAIT_MS = 60_000;
 /**
  * Who makes nodes may taint them a moment after the agent looked (Karpenter does so as it registers them): it looks
- * again after this, twice as long each time, and for the last time ten minutes later.
+ * again after this, twice as long each time, for eight minutes.
  */
-const FIRST_LOOK_MS = 5_000;
-const LAST_LOOK_MS = 320_000;
+const FIRST_LOOK_MS = 4_000;
+const LAST_LOOK_MS = 256_000;
 /** Somebody else changes the Node at the same moment: no news, unless it goes on and on. */
 const QUIET_CONFLICTS = 5;
 
@@ -40,7 +40,7 @@ export interface StartupTaintOptions {
  * back. Goes on trying, since a Node that keeps the taint is of no use.
  *
  * ```
- *  start ─▶ look ── it is there ─▶ patch ─▶ gone ─▶ look again after 5 s, 10 s, … 320 s ─▶ done
+ *  start ─▶ look ── it is there ─▶ patch ─▶ gone ─▶ look again after 4 s, 8 s, … 256 s ─▶ done
  *            ▲                       │
  *            └──── after a wait ◀────┘ any failure
  * ```
