@@ -1,7 +1,14 @@
 import { Command } from 'commander';
 import { hasCode, WindlassError } from '../errors.ts';
 import { awaitRollout, type Rollout } from '../kubernetes/rollout.ts';
-import { parseNamespace, parseObjectName, podCommand, sayOnce, timeoutOption } from './pod-command.ts';
+import {
+  PodCommand,
+  type PodCommandOptions,
+  parseNamespace,
+  parseObjectName,
+  sayOnce,
+  timeoutOption,
+} from './pod-command.ts';
 
 /** Some nodes could not be reached. */
 const EXIT_LEFT = 3;
@@ -22,8 +29,7 @@ interface AwaitCleanupFlags {
   readonly timeout: number;
 }
 
-/** @param podRoot what stands for `/`; not empty in tests */
-export function awaitCleanupCommand(podRoot = ''): Command {
+export function awaitCleanupCommand(options: PodCommandOptions = {}): Command {
   return new Command('await-cleanup')
     .description(
       'In a Job of the chart: waits until each node has a Pod of the clean-up DaemonSet that is ready, and names those that have not.',
@@ -37,13 +43,13 @@ export function awaitCleanupCommand(podRoot = ''): Command {
     .addOption(timeoutOption('how long to wait at most; nodes that are down are waited for 30 s', DEFAULT_TIMEOUT))
     .addHelpText('after', RIGHTS)
     .action(async ({ daemonset: name, namespace, timeout }: AwaitCleanupFlags) => {
-      const pod = podCommand('await-cleanup', podRoot, namespace);
+      using pod = new PodCommand('await-cleanup', namespace, options);
       const rollout = await awaitRollout(pod.api, {
         namespace: pod.namespace,
         name,
         timeoutMs: timeout,
         timers: pod.timers,
-        signal: new AbortController().signal,
+        signal: pod.signal,
         onProgress: ({ desired, ready }) => say(`${ready} of ${desired} nodes are cleaned up`),
         onFailure: sayOnce(),
       }).catch((error) => {

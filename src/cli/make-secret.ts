@@ -5,7 +5,14 @@ import { isDataKey } from '../kubernetes/object-name.ts';
 import { retried } from '../kubernetes/retried.ts';
 import { createSecret, readSecret, type SecretKey } from '../kubernetes/secret.ts';
 import { freshSecret, parseSecret } from '../routing/secret-contents.ts';
-import { type PodCommand, parseNamespace, parseObjectName, podCommand, sayOnce, timeoutOption } from './pod-command.ts';
+import {
+  PodCommand,
+  type PodCommandOptions,
+  parseNamespace,
+  parseObjectName,
+  sayOnce,
+  timeoutOption,
+} from './pod-command.ts';
 
 const DEFAULT_KEY = 'secret';
 /** Less than Helm waits for a hook by default. */
@@ -23,8 +30,7 @@ interface MakeSecretFlags {
   readonly timeout: number;
 }
 
-/** @param podRoot what stands for `/`; not empty in tests */
-export function makeSecretCommand(podRoot = ''): Command {
+export function makeSecretCommand(options: PodCommandOptions = {}): Command {
   return new Command('make-secret')
     .description(
       "In a Job of the chart: makes the cluster's secret if there is none. One that is there stays as it is.",
@@ -35,7 +41,7 @@ export function makeSecretCommand(podRoot = ''): Command {
     .addOption(timeoutOption('how long to try while the API server cannot be reached', DEFAULT_TIMEOUT))
     .addHelpText('after', RIGHTS)
     .action(async ({ name, namespace, key, timeout }: MakeSecretFlags) => {
-      const pod = podCommand('make-secret', podRoot, namespace);
+      using pod = new PodCommand('make-secret', namespace, options);
       const at = { namespace: pod.namespace, name, key };
       const isMade = await makeSecret(pod, at, timeout);
       process.stdout.write(`the Secret ${show(at)} ${isMade ? 'is made' : 'is there, and stays as it is'}\n`);
@@ -43,8 +49,7 @@ export function makeSecretCommand(podRoot = ''): Command {
 }
 
 /** @returns whether it was made; else there was one */
-async function makeSecret({ api, timers }: PodCommand, at: SecretKey, timeoutMs: number): Promise<boolean> {
-  const { signal } = new AbortController();
+async function makeSecret({ api, timers, signal }: PodCommand, at: SecretKey, timeoutMs: number): Promise<boolean> {
   const value = freshSecret();
   const once = async () => {
     if (await isThere(api, at, signal)) return false;

@@ -1,16 +1,19 @@
 import { InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../config/units.ts';
-import type { WindlassError } from '../errors.ts';
+import { WindlassError } from '../errors.ts';
 import { KubeApi } from '../kubernetes/kube-api.ts';
 import { isNamespaceName, isObjectName } from '../kubernetes/object-name.ts';
 import { accessOf, podNamespace, requirePod } from '../kubernetes/pod.ts';
 import type { Timers } from '../kubernetes/timers.ts';
+import { type SignalSource, StopSignals } from './stop-signals.ts';
 
-/** What the commands have in common that Jobs of the chart run. */
-export interface PodCommand {
-  readonly api: KubeApi;
-  readonly timers: Timers;
-  readonly namespace: string;
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+
+/** For tests. */
+export interface PodCommandOptions {
+  /** What stands for `/`. */
+  readonly podRoot?: string;
+  readonly signals?: SignalSource<(typeof SIGNALS)[number]>;
 }
 
 /** Unlike an agent's: a command that waits is not over. */
@@ -22,18 +25,37 @@ const commandTimers: Timers = {
   },
 };
 
-/**
- * @param podRoot what stands for `/`; not empty in tests
- * @param namespace undefined: that of the Pod
- * @throws INVALID_SETTINGS outside of a Pod
- */
-export function podCommand(name: string, podRoot: string, namespace: string | undefined): PodCommand {
-  requirePod(`windlass ${name}`, 'it is for Jobs in the cluster');
-  return {
-    api: new KubeApi({ loadAccess: accessOf(podRoot), timers: commandTimers }),
-    timers: commandTimers,
-    namespace: namespace ?? podNamespace(podRoot, `windlass ${name}`, 'name it: --namespace NAMESPACE'),
-  };
+/** What the commands have in common that Jobs of the chart run. */
+export class PodCommand implements Disposable {
+  readonly api: KubeApi;
+  readonly namespace: string;
+  readonly timers = commandTimers;
+  readonly #stopping = new AbortController();
+  readonly #listening: Disposable;
+
+  /**
+   * @param namespace undefined: that of the Pod
+   * @throws INVALID_SETTINGS outside of a Pod
+   */
+  constructor(name: string, namespace: string | undefined, { podRoot = '', signals = process }: PodCommandOptions) {
+    const lead = `windlass ${name}`;
+    requirePod(lead, 'it is for Jobs in the cluster');
+    this.namespace = namespace ?? podNamespace(podRoot, lead, 'name it: --namespace NAMESPACE');
+    this.api = new KubeApi({ loadAccess: accessOf(podRoot), timers: commandTimers });
+    // The first process of a container is ended by a signal only if it listens.
+    this.#listening = new StopSignals(signals, SIGNALS, (signal) => {
+      this.#stopping.abort(new WindlassError('STOPPING', `ended by ${signal}`));
+    });
+  }
+
+  /** Aborted, with STOPPING, when somebody wants it to end. */
+  get signal(): AbortSignal {
+    return this.#stopping.signal;
+  }
+
+  [Symbol.dispose](): void {
+    this.#listening[Symbol.dispose]();
+  }
 }
 
 export function parseObjectName(text: string): string {

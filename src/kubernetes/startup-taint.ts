@@ -8,6 +8,8 @@ import { sleep } from './sleep.ts';
 import type { Timers } from './timers.ts';
 
 const LONGEST_WAIT_MS = 60_000;
+/** Whoever changes the Node at the same moment is soon done. */
+const LONGEST_CONFLICT_MS = 8_000;
 /**
  * Who makes nodes may taint them a moment after the agent looked (Karpenter does so as it registers them): it looks
  * again after this, twice as long each time, for eight minutes.
@@ -96,12 +98,10 @@ export class StartupTaint {
     if (this.#stopping.signal.aborted) return 0;
     const { random = Math.random } = this.#options;
     const { upstreamStatus: status, retryAfterMs = 0 } = hasCode(error, 'KUBERNETES_UNAVAILABLE') ? error : {};
-    const waitMs = Math.max(
-      backOffMs(this.#failures, LONGEST_WAIT_MS, random()),
-      Math.min(retryAfterMs, LONGEST_WAIT_MS),
-    );
-    this.#failures += 1;
     const isConflict = status === CONFLICT || status === UNPROCESSABLE;
+    const longestMs = isConflict ? LONGEST_CONFLICT_MS : LONGEST_WAIT_MS;
+    const waitMs = Math.max(backOffMs(this.#failures, longestMs, random()), Math.min(retryAfterMs, LONGEST_WAIT_MS));
+    this.#failures += 1;
     if (!isConflict || this.#failures > QUIET_CONFLICTS) this.#complain(error, status);
     return waitMs;
   }

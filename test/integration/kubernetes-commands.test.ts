@@ -73,7 +73,7 @@ describeWith("the chart's commands, with a real API server", missing, () => {
     });
     const secretOf = async (name: string) => JSON.parse(await api.must('GET', `${CORE}/secrets/${name}`));
     const makeSecret = (podRoot: string, ...args: string[]) =>
-      runCommand(makeSecretCommand(podRoot), ['--name', 'windlass-cluster', ...args]);
+      runCommand(makeSecretCommand({ podRoot }), ['--name', 'windlass-cluster', ...args]);
     let podRoot: string;
     beforeAll(async () => {
       podRoot = await account('make-secret', [rule('get', 'create', 'patch')]);
@@ -212,7 +212,7 @@ describeWith("the chart's commands, with a real API server", missing, () => {
     };
     const ready = { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] };
     const awaitCleanup = (timeout: string, from = podRoot) =>
-      runCommand(awaitCleanupCommand(from), ['--daemonset', 'clean', '--timeout', timeout]);
+      runCommand(awaitCleanupCommand({ podRoot: from }), ['--daemonset', 'clean', '--timeout', timeout]);
 
     test('ends with 0 as soon as every node that should have a Pod has one that is ready', async () => {
       await setNumbers(3, 0, 0);

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { InProcessAgent } from '../support/in-process-agent.ts';
@@ -56,9 +58,9 @@ describeWith('the startup taint, with a real API server', missing, () => {
   const keysOf = async (node: string) => (await taintsOf(node)).map(({ key }) => key);
   const setTaints = (node: string, taints: readonly object[]) =>
     api.must('PATCH', `/api/v1/nodes/${node}`, { spec: { taints } });
-  const agentOn = async (name: string, token: string, node = name) => {
+  const agentOn = async (name: string, token: string, node = name, more: object = {}) => {
     const podRoot = await api.writeAccount(NAMESPACE, token, `pod-${name}`);
-    const settings = { node: { name: node, startupTaint: KEY }, stop: { gracePeriod: '1s' } };
+    const settings = { node: { name: node, startupTaint: KEY }, stop: { gracePeriod: '1s' }, ...more };
     const made = await InProcessAgent.create({ folder: scratch.join(`agent-${name}`), settings, podRoot });
     scratch.defer(() => made.agent.stop());
     return made;
@@ -198,6 +200,18 @@ describeWith('the startup taint, with a real API server', missing, () => {
       await eventually(async () => (await keysOf('a')).length === 0, { timeoutMs: 60_000, what: 'no taint' });
     });
 
+    test('an agent whose mirror cannot serve leaves it', async () => {
+      await setTaints('a', [STARTUP]);
+      const taken = createServer().listen(0, '127.0.0.1');
+      await once(taken, 'listening');
+      scratch.defer(() => taken.close());
+      const { port } = taken.address() as AddressInfo;
+      const agent = await agentOn('stuck', tokenOfA, 'a', { mirror: { listen: [`127.0.0.1:${port}`] } });
+      await expect(agent.agent.start()).rejects.toMatchObject({ code: 'EADDRINUSE' });
+      await agent.agent.stop();
+      expect([await keysOf('a'), warnings(agent)]).toEqual([[KEY], []]);
+    });
+
     test("an agent with another Pod's token removes none, and says why", async () => {
       const agent = await agentOn('b', tokenOfA);
       await agent.agent.start();
@@ -226,7 +240,7 @@ describeWith('the startup taint, with a real API server', missing, () => {
         isGone = !(await keysOf('b')).includes(KEY);
       }
       await starting;
-      await eventually(async () => !(await keysOf('b')).includes(KEY), { timeoutMs: 60_000, what: 'the taint to go' });
+      await eventually(async () => !(await keysOf('b')).includes(KEY), { timeoutMs: 120_000, what: 'the taint to go' });
       expect(new Set(await keysOf('b'))).toEqual(wanted);
     });
   });

@@ -1,5 +1,7 @@
+import { EventEmitter } from 'node:events';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { makeSecretCommand } from '../../../src/cli/make-secret.ts';
+import { eventually } from '../../support/eventually.ts';
 import { FakeKubeApi, NAMESPACE, type Route, statusOf } from '../../support/fake-kube-api.ts';
 import { runCommand } from '../../support/run-command.ts';
 import { Scratch } from '../../support/scratch.ts';
@@ -9,6 +11,7 @@ const GOOD = { data: { secret: btoa('a secret of another Job') } };
 
 let scratch: Scratch;
 let api: FakeKubeApi;
+const signals = new EventEmitter();
 /** As it is stored. */
 let secret: object | undefined;
 beforeEach(async () => {
@@ -30,7 +33,8 @@ const first = (times: number, what: () => ReturnType<Route>, then: Route): Route
   let left = times;
   return (request) => (left-- > 0 ? what() : then(request));
 };
-const makeSecret = (...args: string[]) => runCommand(makeSecretCommand(api.root), ['--name', 'windlass', ...args]);
+const makeSecret = (...args: string[]) =>
+  runCommand(makeSecretCommand({ podRoot: api.root, signals }), ['--name', 'windlass', ...args]);
 const asked = () => api.requests.map(({ method }) => method);
 
 test("is made in the Pod's namespace, by a name that nobody else has", async () => {
@@ -110,6 +114,15 @@ test('an API server that is away is waited for, but not for ever', async () => {
   expect(stderr).toMatch(
     /^trying again: the API server .* cannot be reached: .*ECONNREFUSED.*\nwindlass: the API server .*\n$/,
   );
+});
+
+test.each(['SIGTERM', 'SIGINT'])('%s ends it while it waits, and is listened for no longer', async (signal) => {
+  api.isMute = true;
+  const running = makeSecret();
+  await eventually(() => asked().length === 1, { what: 'a request' });
+  signals.emit(signal, signal);
+  expect(await running).toEqual({ code: 1, stdout: '', stderr: `windlass: ended by ${signal}\n` });
+  expect(signals.listenerCount(signal)).toBe(0);
 });
 
 test.each([

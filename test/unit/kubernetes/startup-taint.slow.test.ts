@@ -123,6 +123,8 @@ describe('a Node', () => {
       await passes(waitMs);
     }
     await asleep(8_000);
+    await passes(8_000);
+    await asleep(8_000);
     expect(lines).toEqual([expect.objectContaining({ msg: FAILS, taint: KEY, node: 'n1' })]);
     expect(lines[0]?.err?.message).toBe('the API server answered 422: denied by a policy of others');
   });
