@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Cluster } from './cluster.ts';
 import type { Settings } from './config/settings.ts';
 import { readVersion } from './config/version.ts';
+import { createStartupTaint } from './kubernetes/startup-taint.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { MirrorServer } from './mirror/mirror-server.ts';
 import { Blobs } from './pull/blobs.ts';
@@ -9,6 +10,7 @@ import { Descriptors } from './pull/descriptors.ts';
 import { Manifests } from './pull/manifests.ts';
 import { Offers } from './pull/offers.ts';
 import { Tags } from './pull/tags.ts';
+import { systemTimers } from './routing/timers.ts';
 import { AdminServer } from './status/admin-server.ts';
 import { Purge } from './status/purge.ts';
 import { StatusReport } from './status/status-report.ts';
@@ -62,6 +64,12 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
     userAgent: `windlass/${readVersion()}`,
     logger: logger.child({ room: 'upstream' }),
     metrics,
+  });
+  const startupTaint = createStartupTaint(settings.node.startupTaint, {
+    nodeName: settings.node.name,
+    timers: systemTimers,
+    logger: logger.child({ room: 'kubernetes' }),
+    podRoot,
   });
   let cluster: Cluster | undefined;
   let serving: Serving | undefined;
@@ -120,6 +128,7 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
   let stopping: Promise<void> | undefined;
   const stop = async () => {
     status.ready = false;
+    await startupTaint?.stop();
     const enough = AbortSignal.timeout(settings.stop.gracePeriod);
     await serving?.admin.stop();
     await Promise.all([serving?.mirror.drain(enough), cluster?.leave()]);
@@ -164,6 +173,7 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
         throw error;
       }
       status.ready = true;
+      startupTaint?.start();
       logger.info({ node: settings.node.name, store: settings.store.path, status: status.address }, 'agent is ready');
     },
     stop() {

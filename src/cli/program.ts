@@ -53,6 +53,20 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
       load: async () => (await import('./drop.ts')).dropCommand(),
     },
   ],
+  [
+    'make-secret',
+    {
+      summary: "in a Job of the chart: make the cluster's secret",
+      load: async () => (await import('./make-secret.ts')).makeSecretCommand(),
+    },
+  ],
+  [
+    'await-cleanup',
+    {
+      summary: 'in a Job of the chart: wait until all nodes are cleaned up',
+      load: async () => (await import('./await-cleanup.ts')).awaitCleanupCommand(),
+    },
+  ],
 ]);
 
 /**

@@ -20,6 +20,7 @@ import {
   servicePort,
   share,
   size,
+  taintKey,
   text,
   toggle,
 } from './setting-types.ts';
@@ -40,6 +41,11 @@ export const settingsSchema = z.strictObject({
       text({ mayBeEmpty: true }),
       '',
       'The zone of this node; agents prefer peers of their own zone. Empty: with `discovery.kind` `kubernetes` that of its own endpoint.',
+    ),
+    startupTaint: setting(
+      taintKey(),
+      '',
+      'In Kubernetes: the key of a taint that is removed from the Node called `node.name` once its mirror serves.',
     ),
   }),
   mirror: z.strictObject({

@@ -17,7 +17,7 @@ const ROWS = [
   ['mirror', 'peer', 'status'],
   ['pull'],
   ['store', 'routing', 'discovery', 'upstream', 'containerd'],
-  ['oci', 'config'],
+  ['kubernetes', 'oci', 'config'],
   ['errors.ts', 'metrics'],
 ];
 const ROOMS = ROWS.flat();
