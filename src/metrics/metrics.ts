@@ -101,6 +101,14 @@ export class Metrics {
     'Blobs dropped because their bytes on the disk had changed, found by the scrub or a reader.',
   );
 
+  // What the node's containerd holds.
+  readonly contentConnected = this.#gauge(
+    'windlass_content_connected',
+    'Is containerd being followed (1), or not (0).',
+  );
+  readonly contentBlobs = this.#gauge('windlass_content_blobs', 'Blobs of containerd that others can have.');
+  readonly contentBytes = this.#gauge('windlass_content_bytes', 'Their bytes.');
+
   // Upstream.
   readonly upstreamRequests = this.#counter(
     'windlass_upstream_requests_total',
