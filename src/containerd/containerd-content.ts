@@ -33,7 +33,7 @@ const TIMING: ContentTiming = {
   looksAfterMs: [500, 5_000],
   lookEveryMs: 30_000,
   listEveryMs: 600_000,
-  retryMs: [500, 10_000],
+  retryMs: [500, 5_000],
 };
 
 /** Questions to containerd at once. */

@@ -68,14 +68,11 @@ export class ContentBlobs {
       this.#withdrawClosed();
       return undefined;
     }
-    const file = await this.#openFile(digest);
-    if (file === undefined) return undefined;
-    try {
-      return await this.#readerOf(digest, held.sizeBytes, file);
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
+    const reader = await this.#reader(digest, held.sizeBytes);
+    // Nothing of it could be read before it is checked: whoever asks can still be given another's.
+    if (reader === undefined || reader.available > 0 || (await isRight(reader, signal))) return reader;
+    reader.close();
+    return undefined;
   }
 
   /** As `open`; undefined too where nobody can say soon that it may be served. */
@@ -137,8 +134,9 @@ export class ContentBlobs {
     }
   }
 
-  /** Undefined, the file closed, if it is not what containerd said. */
-  async #readerOf(digest: Digest, sizeBytes: number, file: CountedFile): Promise<ContentReader | undefined> {
+  async #reader(digest: Digest, sizeBytes: number): Promise<ContentReader | undefined> {
+    const file = await this.#openFile(digest);
+    if (file === undefined) return undefined;
     const { dev, ino, size, mtimeMs } = await file.handle.stat();
     if (size !== sizeBytes) {
       this.#wrong(digest, new Error(`its file has ${size} bytes, not ${sizeBytes}`));
@@ -176,5 +174,17 @@ export class ContentBlobs {
 
   #tell(change: ContentChange): void {
     for (const listener of this.#listeners) listener(change);
+  }
+}
+
+/** @throws the signal's reason; what kept it from being checked. */
+async function isRight(reader: ContentReader, signal: AbortSignal): Promise<boolean> {
+  try {
+    await reader.wait(reader.sizeBytes, signal);
+    return true;
+  } catch (error) {
+    if (hasCode(error, 'DIGEST_MISMATCH')) return false;
+    reader.close();
+    throw error;
   }
 }

@@ -93,12 +93,12 @@ export class Containerd {
     return run(...this.#ctr(args), options);
   }
 
-  /** Pulls and unpacks. */
-  pull(reference: string, options: CommandOptions = {}): Promise<CommandResult> {
-    return this.ctr(
-      ['images', 'pull', '--hosts-dir', this.#options.hostsDir, '--snapshotter', this.snapshotter, reference],
-      options,
-    );
+  /** Pulls and unpacks. @param options.user `name:password` for the registry. */
+  pull(reference: string, options: CommandOptions & { readonly user?: string } = {}): Promise<CommandResult> {
+    const { user, ...rest } = options;
+    const login = user === undefined ? [] : ['--user', user];
+    const hosts = ['--hosts-dir', this.#options.hostsDir];
+    return this.ctr(['images', 'pull', ...login, ...hosts, '--snapshotter', this.snapshotter, reference], rest);
   }
 
   /** Pulls and unpacks; resolves whether it succeeds or not. */
