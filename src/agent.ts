@@ -19,6 +19,7 @@ import { StatusReport } from './status/status-report.ts';
 import { StatusServer } from './status/status-server.ts';
 import { DiskBlobStore } from './store/disk-blob-store.ts';
 import { DiskTagStore } from './store/disk-tag-store.ts';
+import { HashPool } from './store/hash-pool.ts';
 import { createRegistries } from './upstream/registries.ts';
 import type { Registries } from './upstream/registry-client.ts';
 
@@ -45,12 +46,14 @@ export interface AgentOptions {
 /** The composition root: settings in, a startable agent out. Nothing else, but for `cluster.ts`, wires rooms together. */
 export function createAgent(settings: Settings, { logger, wireVersion, podRoot }: AgentOptions): Agent {
   const metrics = new Metrics();
+  const hashes = new HashPool();
   const store = new DiskBlobStore({
     path: settings.store.path,
     maxBytes: settings.store.maxSize,
     minFreeShare: settings.store.minFree,
     partialMaxAgeMs: settings.ingest.partialMaxAge,
     scrubBytesPerSecond: settings.store.scrubRate,
+    hashes,
     logger: logger.child({ room: 'store' }),
     metrics,
   });
@@ -67,7 +70,7 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
     logger: logger.child({ room: 'upstream' }),
     metrics,
   });
-  const contents = createContents(settings, { registries, logger, metrics });
+  const contents = createContents(settings, { registries, hashes, logger, metrics });
   const holdings = new Holdings(store, contents?.blobs);
   let keptOnce: KeptOnce | undefined;
   let cluster: Cluster | undefined;

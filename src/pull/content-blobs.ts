@@ -7,6 +7,7 @@ import { hasCode, systemCode } from '../errors.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
 import { CountedFile } from '../store/counted-file.ts';
+import type { HashPool } from '../store/hash-pool.ts';
 import { ContentChecks } from './content-check.ts';
 import { ContentReader } from './content-reader.ts';
 import type { OpenRepositories } from './open-repositories.ts';
@@ -17,6 +18,7 @@ type Content = Pick<ContainerdContent, 'get' | 'entries' | 'pathOf' | 'vanished'
 export interface ContentBlobsOptions {
   readonly content: Content;
   readonly repositories: Pick<OpenRepositories, 'isOpen' | 'areClosed'>;
+  readonly hashes: HashPool;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -27,13 +29,14 @@ export interface ContentBlobsOptions {
  */
 export class ContentBlobs {
   readonly #options: ContentBlobsOptions;
-  readonly #checks = new ContentChecks();
+  readonly #checks: ContentChecks;
   /** Not served until containerd has deleted them: their bytes are wrong, or somebody dropped them. */
   readonly #refused = new LRUCache<Digest, true>({ max: 10_000 });
   readonly #listeners = new Set<(change: ContentChange) => void>();
 
   constructor(options: ContentBlobsOptions) {
     this.#options = options;
+    this.#checks = new ContentChecks(options.hashes);
     options.content.subscribe(({ added, removed }) => {
       for (const digest of removed) this.#refused.delete(digest);
       this.#tell({ added: added.filter((digest) => this.get(digest) !== undefined), removed });

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { systemCode, WindlassError } from '../errors.ts';
 import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts';
 import type { CountedFile } from '../store/counted-file.ts';
-import { HashPool } from '../store/hash-pool.ts';
+import type { HashJob, HashPool } from '../store/hash-pool.ts';
 import { clock } from './clock.ts';
 
 /** Disks rot: what is read on is hashed again after so long. */
@@ -15,7 +15,12 @@ export class ContentChecks {
   readonly #good = new LRUCache<Digest, string>({ max: MAX_REMEMBERED, ttl: GOOD_MS, perf: clock });
   /** By digest and identity. */
   readonly #running = new Map<string, Promise<void>>();
-  readonly #hashes = new HashPool(1);
+  readonly #hashes: HashPool;
+  readonly #jobs = new Set<HashJob>();
+
+  constructor(hashes: HashPool) {
+    this.#hashes = hashes;
+  }
 
   isGood(digest: Digest, identity: string): boolean {
     return this.#good.get(digest) === identity;
@@ -24,7 +29,7 @@ export class ContentChecks {
   /**
    * Hashes the file, once however many wait. It goes on when they have left.
    * @param file to be left open until this has ended.
-   * @throws DIGEST_MISMATCH; STOPPING; the system's error.
+   * @throws DIGEST_MISMATCH; the system's error; an error once stopped.
    */
   check(digest: Digest, identity: string, sizeBytes: number, file: CountedFile): Promise<void> {
     const key = `${digest} ${identity}`;
@@ -40,12 +45,13 @@ export class ContentChecks {
   }
 
   async stop(): Promise<void> {
-    await this.#hashes.stop();
+    await Promise.all([...this.#jobs].map((job) => job.drop()));
     await Promise.allSettled(this.#running.values());
   }
 
   async #hash(digest: Digest, sizeBytes: number, { handle }: CountedFile): Promise<void> {
     const job = this.#hashes.begin(algorithmOf(digest));
+    this.#jobs.add(job);
     try {
       job.file(handle.fd, sizeBytes);
       const hex = await job.digest();
@@ -56,6 +62,7 @@ export class ContentChecks {
       throw error;
     } finally {
       await job.drop();
+      this.#jobs.delete(job);
     }
   }
 }

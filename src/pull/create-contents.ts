@@ -3,6 +3,7 @@ import type { Settings } from '../config/settings.ts';
 import { ContainerdContent } from '../containerd/containerd-content.ts';
 import { containerdPaths } from '../containerd/presets.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import type { HashPool } from '../store/hash-pool.ts';
 import type { Registries } from '../upstream/registry-client.ts';
 import { ContentBlobs } from './content-blobs.ts';
 import { OpenRepositories } from './open-repositories.ts';
@@ -19,6 +20,7 @@ export interface Contents {
 
 export interface ContentsOptions {
   readonly registries: Registries;
+  readonly hashes: HashPool;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -26,7 +28,7 @@ export interface ContentsOptions {
 /** Undefined where no socket is set. */
 export function createContents(
   settings: Pick<Settings, 'containerd' | 'registries'>,
-  { registries, logger, metrics }: ContentsOptions,
+  { registries, hashes, logger, metrics }: ContentsOptions,
 ): Contents | undefined {
   const { socket, namespace, shareWhenDown } = settings.containerd;
   if (socket === '') return undefined;
@@ -43,7 +45,7 @@ export function createContents(
     openWhenDown: shareWhenDown,
     logger: pullLogger,
   });
-  const blobs = new ContentBlobs({ content, repositories, logger: pullLogger, metrics });
+  const blobs = new ContentBlobs({ content, repositories, hashes, logger: pullLogger, metrics });
   return {
     blobs,
     start: () => content.start(),

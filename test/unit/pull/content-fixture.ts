@@ -8,6 +8,7 @@ import { type Digest, hexOf } from '../../../src/oci/digest.ts';
 import type { RepositoryName } from '../../../src/oci/reference.ts';
 import { ContentBlobs } from '../../../src/pull/content-blobs.ts';
 import { OpenRepositories } from '../../../src/pull/open-repositories.ts';
+import { HashPool } from '../../../src/store/hash-pool.ts';
 import type { Registries } from '../../../src/upstream/registry-client.ts';
 import { logger, ORIGIN, scriptedRegistries } from './pull-fixture.ts';
 import { digestOf } from './scripted-source.ts';
@@ -17,6 +18,7 @@ export class ContentFixture {
   readonly folder: string;
   readonly blobs: ContentBlobs;
   readonly metrics = new Metrics();
+  readonly #hashes = new HashPool(1);
   readonly #held = new Map<Digest, HeldContent>();
   readonly #listeners = new Set<(change: ContentChange) => void>();
 
@@ -35,6 +37,7 @@ export class ContentFixture {
         },
       },
       repositories: new OpenRepositories({ registries, hosts: ['docker.io'], openWhenDown: true, logger }),
+      hashes: this.#hashes,
       logger,
       metrics: this.metrics,
     });
@@ -71,6 +74,7 @@ export class ContentFixture {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.blobs.stop();
+    await this.#hashes.stop();
     await rm(this.folder, { recursive: true });
   }
 
