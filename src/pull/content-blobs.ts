@@ -68,7 +68,7 @@ export class ContentBlobs {
     const held = this.get(digest);
     if (held === undefined) return undefined;
     if (!(await this.#options.repositories.isOpen(digest, held.sources, signal))) {
-      this.#withdrawClosed();
+      if (this.#options.repositories.areClosed(held.sources)) this.#withdrawClosed();
       return undefined;
     }
     const reader = await this.#reader(digest, held.sizeBytes);

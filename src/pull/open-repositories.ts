@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
-import { WindlassError } from '../errors.ts';
+import { hasCode, WindlassError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { Registries, RegistryClient } from '../upstream/registry-client.ts';
@@ -10,11 +10,12 @@ import { isFinal, Origins } from './origins.ts';
 
 const OPEN_MS = 24 * 3_600_000;
 const CLOSED_MS = 3_600_000;
-const DOWN_MS = 30_000;
+const UNSURE_MS = 30_000;
 /** Whoever waits is another agent, which leaves after 2 s. */
 const DECIDE_MS = 1_500;
 
-type Verdict = 'open' | 'closed' | 'down';
+/** `unsure`: it answered, and said neither. Whoever can make a registry refuse us (429) must not open it so. */
+type Verdict = 'open' | 'closed' | 'down' | 'unsure';
 
 export interface OpenRepositoriesOptions {
   readonly registries: Registries;
@@ -41,7 +42,7 @@ export class OpenRepositories {
 
   /** Without asking: is each of them known to be closed? */
   areClosed(sources: readonly RepositoryName[]): boolean {
-    return sources.every((source) => this.#verdicts.get(Origins.keyOf(source)) === 'closed');
+    return sources.every((source) => this.#verdicts.peek(Origins.keyOf(source)) === 'closed');
   }
 
   /**
@@ -69,7 +70,7 @@ export class OpenRepositories {
     if (known !== undefined) return known;
     return this.#flights.join(key, signal, async (flightSignal) => {
       const verdict = await this.#ask(source, digest, flightSignal);
-      const ttl = { open: OPEN_MS, closed: CLOSED_MS, down: DOWN_MS }[verdict];
+      const ttl = { open: OPEN_MS, closed: CLOSED_MS, down: UNSURE_MS, unsure: UNSURE_MS }[verdict];
       this.#verdicts.set(key, verdict, { ttl });
       this.#options.logger.info({ origin: key, verdict }, 'asked whether containerd may have had it with a secret');
       return verdict;
@@ -85,7 +86,7 @@ export class OpenRepositories {
     for (const host of candidates) {
       const answer = await askOne(registries.get(host), repository, digest, signal);
       if (answer === 'open') return answer;
-      if (answer === 'down') verdict = answer;
+      if (answer !== 'closed') verdict = answer;
     }
     return verdict;
   }
@@ -106,7 +107,7 @@ async function askOne(
       await untilAborted(head(), signal);
       return 'open';
     } catch (error) {
-      if (!isFinal(error)) return 'down';
+      if (!isFinal(error)) return hasCode(error, 'UPSTREAM_UNAVAILABLE', 'UPSTREAM_STALLED') ? 'down' : 'unsure';
     }
   }
   return 'closed';

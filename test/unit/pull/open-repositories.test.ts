@@ -82,6 +82,12 @@ test('with the registry down it is as the settings say, and asked again soon', a
   }
 });
 
+test('one that leaves us unanswered by 429 is not open: anybody can bring that about', async () => {
+  const { open } = scripted({ blob: 'UPSTREAM_RATE_LIMITED', manifest: 'UPSTREAM_RATE_LIMITED' });
+  expect(await open.isOpen(DIGEST, [ORIGIN], forever)).toBe(false);
+  expect(open.areClosed([ORIGIN])).toBe(false);
+});
+
 test('an open one is asked again after a day', async () => {
   useFakeClock();
   const { open, asked } = scripted({ blob: 'fine', manifest: 'fine' });
