@@ -174,6 +174,11 @@ for (const { name, binaries } of releases) {
       const counts = await registry.counts();
       for (const { digest } of image.blobs) expect(counts[`GET blob ${digest}`], digest).toBe(1);
       await eventually(async () => (await contentBlobs()) === 0, LONG);
+      // Of two agents each keeps the whole index: nothing is left in it but what the stores hold.
+      await eventually(async () => {
+        const held = await cluster.metric('windlass_store_blobs');
+        return (await cluster.metric('windlass_index_entries')) === 2 * held;
+      }, LONG);
     });
 
     test('a damaged file is never served: clients get the right bytes from upstream', async () => {
