@@ -6,7 +6,11 @@ import { createStartupTaint } from './kubernetes/startup-taint.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { MirrorServer } from './mirror/mirror-server.ts';
 import { Blobs } from './pull/blobs.ts';
+import type { ContentBlobs } from './pull/content-blobs.ts';
+import { createContents } from './pull/create-contents.ts';
 import { Descriptors } from './pull/descriptors.ts';
+import { Holdings } from './pull/holdings.ts';
+import { KeptOnce } from './pull/kept-once.ts';
 import { Manifests } from './pull/manifests.ts';
 import { Offers } from './pull/offers.ts';
 import { Tags } from './pull/tags.ts';
@@ -17,6 +21,7 @@ import { StatusReport } from './status/status-report.ts';
 import { StatusServer } from './status/status-server.ts';
 import { DiskBlobStore } from './store/disk-blob-store.ts';
 import { DiskTagStore } from './store/disk-tag-store.ts';
+import { HashPool } from './store/hash-pool.ts';
 import { createRegistries } from './upstream/registries.ts';
 import type { Registries } from './upstream/registry-client.ts';
 
@@ -43,12 +48,14 @@ export interface AgentOptions {
 /** The composition root: settings in, a startable agent out. Nothing else, but for `cluster.ts`, wires rooms together. */
 export function createAgent(settings: Settings, { logger, wireVersion, podRoot }: AgentOptions): Agent {
   const metrics = new Metrics();
+  const hashes = new HashPool();
   const store = new DiskBlobStore({
     path: settings.store.path,
     maxBytes: settings.store.maxSize,
     minFreeShare: settings.store.minFree,
     partialMaxAgeMs: settings.ingest.partialMaxAge,
     scrubBytesPerSecond: settings.store.scrubRate,
+    hashes,
     logger: logger.child({ room: 'store' }),
     metrics,
   });
@@ -71,6 +78,9 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
     logger: logger.child({ room: 'kubernetes' }),
     podRoot,
   });
+  const contents = createContents(settings, { registries, hashes, logger, metrics });
+  const holdings = new Holdings(store, contents?.blobs);
+  let keptOnce: KeptOnce | undefined;
   let cluster: Cluster | undefined;
   let serving: Serving | undefined;
   const running = () => serving?.blobs.running() ?? [];
@@ -100,6 +110,7 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
       metrics.storeBytes.set(stats.blobBytes);
       metrics.storeIngestBytes.set(stats.ingestBytes);
       metrics.storeMaxBytes.set(stats.maxBytes);
+      contents?.refreshMetrics();
       cluster?.refreshMetrics();
     },
   });
@@ -108,12 +119,34 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
     // First, so that probes tell "not ready" from "not there" while a large store is being opened.
     await status.start();
     await store.start();
+    contents?.start();
+    if (contents !== undefined && !settings.containerd.keepTwice) {
+      keptOnce = new KeptOnce({ store, content: contents.blobs, logger: logger.child({ room: 'store' }) });
+    }
     if (settings.discovery.kind !== 'none') {
       // Only now: a lone agent does without the memory that libp2p takes.
       const { Cluster } = await import('./cluster.ts');
-      cluster = await Cluster.create({ settings, store, tagStore, registries, logger, metrics, wireVersion, podRoot });
+      cluster = await Cluster.create({
+        settings,
+        holdings,
+        tagStore,
+        registries,
+        logger,
+        metrics,
+        wireVersion,
+        podRoot,
+      });
     }
-    serving = createServing({ settings, store, tagStore, registries, cluster, logger, metrics });
+    serving = createServing({
+      settings,
+      store,
+      tagStore,
+      content: contents?.blobs,
+      registries,
+      cluster,
+      logger,
+      metrics,
+    });
     const { blobs, purge, mirror, admin } = serving;
     if (cluster !== undefined) {
       await cluster.start({
@@ -137,6 +170,8 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
     await serving?.blobs.stop();
     await serving?.mirror.stop();
     await cluster?.stop();
+    await keptOnce?.stop();
+    await contents?.stop();
     await registries.close();
     await store.stop();
     await status.stop();
@@ -166,6 +201,8 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
           serving?.admin.stop(),
           serving?.mirror.stop(),
           cluster?.stop(),
+          keptOnce?.stop(),
+          contents?.stop(),
           registries.close(),
           store.stop(),
           status.stop(),
@@ -204,6 +241,7 @@ interface ServingOptions {
   readonly settings: Settings;
   readonly store: DiskBlobStore;
   readonly tagStore: DiskTagStore;
+  readonly content: ContentBlobs | undefined;
   readonly registries: Registries;
   readonly cluster: Cluster | undefined;
   readonly logger: Logger;
@@ -211,13 +249,14 @@ interface ServingOptions {
 }
 
 function createServing(options: ServingOptions): Serving {
-  const { settings, store, tagStore, registries, cluster, logger, metrics } = options;
+  const { settings, store, tagStore, content, registries, cluster, logger, metrics } = options;
   const pullLogger = logger.child({ room: 'pull' });
   const descriptors = new Descriptors();
   const swarm = cluster === undefined ? {} : { swarm: cluster.swarm };
-  const manifests = new Manifests({ store, registries, descriptors, ...swarm, logger: pullLogger, metrics });
+  const manifests = new Manifests({ store, content, registries, descriptors, ...swarm, logger: pullLogger, metrics });
   const blobs = new Blobs({
     store,
+    content,
     registries,
     descriptors,
     ...swarm,

@@ -180,7 +180,7 @@ export const settingsSchema = z.strictObject({
     preset: setting(
       choice('default', 'k3s', 'rke2', 'talos', 'gke', 'eks', 'aks'),
       'default',
-      'Whose paths are meant where the next two are left out.',
+      'Whose paths are meant where `certsDir`, `configFile` and `contentDir` are left out.',
     ),
     certsDir: setting(
       path({ mayBeEmpty: true }),
@@ -193,6 +193,28 @@ export const settingsSchema = z.strictObject({
       '',
       'The configuration of containerd, which `windlass configure` reads and never changes.',
       '/etc/containerd/config.toml',
+    ),
+    socket: setting(
+      path({ mayBeEmpty: true }),
+      '',
+      "containerd's socket. Set: what it holds is served from its own directory, to other agents too. Mount the folder of the socket, which is a new one after a restart. Empty: off.",
+    ),
+    contentDir: setting(
+      path({ mayBeEmpty: true }),
+      '',
+      'The directory of its content store (`io.containerd.content.v1.content`), which is only read.',
+      '/var/lib/containerd/io.containerd.content.v1.content',
+    ),
+    namespace: setting(text(), 'k8s.io', 'The namespace of containerd whose content is served.'),
+    keepTwice: setting(
+      toggle(),
+      true,
+      '`false`: what containerd has held for 10 minutes is dropped from the store. It goes for good when containerd deletes it with its image.',
+    ),
+    shareWhenDown: setting(
+      toggle(),
+      false,
+      'What containerd holds is served only if this agent could fetch it too, with its own credentials: asked once a day and repository. With the registry down and never asked: `true` serves it all the same, also what a Pod had by a secret of its own.',
     ),
   }),
   status: z.strictObject({

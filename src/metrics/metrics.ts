@@ -127,6 +127,13 @@ export class Metrics {
     'windlass_store_delete_failures_total',
     'Files of the store that could not be deleted: they take room that nobody counts.',
   );
+  // What the node's containerd holds.
+  readonly contentConnected = this.#gauge(
+    'windlass_content_connected',
+    'Is containerd being followed (1), or not (0).',
+  );
+  readonly contentBlobs = this.#gauge('windlass_content_blobs', 'Blobs of containerd that others can have.');
+  readonly contentBytes = this.#gauge('windlass_content_bytes', 'Their bytes.');
 
   // Upstream.
   readonly upstreamRequests = this.#counter(

@@ -29,6 +29,8 @@ export interface DiskBlobStoreOptions {
   readonly partialMaxAgeMs?: number;
   /** 0: no scrub. */
   readonly scrubBytesPerSecond?: number;
+  /** Shared with others who hash; ends with the store. */
+  readonly hashes?: HashPool;
   readonly logger: Logger;
   readonly metrics?: StoreMetrics;
   readonly clock?: Clock;
@@ -67,7 +69,7 @@ export class DiskBlobStore implements BlobStore {
   readonly #space: Space;
   readonly #writers: DiskWriters;
   readonly #readers: DiskReaders;
-  readonly #hashes = new HashPool();
+  readonly #hashes: HashPool;
   readonly #scrub: Scrub | undefined;
   readonly #abort = new AbortController();
   #tending: Promise<unknown> | undefined;
@@ -79,6 +81,7 @@ export class DiskBlobStore implements BlobStore {
     this.#layout = layoutOf(options.path);
     this.#logger = options.logger;
     this.#clock = options.clock ?? systemClock;
+    this.#hashes = options.hashes ?? new HashPool();
     this.#index = new BlobIndex((error) => this.#logger.error({ err: error }, 'a listener of the store threw'));
     this.#files = new BlobFiles(this.#layout);
     const cannotDelete: CannotDelete = (path, error) => {
