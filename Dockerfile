@@ -28,8 +28,6 @@ COPY --from=node /usr/local/bin/node /usr/local/bin/node
 COPY --from=build /out/ /
 # The default of store.path.
 COPY --from=build --chown=65532:65532 /empty /var/lib/windlass
-# glibc would keep an arena of free memory for each thread (test/bench/README.md).
-ENV MALLOC_ARENA_MAX=1
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="windlass" \
