@@ -2,13 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { chmod, chown, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { stringify } from 'yaml';
 import packageJson from '../../package.json' with { type: 'json' };
-import { freePorts } from '../../src/demo/free-ports.ts';
+import { ContainedAgent, STORE, USER } from '../support/contained-agent.ts';
 import { Containerd } from '../support/containerd.ts';
 import { builtContainerd, debianContainerd } from '../support/containerd-binaries.ts';
 import { eventually } from '../support/eventually.ts';
-import { FakeKubeApi, SERVICE } from '../support/fake-kube-api.ts';
+import { FakeKubeApi } from '../support/fake-kube-api.ts';
 import { HardenedContainer } from '../support/hardened-container.ts';
 import { httpGet } from '../support/http-get.ts';
 import { buildImage, digestOf, type Image, seededBytes } from '../support/image.ts';
@@ -22,15 +21,12 @@ import { TcpProxy } from '../support/tcp-proxy.ts';
 import { buildWindlassImage, type WindlassImage, windlassImageMissing } from '../support/windlass-image.ts';
 
 const MIB = 1024 * 1024;
-/** Less than 120 with the base that the Dockerfile names, which is larger than the tests' by about 12. */
-const MOST_MIB = 100;
-/** As in the image. */
-const USER = 65532;
-const STORE = '/var/lib/windlass';
-const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
+/** 120 are the goal. The base that the Dockerfile names cannot be had here: it is left 40, and the tests' takes 2. */
+const MOST_MIB = 80;
 
 const built = builtContainerd();
-const binaries = typeof built === 'string' ? debianContainerd() : built;
+const debian = debianContainerd();
+const binaries = typeof built === 'string' ? debian : built;
 
 const missing = [
   await windlassImageMissing(),
@@ -119,6 +115,18 @@ describeWith('the image that the Dockerfile makes', missing, () => {
     });
   });
 
+  describeWith('in containerd 1.6', [typeof debian === 'string' ? debian : undefined], () => {
+    test('can be imported, and runs', async () => {
+      if (typeof debian === 'string') throw new Error(debian);
+      const containerd = await Containerd.start(scratch, debian, { hostsDir: scratch.join('certs.d') });
+      await importImage(containerd, image);
+      expect(await containerd.runContainer(image.reference, ['windlass', '--version'])).toBe(
+        `${packageJson.version}\n`,
+      );
+      await containerd.stop();
+    });
+  });
+
   describe('in a container: read-only, without root, without capabilities', () => {
     let registry: RealRegistry;
     let uplink: TcpProxy;
@@ -134,7 +142,7 @@ describeWith('the image that the Dockerfile makes', missing, () => {
       uplink = await TcpProxy.start(scratch, { port: registry.port });
       api = await FakeKubeApi.start(scratch);
       containerd = await Containerd.start(scratch, binaries, { hostsDir: scratch.join('certs.d') });
-      await containerd.ctr(['images', 'import', '--snapshotter', containerd.snapshotter, image.archive]);
+      await importImage(containerd, image);
       const secretFile = scratch.join('secret');
       await writeFile(secretFile, randomBytes(32).toString('hex'));
       await chmod(secretFile, 0o600);
@@ -252,98 +260,6 @@ describeWith('the image that the Dockerfile makes', missing, () => {
   });
 });
 
-interface ContainedAgentOptions {
-  readonly name: string;
-  readonly containerd: Containerd;
-  readonly image: WindlassImage;
-  readonly api: FakeKubeApi;
-  readonly secretFile: string;
-  readonly upstream: string;
-}
-
-/** An agent from the image; its store and its ports stay when it is started again. */
-class ContainedAgent {
-  readonly mirrorUrl: string;
-  readonly statusUrl: string;
-  readonly #scratch: Scratch;
-  readonly #options: ContainedAgentOptions;
-  readonly #folder: string;
-  #container: HardenedContainer | undefined;
-
-  private constructor(
-    scratch: Scratch,
-    options: ContainedAgentOptions,
-    folder: string,
-    mirror: number,
-    status: number,
-  ) {
-    this.#scratch = scratch;
-    this.#options = options;
-    this.#folder = folder;
-    this.mirrorUrl = `http://127.0.0.1:${mirror}`;
-    this.statusUrl = `http://127.0.0.1:${status}`;
-  }
-
-  static async create(scratch: Scratch, options: ContainedAgentOptions): Promise<ContainedAgent> {
-    const { name, api, upstream } = options;
-    const folder = scratch.join(name);
-    await mkdir(`${folder}/store`, { recursive: true });
-    await chown(`${folder}/store`, USER, USER);
-    const [mirror = 0, peer = 0, p2p = 0, status = 0] = await freePorts(4);
-    const settings = {
-      node: { name },
-      mirror: { listen: [`127.0.0.1:${mirror}`] },
-      peer: { listen: `127.0.0.1:${peer}` },
-      p2p: { listen: [`/ip4/127.0.0.1/tcp/${p2p}`] },
-      status: { listen: `127.0.0.1:${status}` },
-      store: { minFree: '1%' },
-      cluster: { secretFile: ['/etc/windlass/secret'] },
-      discovery: { kind: 'kubernetes', kubernetes: { service: SERVICE, port: 'p2p' } },
-      registries: [{ host: 'docker.io', endpoint: upstream }],
-    };
-    await writeFile(`${folder}/windlass.yaml`, stringify(settings));
-    api.set({
-      metadata: { name, labels: { 'kubernetes.io/service-name': SERVICE } },
-      addressType: 'IPv4',
-      ports: [{ name: 'p2p', port: p2p }],
-      endpoints: [{ addresses: ['127.0.0.1'], conditions: { serving: true }, nodeName: name, zone: 'a' }],
-    });
-    return new ContainedAgent(scratch, options, folder, mirror, status);
-  }
-
-  /** Until it is ready. */
-  async start(): Promise<void> {
-    const { containerd, image, api, secretFile } = this.#options;
-    this.#container = HardenedContainer.start(this.#scratch, containerd, {
-      image: image.reference,
-      env: {
-        WINDLASS_CONFIG: '/etc/windlass/windlass.yaml',
-        KUBERNETES_SERVICE_HOST: process.env.KUBERNETES_SERVICE_HOST ?? '',
-        KUBERNETES_SERVICE_PORT: process.env.KUBERNETES_SERVICE_PORT ?? '',
-      },
-      mounts: {
-        [STORE]: `${this.#folder}/store`,
-        '/etc/windlass/windlass.yaml': `${this.#folder}/windlass.yaml`,
-        '/etc/windlass/secret': secretFile,
-        [ACCOUNT]: `${api.root}${ACCOUNT}`,
-      },
-    });
-    await this.container.daemon.ready(async () => (await httpGet(`${this.statusUrl}/readyz`)).status === 200);
-  }
-
-  get container(): HardenedContainer {
-    if (this.#container === undefined) throw new Error('the container was never started');
-    return this.#container;
-  }
-
-  /** Waits until it knows so many others. */
-  async becomes({ peers }: { readonly peers: number }): Promise<void> {
-    await eventually(
-      async () => {
-        const status = JSON.parse((await httpGet(`${this.statusUrl}/status`)).bytes.toString());
-        return status.peers.length === peers;
-      },
-      { timeoutMs: 120_000, what: () => `${peers} peers; it said:\n${this.container.daemon.tail()}` },
-    );
-  }
+async function importImage(containerd: Containerd, { archive }: WindlassImage): Promise<void> {
+  await containerd.ctr(['images', 'import', '--snapshotter', containerd.snapshotter, archive]);
 }
