@@ -19,7 +19,7 @@ ARG TARGETARCH
 # The command's first line names Node by its full path, as env is missing in the base.
 RUN node .ci/build/build.ts --to /out/opt/windlass --cpu "${TARGETARCH}" && \
     sed -i '1s|.*|#!/usr/local/bin/node|' /out/opt/windlass/main.js && \
-    mkdir -p /out/usr/local/bin /out/var/lib /empty && \
+    mkdir -p /out/usr/local/bin /out/var/lib /store/windlass && \
     ln -s /opt/windlass/main.js /out/usr/local/bin/windlass
 
 FROM ${BASE}
@@ -27,7 +27,7 @@ FROM ${BASE}
 COPY --from=node /usr/local/bin/node /usr/local/bin/node
 COPY --from=build /out/ /
 # The default of store.path.
-COPY --from=build --chown=65532:65532 /empty /var/lib/windlass
+COPY --from=build --chown=65532:65532 /store/ /var/lib/
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="windlass" \

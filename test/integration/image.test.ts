@@ -107,7 +107,7 @@ describeWith('the image that the Dockerfile makes', missing, () => {
     });
 
     test('can be written by root alone, except for the store', async () => {
-      for (const name of ['', 'main.js', '../../usr/local/bin/node']) {
+      for (const name of ['', 'main.js', '../../usr/local/bin/node', '../../var/lib']) {
         const { mode, uid } = await stat(path(name));
         expect({ uid, othersWrite: mode & 0o022 }).toEqual({ uid: 0, othersWrite: 0 });
       }

@@ -59,6 +59,8 @@ export class ContainedAgent {
       p2p: { listen: [`/ip4/127.0.0.1/tcp/${p2p}`] },
       status: { listen: `127.0.0.1:${status}` },
       store: { minFree: '1%' },
+      // However busy the machine is: a pull that runs has the time to end.
+      stop: { gracePeriod: '1m' },
       cluster: { secretFile: ['/etc/windlass/secret'] },
       discovery: { kind: 'kubernetes', kubernetes: { service: SERVICE, port: 'p2p' } },
       registries: [{ host: 'docker.io', endpoint: upstream }],

@@ -47,12 +47,13 @@ export async function buildWindlassImage(): Promise<WindlassImage> {
   if (!existsSync(archive)) {
     await mkdir(cacheFolder(), { recursive: true });
     const folder = await mkdtemp(join(tmpdir(), 'windlass-image-'));
+    const built = `${archive}.${process.pid}`;
     try {
-      const built = `${archive}.${process.pid}`;
       await build(folder, built);
       await rename(built, archive);
       await forgetOthers();
     } finally {
+      await rm(built, { force: true });
       await rm(folder, { recursive: true, force: true });
     }
   }

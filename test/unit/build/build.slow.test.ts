@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -40,6 +40,13 @@ async function anyContains(names: readonly string[], text: string): Promise<bool
 
 test('the bundle runs where there is nothing but Node', async () => {
   const said = await run(process.execPath, [join(dist, 'main.js'), '--version'], { cwd: '/' });
+  expect(said).toMatchObject({ stdout: `${packageJson.version}\n`, stderr: '' });
+});
+
+test('the command of the package, which has no source beside it, runs the bundle', async () => {
+  await mkdir(scratch.join('src'));
+  await cp(join(ROOT, packageJson.bin.windlass), scratch.join('src/windlass.js'));
+  const said = await run(process.execPath, [scratch.join('src/windlass.js'), '--version'], { cwd: '/' });
   expect(said).toMatchObject({ stdout: `${packageJson.version}\n`, stderr: '' });
 });
 
