@@ -90,7 +90,7 @@ export class Containerd {
 
   /** Runs `ctr` against it, in namespace k8s.io. Rejects unless it succeeds. */
   ctr(args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
-    return run(...this.#ctr(args), options);
+    return run(...this.ctrCommand(args), options);
   }
 
   /** Pulls and unpacks. @param options.user `name:password` for the registry. */
@@ -112,11 +112,11 @@ export class Containerd {
       this.snapshotter,
       reference,
     ];
-    return tryCommand(...this.#ctr(args), options);
+    return tryCommand(...this.ctrCommand(args), options);
   }
 
-  /** In the network namespace as well: of 1.6 it is ctr that pulls. */
-  #ctr(args: readonly string[]): [command: string, args: readonly string[]] {
+  /** `ctr` against it, as a command; in the network namespace as well: of 1.6 it is ctr that pulls. */
+  ctrCommand(args: readonly string[]): [command: string, args: readonly string[]] {
     const all = ['--address', this.address, '--namespace', 'k8s.io', ...args];
     return inNamespace(this.#options.namespace, this.#binaries.ctr, all);
   }
