@@ -174,7 +174,7 @@ export const settingsSchema = z.strictObject({
     preset: setting(
       choice('default', 'k3s', 'rke2', 'talos', 'gke', 'eks', 'aks'),
       'default',
-      'Whose paths are meant where the next two are left out.',
+      'Whose paths are meant where the next three are left out.',
     ),
     certsDir: setting(
       path({ mayBeEmpty: true }),
@@ -187,6 +187,12 @@ export const settingsSchema = z.strictObject({
       '',
       'The configuration of containerd, which `windlass configure` reads and never changes.',
       '/etc/containerd/config.toml',
+    ),
+    socket: setting(
+      path({ mayBeEmpty: true }),
+      '',
+      'Where containerd itself is asked; `windlass doctor` does.',
+      '/run/containerd/containerd.sock',
     ),
   }),
   status: z.strictObject({

@@ -89,8 +89,34 @@ function sectionsOf(tables: readonly Table[], version: number): Sections {
     wrong,
     value: typeof value === 'string' ? value : undefined,
     hasMirrors: registries(right).some((registry) => Object.keys(Object(at(registry, 'mirrors'))).length > 0),
-    pullsLocally: tables.some((table) => at(table, 'plugins', right, 'use_local_image_pull') === true),
+    // The transfer service cannot discard layers, so then containerd does not pull by it.
+    pullsLocally:
+      tables.some((table) => at(table, 'plugins', right, 'use_local_image_pull') === true) || discards(tables, version),
   };
+}
+
+/**
+ * Does containerd throw layers away once they are unpacked (`discard_unpacked_layers`)?
+ * @param files as for `configPathFaults`; what does not parse says nothing.
+ */
+export function discardsLayers(files: readonly ContainerdConfig[]): boolean {
+  const tables = files.map(({ text }) => parsed(text) ?? {});
+  return discards(tables, Number(tables[0]?.version ?? 1));
+}
+
+function discards(tables: readonly Table[], version: number): boolean {
+  const section = version >= 3 ? [NEW] : [version === 2 ? OLD : 'cri', 'containerd'];
+  const values = tables.map((table) => at(table, 'plugins', ...section, 'discard_unpacked_layers'));
+  return values.findLast((value) => typeof value === 'boolean') === true;
+}
+
+function parsed(text: string): Table | undefined {
+  try {
+    return parse(text, { integersAsBigInt: 'asNeeded' });
+  } catch (error) {
+    if (error instanceof TomlError) return undefined;
+    throw error;
+  }
 }
 
 function faultOfValue(

@@ -1,4 +1,5 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { type CommandOptions, type CommandResult, run, SYSTEM_PATH, tryCommand } from './commands.ts';
 import type { ContainerdBinaries } from './containerd-binaries.ts';
 import { Daemon } from './daemon.ts';
@@ -14,6 +15,8 @@ export interface ContainerdOptions {
   readonly snapshotter?: 'native' | 'overlayfs';
   /** The network namespace to run in; else ours. */
   readonly namespace?: string;
+  /** Makes of the config.toml of these tests the one that it is started with. */
+  readonly edit?: (toml: string) => string;
 }
 
 const PLATFORM = `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`;
@@ -45,7 +48,8 @@ export class Containerd {
     const folder = scratch.join(`c${Containerd.#count}`);
     await mkdir(folder, { recursive: true });
     const address = `${folder}/c.sock`;
-    await writeFile(`${folder}/config.toml`, configToml(binaries.major, folder, options));
+    const toml = configToml(binaries.major, folder, options);
+    await writeFile(`${folder}/config.toml`, options.edit?.(toml) ?? toml);
     // The shell reaps what is orphaned in the namespace. --kill-child: the end of unshare is the end of everything.
     const script = '"$0" "$@" & while :; do wait; sleep 1; kill -0 $! 2>/dev/null || exit 1; done';
     const daemon = new Daemon(
@@ -64,6 +68,10 @@ export class Containerd {
 
   get daemon(): Daemon {
     return this.#daemon;
+  }
+
+  get configFile(): string {
+    return join(dirname(this.address), 'config.toml');
   }
 
   get snapshotter(): string {

@@ -1,0 +1,126 @@
+import { Pool } from 'undici';
+import { systemCode } from '../errors.ts';
+import { MANIFEST_ACCEPT } from '../oci/manifest.ts';
+import { PROBE_REPOSITORY, probeImage } from '../oci/probe-image.ts';
+import { DOCUMENTS } from './documents.ts';
+import { type CheckResult, type Finding, firstOf, result } from './finding.ts';
+import type { ImageName } from './image-name.ts';
+import type { Subject } from './subject.ts';
+
+/** Longer than `mirror.headersTimeout` by default: of an image that is asked for upstream may be slow. */
+const ANSWER_MS = 30_000;
+const CONNECTIONS = 4;
+
+interface Answer {
+  readonly status: number;
+  readonly digest: string | undefined;
+  /** What the mirror says of it, where it says something. */
+  readonly message: string;
+}
+
+/**
+ * Asks the mirror as containerd would: by HEAD, with `ns`, for each registry; of `image` for the image's manifest.
+ * The first is answered without any registry, the second shows that upstream can be reached.
+ */
+export async function checkMirror(
+  { mirrorUrl, hosts }: Subject,
+  image: ImageName | undefined,
+  tag: string,
+): Promise<CheckResult> {
+  const mirror = new Pool(mirrorUrl, { connections: CONNECTIONS, headersTimeout: ANSWER_MS });
+  try {
+    const answers = await Promise.all(
+      hosts.map(async (host) => ({
+        host,
+        answer: await ask(mirror, 'HEAD', `${PROBE_REPOSITORY}/manifests/${tag}`, host),
+      })),
+    );
+    const findings = probeFindings(mirrorUrl, answers);
+    const served = hosts.length - new Set(findings.flatMap(({ about = [] }) => about)).size;
+    const seen = `${mirrorUrl} answers for ${served} of ${hosts.length} registries`;
+    if (image === undefined || served === 0) return result('mirror', seen, findings);
+    const { registry, repository, reference, text } = image;
+    const answer = await ask(mirror, 'GET', `${repository}/manifests/${reference}`, registry);
+    if (answer instanceof Error || answer.status !== 200) findings.push(imageFinding(image, answer));
+    return result('mirror', `${seen}${findings.length === 0 ? `, and has ${text}` : ''}`, findings);
+  } finally {
+    await mirror.destroy();
+  }
+}
+
+/** @returns the error where there is no answer */
+async function ask(mirror: Pool, method: 'HEAD' | 'GET', path: string, host: string): Promise<Answer | Error> {
+  try {
+    const { statusCode, headers, body } = await mirror.request({
+      method,
+      path: `/v2/${path}?ns=${encodeURIComponent(host)}`,
+      headers: { accept: MANIFEST_ACCEPT },
+    });
+    const text = await body.text();
+    const digest = headers['docker-content-digest'];
+    return { status: statusCode, digest: typeof digest === 'string' ? digest : undefined, message: messageIn(text) };
+  } catch (error) {
+    if (error instanceof Error) return error;
+    throw error;
+  }
+}
+
+function probeFindings(
+  mirrorUrl: string,
+  answers: readonly { readonly host: string; readonly answer: Answer | Error }[],
+): Finding[] {
+  const { digest } = probeImage().manifest;
+  const of = (matches: (answer: Answer | Error) => boolean) =>
+    answers.filter(({ answer }) => matches(answer)).map(({ host }) => host);
+  const isRight = (answer: Answer) => answer.status === 200 && answer.digest === digest;
+  const silent = of((answer) => answer instanceof Error);
+  const denied = of((answer) => !(answer instanceof Error) && answer.status === 403);
+  const odd = of((answer) => !(answer instanceof Error) && answer.status !== 403 && !isRight(answer));
+  const findings: Finding[] = [];
+  const add = (code: string, about: readonly string[], what: string, mend: string) => {
+    if (about.length > 0) findings.push({ code, severity: 'error', what, mend, docs: DOCUMENTS.hostsToml, about });
+  };
+  const [error] = answers.flatMap(({ answer }) => (answer instanceof Error ? [answer] : []));
+  add(
+    'mirror-away',
+    silent,
+    `nothing answers at ${mirrorUrl} (${error === undefined ? '' : (systemCode(error) ?? error.message)}), where containerd is to ask first`,
+    'start the agent; if it listens elsewhere, give windlass doctor and windlass configure its mirror.listen',
+  );
+  add(
+    'mirror-denies',
+    denied,
+    `the agent does not mirror ${firstOf(denied)}: it answers 403, and containerd goes on to the registry`,
+    'give the agent the same `registries` as windlass configure and windlass doctor, and restart it',
+  );
+  add(
+    'mirror-strange',
+    odd,
+    `what answers at ${mirrorUrl} for ${firstOf(odd)} is no mirror of ours, or one of another version`,
+    'see what listens there (ss -ltnp), and give it or mirror.listen another port; after an upgrade restart the agent',
+  );
+  return findings;
+}
+
+function imageFinding({ text, registry }: ImageName, answer: Answer | Error): Finding {
+  const said = answer instanceof Error ? answer.message : `${answer.status}: ${answer.message}`;
+  const isThere = !(answer instanceof Error) && answer.status === 404;
+  return {
+    code: isThere ? 'image-not-found' : 'image-unavailable',
+    severity: 'error',
+    what: `the mirror does not have ${text} (${said})`,
+    mend: isThere
+      ? `look at the name; if ${registry} wants credentials for it, nothing is wrong: the mirror leaves such images to containerd unless its entry in registries has credentials`
+      : `see whether this node reaches ${registry} (DNS, firewall, upstream.proxy, upstream.ca); the agent's log has the reason`,
+    docs: DOCUMENTS.imageNames,
+  };
+}
+
+function messageIn(body: string): string {
+  try {
+    const message: unknown = JSON.parse(body)?.errors?.[0]?.message;
+    return typeof message === 'string' ? message.slice(0, 300) : '';
+  } catch {
+    return '';
+  }
+}
