@@ -13,6 +13,8 @@ export interface ConfigPathFault {
   readonly what: string;
   /** How to mend it. */
   readonly mend: string;
+  /** The releases of containerd that ask the mirror all the same: from 2.3 on (`from: 2.3`), before 2.2 (`before: 2.2`). */
+  readonly harmless?: { readonly from?: number; readonly before?: number };
 }
 
 const OLD = 'io.containerd.grpc.v1.cri';
@@ -45,12 +47,17 @@ export function configPathFaults(files: readonly ContainerdConfig[], certsDir: s
       : `write [plugins."${sections.right}".registry] with config_path = "${certsDir}" into ${name}, ${THEN}`;
 
   const faults: ConfigPathFault[] = [];
+  // Files of version 3 are older ones to 2.3, which moves what the old section says, over what is there.
+  const isMoved = version === 3 && sections.wrong === OLD;
   if (sections.wrong !== undefined && (sections.value ?? '') === '') {
-    const what = `config_path stands in [plugins."${sections.wrong}".registry] of ${name}, a section that version = ${version} does not have`;
-    return [{ code: 'wrong-section', what, mend: `${snippet}; or change the version` }];
+    const but = isMoved ? ', and that containerd reads from 2.3 on alone' : '';
+    const what = `config_path stands in [plugins."${sections.wrong}".registry] of ${name}, a section that version = ${version} does not have${but}`;
+    const fault = { code: 'wrong-section', what, mend: `${snippet}; or change the version` } as const;
+    return [isMoved ? { ...fault, harmless: { from: 2.3 } } : fault];
   }
   if (sections.wrong !== undefined) {
-    const what = `config_path stands in two sections of ${name}; with version = ${version} that in [plugins."${sections.right}".registry] counts`;
+    const counts = `that in [plugins."${sections.right}".registry] counts${isMoved ? ', from containerd 2.3 on the other one' : ''}`;
+    const what = `config_path stands in two sections of ${name}; with version = ${version} ${counts}`;
     faults.push({ code: 'both-sections', what, mend: `remove the one in [plugins."${sections.wrong}".registry]` });
   }
   if (sections.hasMirrors) {
@@ -130,11 +137,12 @@ function faultOfValue(
   if (paths.length === 0) {
     const where = isThere ? `${name} sets no config_path` : `there is no containerd configuration (config.toml)`;
     const what = `${where}: containerd 1.x then reads no hosts.toml at all, 2.x takes a list of two folders by default, which 2.2 and newer do not read in pulls`;
-    return { code: 'unset', what };
+    const isDefault = trimmed(certsDir) === '/etc/containerd/certs.d';
+    return isDefault ? { code: 'unset', what, harmless: { from: 2, before: 2.2 } } : { code: 'unset', what };
   }
   if (paths.length > 1 && !(pullsLocally && isNamed)) {
     const what = `config_path in ${name} is a list, "${value}": containerd 2.2 and newer take it for the name of one folder, and so read none`;
-    return { code: 'list', what };
+    return isNamed ? { code: 'list', what, harmless: { before: 2.2 } } : { code: 'list', what };
   }
   if (isNamed) return undefined;
   const what = `config_path in ${name} is "${value}", and the mirror is written to ${certsDir}`;

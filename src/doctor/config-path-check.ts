@@ -16,9 +16,9 @@ export function checkConfigPath(
   const faults = configPathFaults(files, certsDir);
   const restart = RESTART[settings.containerd.preset];
   const findings = faults.map(
-    ({ code, what, mend }): Finding => ({
+    ({ code, what, mend, harmless }): Finding => ({
       code: `config-path-${code}`,
-      severity: severityOf(code, version),
+      severity: code === 'both-sections' || isHarmless(harmless, version) ? 'warning' : 'error',
       what: files.length === 0 ? `${what} (looked for at ${configFile})` : what,
       mend: `${mend}. To restart it: ${restart.how}`,
       docs: code === 'mirrors' ? DOCUMENTS.hostsToml : restart.docs,
@@ -27,11 +27,10 @@ export function checkConfigPath(
   return result('config_path', faults.length === 0 ? `${configFile} names ${certsDir}` : configFile, findings);
 }
 
-/** A list is read by releases before 2.2; the default of 2.0 and 2.1 is one. Until they are upgraded. */
-function severityOf(code: ConfigPathFault['code'], version: string | undefined): Finding['severity'] {
-  const [, major, minor] = /^v?(\d+)\.(\d+)\./.exec(version ?? '') ?? [];
-  const isOld = major === '1' || (major === '2' && Number(minor) < 2);
-  if (code === 'both-sections') return 'warning';
-  if (code === 'list') return isOld ? 'warning' : 'error';
-  return code === 'unset' && major === '2' && isOld ? 'warning' : 'error';
+/** With the release that runs; the next one may be another matter. */
+function isHarmless(harmless: ConfigPathFault['harmless'], version: string | undefined): boolean {
+  const [, release] = /^v?(\d+\.\d)\./.exec(version ?? '') ?? [];
+  if (harmless === undefined || release === undefined) return false;
+  const { from = 0, before = Number.POSITIVE_INFINITY } = harmless;
+  return Number(release) >= from && Number(release) < before;
 }

@@ -82,7 +82,7 @@ test('with nothing given everything has its default', () => {
     },
     cluster: { secretFile: [], insecure: false },
     claims: { timeout: 2000 },
-    containerd: { preset: 'default', certsDir: '', configFile: '' },
+    containerd: { preset: 'default', certsDir: '', configFile: '', socket: '' },
     status: { listen: { host: '127.0.0.1', port: 5053 } },
     store: { path: '/var/lib/windlass', maxSize: 20 * 2 ** 30, minFree: 0.2, scrubRate: 8 * 2 ** 20 },
     log: { level: 'info', format: 'json' },
