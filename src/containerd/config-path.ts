@@ -13,8 +13,8 @@ export interface ConfigPathFault {
   readonly what: string;
   /** How to mend it. */
   readonly mend: string;
-  /** The releases of containerd that ask the mirror all the same: from 2.3 on (`from: 2.3`), before 2.2 (`before: 2.2`). */
-  readonly harmless?: { readonly from?: number; readonly before?: number };
+  /** The releases of containerd that ask the mirror all the same: all, or from `2.0` on, or those before `2.2`. */
+  readonly harmless?: { readonly from?: string; readonly before?: string };
 }
 
 const OLD = 'io.containerd.grpc.v1.cri';
@@ -53,12 +53,14 @@ export function configPathFaults(files: readonly ContainerdConfig[], certsDir: s
     const but = isMoved ? ', and that containerd reads from 2.3 on alone' : '';
     const what = `config_path stands in [plugins."${sections.wrong}".registry] of ${name}, a section that version = ${version} does not have${but}`;
     const fault = { code: 'wrong-section', what, mend: `${snippet}; or change the version` } as const;
-    return [isMoved ? { ...fault, harmless: { from: 2.3 } } : fault];
+    return [isMoved ? { ...fault, harmless: { from: '2.3' } } : fault];
   }
   if (sections.wrong !== undefined) {
     const counts = `that in [plugins."${sections.right}".registry] counts${isMoved ? ', from containerd 2.3 on the other one' : ''}`;
     const what = `config_path stands in two sections of ${name}; with version = ${version} ${counts}`;
-    faults.push({ code: 'both-sections', what, mend: `remove the one in [plugins."${sections.wrong}".registry]` });
+    const harmless = isMoved && sections.wrongValue !== sections.value ? { before: '2.3' } : {};
+    const mend = `remove the one in [plugins."${sections.wrong}".registry], ${THEN}`;
+    faults.push({ code: 'both-sections', what, mend, harmless });
   }
   if (sections.hasMirrors) {
     const what = `${name} has registry.mirrors, the old way: beside config_path containerd's CRI does not start, and without config_path hosts.toml files are not read`;
@@ -76,6 +78,7 @@ interface Sections {
   readonly right: string;
   /** Another that has a config_path as well. */
   readonly wrong: string | undefined;
+  readonly wrongValue: unknown;
   readonly value: string | undefined;
   readonly hasMirrors: boolean;
   /** Pulls do not go by the transfer service, which takes a list for the name of one folder. */
@@ -94,6 +97,7 @@ function sectionsOf(tables: readonly Table[], version: number): Sections {
   return {
     right,
     wrong,
+    wrongValue: wrong === undefined ? undefined : last(wrong),
     value: typeof value === 'string' ? value : undefined,
     hasMirrors: registries(right).some((registry) => Object.keys(Object(at(registry, 'mirrors'))).length > 0),
     // The transfer service cannot discard layers, so then containerd does not pull by it.
@@ -138,11 +142,11 @@ function faultOfValue(
     const where = isThere ? `${name} sets no config_path` : `there is no containerd configuration (config.toml)`;
     const what = `${where}: containerd 1.x then reads no hosts.toml at all, 2.x takes a list of two folders by default, which 2.2 and newer do not read in pulls`;
     const isDefault = trimmed(certsDir) === '/etc/containerd/certs.d';
-    return isDefault ? { code: 'unset', what, harmless: { from: 2, before: 2.2 } } : { code: 'unset', what };
+    return isDefault ? { code: 'unset', what, harmless: { from: '2.0', before: '2.2' } } : { code: 'unset', what };
   }
   if (paths.length > 1 && !(pullsLocally && isNamed)) {
     const what = `config_path in ${name} is a list, "${value}": containerd 2.2 and newer take it for the name of one folder, and so read none`;
-    return isNamed ? { code: 'list', what, harmless: { before: 2.2 } } : { code: 'list', what };
+    return isNamed ? { code: 'list', what, harmless: { before: '2.2' } } : { code: 'list', what };
   }
   if (isNamed) return undefined;
   const what = `config_path in ${name} is "${value}", and the mirror is written to ${certsDir}`;

@@ -18,7 +18,7 @@ export function checkConfigPath(
   const findings = faults.map(
     ({ code, what, mend, harmless }): Finding => ({
       code: `config-path-${code}`,
-      severity: code === 'both-sections' || isHarmless(harmless, version) ? 'warning' : 'error',
+      severity: isHarmless(harmless, version) ? 'warning' : 'error',
       what: files.length === 0 ? `${what} (looked for at ${configFile})` : what,
       mend: `${mend}. To restart it: ${restart.how}`,
       docs: code === 'mirrors' ? DOCUMENTS.hostsToml : restart.docs,
@@ -29,8 +29,16 @@ export function checkConfigPath(
 
 /** With the release that runs; the next one may be another matter. */
 function isHarmless(harmless: ConfigPathFault['harmless'], version: string | undefined): boolean {
-  const [, release] = /^v?(\d+\.\d)\./.exec(version ?? '') ?? [];
-  if (harmless === undefined || release === undefined) return false;
-  const { from = 0, before = Number.POSITIVE_INFINITY } = harmless;
-  return Number(release) >= from && Number(release) < before;
+  if (harmless === undefined) return false;
+  const { from, before } = harmless;
+  if (from === undefined && before === undefined) return true;
+  if (version === undefined) return false;
+  const running = order(version);
+  return (from === undefined || running >= order(from)) && (before === undefined || running < order(before));
+}
+
+/** `v2.3.4` and `2.3` are the same. */
+function order(version: string): number {
+  const [, major, minor] = /^v?(\d+)\.(\d+)/.exec(version) ?? [];
+  return Number(major) * 10_000 + Number(minor);
 }

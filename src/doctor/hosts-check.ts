@@ -1,8 +1,12 @@
 import { join } from 'node:path';
+import { matchesHostPattern } from '../config/registry-host.ts';
 import { realDisk } from '../containerd/disk.ts';
-import { hostsInEffect } from '../containerd/hosts-in-effect.ts';
+import { hostOf } from '../containerd/host-folders.ts';
+import { type HostsInEffect, hostsInEffect } from '../containerd/hosts-in-effect.ts';
 import { type MirrorFault, mirrorFault } from '../containerd/hosts-toml.ts';
+import { namesIn } from '../containerd/if-there.ts';
 import { Tombstone } from '../containerd/tombstone.ts';
+import { systemCode } from '../errors.ts';
 import { DOCUMENTS } from './documents.ts';
 import { type CheckResult, type Finding, firstOf, result } from './finding.ts';
 import { isMirrorOrigin, type Subject } from './subject.ts';
@@ -10,7 +14,7 @@ import { isMirrorOrigin, type Subject } from './subject.ts';
 const CONFIGURE = 'run windlass configure on this node, with the settings of the agent';
 
 interface HostFault {
-  readonly code: MirrorFault['code'] | 'no-file' | 'no-folder';
+  readonly code: MirrorFault['code'] | 'no-file' | 'no-folder' | 'unreadable';
   /** Of a file; several registries may share it. */
   readonly what: string;
 }
@@ -25,7 +29,8 @@ export async function checkHosts(subject: Subject): Promise<HostsCheck> {
   const { certsDir } = subject.paths;
   const faults = new Map<string, { fault: HostFault; hosts: string[] }>();
   const mirrored: string[] = [];
-  for (const host of subject.hosts) {
+  const hosts = [...new Set([...subject.hosts, ...(await hostsWithFolders(subject))])];
+  for (const host of hosts) {
     const fault = await faultOf(subject, host);
     if (fault === undefined) {
       mirrored.push(host);
@@ -38,13 +43,28 @@ export async function checkHosts(subject: Subject): Promise<HostsCheck> {
   }
   const gone = await new Tombstone(subject.settings.store.path, realDisk).read();
   const findings = [...faults.values()].map(({ fault, hosts }) => findingOf(fault, hosts, gone));
-  const seen = `${certsDir}: the mirror is first for ${mirrored.length} of ${subject.hosts.length} registries`;
+  const seen = `${certsDir}: the mirror is first for ${mirrored.length} of ${hosts.length} registries`;
   return { ...result('hosts.toml', seen, findings), mirrored };
+}
+
+/** What a pattern matches and has a folder of its own, which hides _default from it. */
+async function hostsWithFolders({ paths, settings }: Subject): Promise<string[]> {
+  const patterns = settings.registries.map(({ host }) => host).filter((host) => host.startsWith('*'));
+  const names = ((await namesIn(paths.certsDir)) ?? []).filter((name) => !/^[_.]/.test(name));
+  return names.map(hostOf).filter((host) => patterns.some((pattern) => matchesHostPattern(pattern, host)));
 }
 
 async function faultOf({ paths, settings }: Subject, host: string): Promise<HostFault | undefined> {
   const { certsDir } = paths;
-  const { folder, text, isBroken } = await hostsInEffect(certsDir, host);
+  let hosts: HostsInEffect;
+  try {
+    hosts = await hostsInEffect(certsDir, host);
+  } catch (error) {
+    // Of one registry; the others are looked at all the same.
+    if (systemCode(error) === undefined || !(error instanceof Error)) throw error;
+    return { code: 'unreadable', what: `its file cannot be read (${error.message})` };
+  }
+  const { folder, text, isBroken } = hosts;
   if (folder === undefined) {
     return { code: 'no-file', what: `there is neither a folder of theirs nor _default in ${certsDir}` };
   }
@@ -76,5 +96,6 @@ const MENDS: Readonly<Record<HostFault['code'], string>> = {
   capabilities: 'write capabilities = ["pull", "resolve"] for the mirror',
   'https-first': 'take skip_verify and ca out of the table of the mirror',
   unparsable: 'correct the file, or remove it and run windlass configure',
+  unreadable: `run windlass doctor as root; if it does, containerd cannot read it either: remove it, and ${CONFIGURE}`,
   'no-folder': `remove it, and ${CONFIGURE}`,
 };

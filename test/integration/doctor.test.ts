@@ -185,9 +185,8 @@ for (const { name, binaries } of releases) {
         async (node) => {
           // And over what stands in the right one.
           const isRead = node.major === 1;
-          expect(codesOf(await examine(node))).toEqual([
-            'config-path-both-sections',
-            ...(isRead ? [] : ['pull-passes-by']),
+          expect(findingsOf(await examine(node))).toMatchObject([
+            { code: 'config-path-both-sections', severity: isRead ? 'warning' : 'error' },
           ]);
           expect(await comesThrough(node)).toBe(isRead);
         },

@@ -36,7 +36,7 @@ describe('the command line', () => {
   test('--help lists the commands', async () => {
     const { code, stdout, stderr } = await windlass('--help');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    for (const command of ['agent', 'configure', 'cleanup', 'demo', 'status', 'drop'])
+    for (const command of ['agent', 'configure', 'cleanup', 'doctor', 'demo', 'status', 'drop'])
       expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
   });
 

@@ -3,6 +3,7 @@ import { configPathFaults, discardsLayers } from '../../../src/containerd/config
 
 const CERTS = '/etc/containerd/certs.d';
 const V2 = 'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n';
+const OLD_TABLE = '[plugins."io.containerd.grpc.v1.cri".registry]\n';
 const V3 = 'version = 3\n[plugins."io.containerd.cri.v1.images".registry]\n';
 
 function faults(...texts: readonly string[]) {
@@ -74,11 +75,17 @@ describe("containerd's config_path", () => {
   });
 
   test.each([
-    ['a list that names it', `${V3}config_path = "${CERTS}:/etc/docker/certs.d"\n`, { before: 2.2 }],
+    ['a list that names it', `${V3}config_path = "${CERTS}:/etc/docker/certs.d"\n`, { before: '2.2' }],
     ['a list that does not', `${V3}config_path = "/a:/b"\n`, undefined],
-    ['no value', 'version = 3\n', { from: 2, before: 2.2 }],
-    ['the section of 1.x in a file of 2.x', `${V2.replace('2', '3')}config_path = "${CERTS}"\n`, { from: 2.3 }],
+    ['no value', 'version = 3\n', { from: '2.0', before: '2.2' }],
+    ['the section of 1.x in a file of 2.x', `${V2.replace('2', '3')}config_path = "${CERTS}"\n`, { from: '2.3' }],
     ['the section of 2.x in a file of 1.x', `${V3.replace('3', '2')}config_path = "${CERTS}"\n`, undefined],
+    ['both sections, saying the same', `${V3}config_path = "${CERTS}"\n${OLD_TABLE}config_path = "${CERTS}"\n`, {}],
+    [
+      'both sections, saying otherwise',
+      `${V3}config_path = "${CERTS}"\n${OLD_TABLE}config_path = "/a"\n`,
+      { before: '2.3' },
+    ],
   ])('does no harm with some releases: %s', (_name, text, harmless) => {
     expect(faults(text)[0]?.harmless).toEqual(harmless);
   });
