@@ -5,7 +5,7 @@ import { diagnose } from '../doctor/doctor.ts';
 import type { CheckResult } from '../doctor/finding.ts';
 import { type ImageName, parseImageName } from '../doctor/image-name.ts';
 import { subjectOf } from '../doctor/subject.ts';
-import { statusUrl } from '../status/status-client.ts';
+import { parseStatusUrl, statusUrl } from '../status/status-client.ts';
 import { renderDiagnosis } from './render-diagnosis.ts';
 import { settingsHelp } from './settings-help.ts';
 
@@ -37,7 +37,7 @@ export function doctorCommand(): Command {
       .option('--strict', 'warnings count for the exit code as well')
       .option('--json', 'print what was found as JSON')
       .option('--url <url>', "where the agent's status is asked, if not at status.listen")
-      .option('--root <folder>', 'where / of the node is mounted; CRI-O and Docker are looked for there', '/')
+      .option('--root <folder>', 'where / of the node is mounted, in a Pod', '/')
       // As of the agent: the settings that say where things are.
       .allowUnknownOption()
       .allowExcessArguments()
@@ -51,7 +51,12 @@ export function doctorCommand(): Command {
 async function run({ image, pull, strict, json, url, root }: DoctorFlags, args: readonly string[]): Promise<number> {
   const cwd = process.cwd();
   const { settings } = await readSettings({ flags: args, env: process.env, cwd });
-  const subject = subjectOf({ settings, cwd, statusUrl: url ?? statusUrl(settings.status.listen), root });
+  const subject = subjectOf({
+    settings,
+    cwd,
+    statusUrl: url === undefined ? statusUrl(settings.status.listen) : parseStatusUrl(url),
+    root,
+  });
   const checks = await diagnose(subject, { image, pull });
   const isFound = hasFindings(checks, strict === true);
   const { name } = settings.node;

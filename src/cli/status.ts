@@ -5,7 +5,7 @@ import { readSettings } from '../config/load-settings.ts';
 import { type Terminal, terminalOf } from '../demo/terminal.ts';
 import { WindlassError } from '../errors.ts';
 import type { AgentStatus } from '../status/agent-status.ts';
-import { readStatus, statusUrl } from '../status/status-client.ts';
+import { parseStatusUrl, readStatus, statusUrl } from '../status/status-client.ts';
 import { renderStatus } from './render-status.ts';
 import { StopSignals } from './stop-signals.ts';
 
@@ -69,11 +69,7 @@ async function watch(url: string, { json }: StatusFlags): Promise<void> {
 }
 
 async function urlOf(flags: StatusFlags): Promise<string> {
-  if (flags.url !== undefined) {
-    const url = /^https?:\/\//i.test(flags.url) ? flags.url : `http://${flags.url}`;
-    if (!URL.canParse(url)) throw new WindlassError('INVALID_SETTINGS', `--url: no address: ${flags.url}`);
-    return new URL(url).origin;
-  }
+  if (flags.url !== undefined) return parseStatusUrl(flags.url);
   const names = ['config', 'status.listen'] as const;
   const { settings } = await readSettings({
     flags: names.flatMap((name) => (flags[name] === undefined ? [] : [`--${name}=${flags[name]}`])),

@@ -4,7 +4,7 @@ import type { Settings } from '../config/settings.ts';
 import { unless } from '../containerd/if-there.ts';
 import { DOCUMENTS } from './documents.ts';
 import { type CheckResult, type Finding, result } from './finding.ts';
-import type { Subject } from './subject.ts';
+import { pathHere, type Subject } from './subject.ts';
 
 /** Of a file system, as statfs(2) tells it. */
 export interface DiskState {
@@ -20,12 +20,12 @@ const GIB = 2 ** 30;
 const LEAST_FREE_INODES = 10_000;
 
 /** Is there room for blobs where the store is? */
-export async function checkDisk({ settings }: Subject): Promise<CheckResult> {
-  const { path } = settings.store;
-  const state = await stateOf(path);
+export async function checkDisk(subject: Subject): Promise<CheckResult> {
+  const { store } = subject.settings;
+  const state = await stateOf(pathHere(subject, store.path));
   const freeShare = state.bavail / Math.max(1, state.blocks);
-  const seen = `${path}: ${percent(freeShare)} of ${inGiB(state.blocks * state.bsize)} are free`;
-  return result('disk', seen, diskFindings(state, settings.store));
+  const seen = `${store.path}: ${percent(freeShare)} of ${inGiB(state.blocks * state.bsize)} are free`;
+  return result('disk', seen, diskFindings(state, store));
 }
 
 export function diskFindings(

@@ -15,7 +15,7 @@ import { checkMirror } from './mirror-check.ts';
 import { checkPeers } from './peers-check.ts';
 import { checkPull } from './pull-check.ts';
 import { checkRuntime } from './runtime-check.ts';
-import type { Subject } from './subject.ts';
+import { pathHere, type Subject } from './subject.ts';
 
 export interface DoctorOptions {
   /** To be asked for through the mirror, upstream included. */
@@ -63,7 +63,7 @@ type RuntimeChecks = readonly [CheckResult, CheckResult, CheckResult, CheckResul
 async function runtimeChecks(subject: Subject, options: DoctorOptions, tag: string): Promise<RuntimeChecks> {
   // Only now: grpc is slow to load.
   const { socketCalls } = await import('../containerd/socket-calls.ts');
-  using calls = socketCalls(subject.paths.socket);
+  using calls = socketCalls(pathHere(subject, subject.paths.socket));
   const runtime = await guarded('runtime', () => checkRuntime(subject, calls));
   if ('isOther' in runtime && runtime.isOther) {
     const not = (check: CheckName) => skipped(check, 'containerd is not here');
@@ -72,7 +72,7 @@ async function runtimeChecks(subject: Subject, options: DoctorOptions, tag: stri
   const version = 'version' in runtime ? runtime.version : undefined;
   let files: readonly ContainerdConfig[] = [];
   const config = await guarded('config_path', async () => {
-    files = await readContainerdConfig(subject.paths.configFile);
+    files = await readContainerdConfig(subject.paths.configFile, subject.root);
     return checkConfigPath(subject, files, version);
   });
   const hosts = await guarded('hosts.toml', () => checkHosts(subject));

@@ -9,7 +9,7 @@ import { Tombstone } from '../containerd/tombstone.ts';
 import { systemCode } from '../errors.ts';
 import { DOCUMENTS } from './documents.ts';
 import { type CheckResult, type Finding, firstOf, result } from './finding.ts';
-import { isMirrorOrigin, type Subject } from './subject.ts';
+import { isMirrorOrigin, pathHere, type Subject } from './subject.ts';
 
 const CONFIGURE = 'run windlass configure on this node, with the settings of the agent';
 
@@ -41,24 +41,26 @@ export async function checkHosts(subject: Subject): Promise<HostsCheck> {
     if (same === undefined) faults.set(key, { fault, hosts: [host] });
     else same.hosts.push(host);
   }
-  const gone = await new Tombstone(subject.settings.store.path, realDisk).read();
+  const gone = await new Tombstone(pathHere(subject, subject.settings.store.path), realDisk).read();
   const findings = [...faults.values()].map(({ fault, hosts }) => findingOf(fault, hosts, gone));
   const seen = `${certsDir}: the mirror is first for ${mirrored.length} of ${hosts.length} registries`;
   return { ...result('hosts.toml', seen, findings), mirrored };
 }
 
 /** What a pattern matches and has a folder of its own, which hides _default from it. */
-async function hostsWithFolders({ paths, settings }: Subject): Promise<string[]> {
-  const patterns = settings.registries.map(({ host }) => host).filter((host) => host.startsWith('*'));
-  const names = ((await namesIn(paths.certsDir)) ?? []).filter((name) => !/^[_.]/.test(name));
+async function hostsWithFolders(subject: Subject): Promise<string[]> {
+  const patterns = subject.settings.registries.map(({ host }) => host).filter((host) => host.startsWith('*'));
+  const names = ((await namesIn(pathHere(subject, subject.paths.certsDir))) ?? []).filter(
+    (name) => !/^[_.]/.test(name),
+  );
   return names.map(hostOf).filter((host) => patterns.some((pattern) => matchesHostPattern(pattern, host)));
 }
 
-async function faultOf({ paths, settings }: Subject, host: string): Promise<HostFault | undefined> {
-  const { certsDir } = paths;
+async function faultOf(subject: Subject, host: string): Promise<HostFault | undefined> {
+  const { certsDir } = subject.paths;
   let hosts: HostsInEffect;
   try {
-    hosts = await hostsInEffect(certsDir, host);
+    hosts = await hostsInEffect(pathHere(subject, certsDir), host);
   } catch (error) {
     // Of one registry; the others are looked at all the same.
     if (systemCode(error) === undefined || !(error instanceof Error)) throw error;
@@ -71,7 +73,7 @@ async function faultOf({ paths, settings }: Subject, host: string): Promise<Host
   const file = join(certsDir, folder, 'hosts.toml');
   if (isBroken) return { code: 'no-folder', what: `${join(certsDir, folder)} is no folder, and pulls fail with it` };
   if (text === undefined) return { code: 'no-file', what: `${file} is missing or empty` };
-  const fault = mirrorFault(text, (origin) => isMirrorOrigin(settings.mirror.listen, origin));
+  const fault = mirrorFault(text, (origin) => isMirrorOrigin(subject.settings.mirror.listen, origin));
   return fault === undefined ? undefined : { code: fault.code, what: `${file}: ${fault.what}` };
 }
 

@@ -1,9 +1,8 @@
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { textOf, unless } from '../containerd/if-there.ts';
 import { DOCUMENTS } from './documents.ts';
 import type { Finding } from './finding.ts';
-import type { Subject } from './subject.ts';
+import { pathHere, type Subject } from './subject.ts';
 
 /** Runtimes that are no containerd. */
 export interface OtherRuntimes {
@@ -23,9 +22,9 @@ export async function otherRuntimes(subject: Subject): Promise<OtherRuntimes> {
   };
 }
 
-async function ofCrio({ root, mirrorUrl }: Subject): Promise<Finding[]> {
-  const text = await textOf(join(root, DROP_IN));
-  const address = new URL(mirrorUrl).host;
+async function ofCrio(subject: Subject): Promise<Finding[]> {
+  const text = await textOf(pathHere(subject, DROP_IN));
+  const address = new URL(subject.mirrorUrl).host;
   if (text?.includes(`"${address}/`) === true) return [];
   const found = text === undefined ? `there is no ${DROP_IN}` : `${DROP_IN} names another mirror than ${address}`;
   return [
@@ -40,8 +39,9 @@ async function ofCrio({ root, mirrorUrl }: Subject): Promise<Finding[]> {
 }
 
 /** Kubernetes has not used it since 1.24: what Docker pulls is somebody's own doing. */
-async function ofDocker({ root, mirrorUrl }: Subject): Promise<Finding[]> {
-  const text = (await textOf(join(root, '/etc/docker/daemon.json'))) ?? '';
+async function ofDocker(subject: Subject): Promise<Finding[]> {
+  const { mirrorUrl } = subject;
+  const text = (await textOf(pathHere(subject, '/etc/docker/daemon.json'))) ?? '';
   if (text.includes(mirrorUrl)) return [];
   return [
     {
@@ -54,9 +54,9 @@ async function ofDocker({ root, mirrorUrl }: Subject): Promise<Finding[]> {
   ];
 }
 
-async function isThere({ root }: Subject, ...paths: readonly string[]): Promise<boolean> {
+async function isThere(subject: Subject, ...paths: readonly string[]): Promise<boolean> {
   for (const path of paths) {
-    if ((await unless(stat(join(root, path)), 'ENOENT', 'ENOTDIR')) !== undefined) return true;
+    if ((await unless(stat(pathHere(subject, path)), 'ENOENT', 'ENOTDIR')) !== undefined) return true;
   }
   return false;
 }

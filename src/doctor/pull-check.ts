@@ -5,7 +5,7 @@ import type { SocketCalls } from '../containerd/socket-calls.ts';
 import { PROBE_REPOSITORY, probeImage } from '../oci/probe-image.ts';
 import { DOCUMENTS, RESTART } from './documents.ts';
 import { type CheckResult, type Finding, firstOf, result } from './finding.ts';
-import type { Subject } from './subject.ts';
+import { pathHere, type Subject } from './subject.ts';
 
 const PULL_MS = 30_000;
 const REMOVE_MS = 10_000;
@@ -54,10 +54,11 @@ async function pull(calls: Pick<SocketCalls, 'pullImage' | 'removeImage'>, refer
 }
 
 async function findingOf(
-  { settings, paths }: Subject,
+  subject: Subject,
   failed: readonly { readonly host: string; readonly error: unknown }[],
   files: readonly ContainerdConfig[],
 ): Promise<Finding> {
+  const { settings, paths } = subject;
   const hosts = failed.map(({ host }) => host);
   const [first] = failed;
   const { how } = RESTART[settings.containerd.preset];
@@ -70,7 +71,7 @@ async function findingOf(
       docs: DOCUMENTS.criConfig,
     };
   }
-  const isOlder = await changedSinceStart(paths.socket, files);
+  const isOlder = await changedSinceStart(subject, files);
   const since = isOlder ? `, and ${paths.configFile} has changed since containerd was started` : '';
   const said = first?.error instanceof Error ? first.error.message.slice(0, 400) : String(first?.error);
   return {
@@ -84,9 +85,12 @@ async function findingOf(
 }
 
 /** containerd makes its socket anew each time it starts. */
-async function changedSinceStart(socket: string, files: readonly ContainerdConfig[]): Promise<boolean> {
-  const started = await unless(stat(socket), 'ENOENT');
-  const changes = await Promise.all(files.map(({ path }) => unless(stat(path), 'ENOENT')));
+async function changedSinceStart(subject: Subject, files: readonly ContainerdConfig[]): Promise<boolean> {
+  const [started, ...changes] = await Promise.all(
+    [subject.paths.socket, ...files.map(({ path }) => path)].map((path) =>
+      unless(stat(pathHere(subject, path)), 'ENOENT'),
+    ),
+  );
   return changes.some((change) => change !== undefined && started !== undefined && change.mtimeMs > started.mtimeMs);
 }
 

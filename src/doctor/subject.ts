@@ -1,3 +1,4 @@
+import { join, resolve } from 'node:path';
 import { isLoopback, isWildcard, type ListenAddress } from '../config/listen-address.ts';
 import type { Settings } from '../config/settings.ts';
 import { mirrorAddress } from '../containerd/mirror-address.ts';
@@ -11,7 +12,7 @@ export interface Subject {
   readonly mirrorUrl: string;
   /** Of its agent: `http://127.0.0.1:5053`. */
   readonly statusUrl: string;
-  /** Where `/` of the node is: CRI-O and Docker are looked for there. */
+  /** Where `/` of the node is; all paths but this one are as they are there. */
   readonly root: string;
   /** A host for each entry of `registries`: for a pattern one that it matches and nobody has. */
   readonly hosts: readonly string[];
@@ -31,9 +32,14 @@ export function subjectOf({ settings, cwd, statusUrl, root = '/' }: SubjectOptio
     paths: containerdPaths(settings.containerd, cwd),
     mirrorUrl: `http://${mirrorAddress(settings.mirror.listen)}`,
     statusUrl,
-    root,
+    root: resolve(cwd, root),
     hosts: settings.registries.map(({ host }) => hostFor(host)),
   };
+}
+
+/** A path of the node, as it is to be opened here. */
+export function pathHere({ root }: Subject, path: string): string {
+  return join(root, path);
 }
 
 /** Is it an origin at which the mirror listens? */

@@ -12,6 +12,13 @@ export function statusUrl({ host, port }: ListenAddress): string {
   return `http://${formatListenAddress({ host: reachable, port })}`;
 }
 
+/** What somebody wrote as an agent's address, as in `10.0.0.3:5053`. @throws INVALID_SETTINGS */
+export function parseStatusUrl(text: string): string {
+  const url = /^https?:\/\//i.test(text) ? text : `http://${text}`;
+  if (!URL.canParse(url)) throw new WindlassError('INVALID_SETTINGS', `--url: no address: ${text}`);
+  return new URL(url).origin;
+}
+
 /** What an agent says of itself. @throws PEER_GONE: nobody there, or no agent */
 export async function readStatus(url: string, signal: AbortSignal): Promise<AgentStatus> {
   const refused = (why: string, cause?: unknown) =>

@@ -1,22 +1,15 @@
 import { chmod, chown, cp, mkdir, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { socketCalls } from '../../src/containerd/socket-calls.ts';
-import { checkClock } from '../../src/doctor/clock-check.ts';
-import { checkDisk } from '../../src/doctor/disk-check.ts';
 import type { CheckResult } from '../../src/doctor/finding.ts';
-import { checkPeers } from '../../src/doctor/peers-check.ts';
 import { checkPull } from '../../src/doctor/pull-check.ts';
-import { readStatus } from '../../src/status/status-client.ts';
-import { AgentCluster } from '../support/agent-cluster.ts';
 import { AgentProcess } from '../support/agent-process.ts';
 import { type CommandResult, run, tryCommand, which } from '../support/commands.ts';
 import { Containerd } from '../support/containerd.ts';
 import { builtContainerd, type ContainerdBinaries, debianContainerd } from '../support/containerd-binaries.ts';
-import { codesOf, doctor, findingsOf, subjectWith } from '../support/doctor.ts';
+import { codesOf, doctor, emptyRoot, findingsOf, subjectWith } from '../support/doctor.ts';
 import { buildBusyboxImage } from '../support/image.ts';
 import { pushImage } from '../support/push.ts';
 import { RealRegistry } from '../support/real-registry.ts';
@@ -31,6 +24,9 @@ const releases: readonly { readonly name: string; readonly binaries: ContainerdB
   { name: 'containerd 1.6', binaries: debianContainerd() },
   { name: 'containerd 2.3', binaries: builtContainerd() },
 ];
+
+/** What doctor asks for where a pattern is mirrored. */
+const OF_PATTERN = 'windlass-doctor.pattern.example';
 
 /** Without a word of settings from where the tests run. */
 function command(args: readonly string[]): Promise<CommandResult> {
@@ -48,6 +44,7 @@ for (const { name, binaries } of releases) {
     const section = typeof binaries !== 'string' && binaries.major === 1 ? OLD : NEW;
     const otherSection = section === OLD ? NEW : OLD;
     let scratch: Scratch;
+    let root: string;
     let registry: RealRegistry;
     let agent: AgentProcess;
     let containerd: Containerd;
@@ -57,11 +54,11 @@ for (const { name, binaries } of releases) {
 
     beforeAll(async () => {
       scratch = await Scratch.create();
+      root = await emptyRoot(scratch);
       registry = await RealRegistry.start(scratch);
       hosts = [`127.0.0.1:${registry.port}`, `localhost:${registry.port}`];
-      agent = await AgentProcess.start(scratch, {
-        registries: Object.fromEntries(hosts.map((host) => [host, registry.url])),
-      });
+      const registries = [...hosts.map((host) => ({ host, endpoint: registry.url })), '*.pattern.example'];
+      agent = await AgentProcess.start(scratch, { settings: { registries } });
       hostsDir = scratch.join('certs.d');
       containerd = await startContainerd();
       await run(process.execPath, [MAIN, 'configure', ...flags()]);
@@ -85,7 +82,7 @@ for (const { name, binaries } of releases) {
       `--containerd.socket=${node.address}`,
     ];
     const examine = (node: Pick<Containerd, 'address' | 'configFile'> = containerd, ...more: string[]) =>
-      doctor([...flags(node), ...more]);
+      doctor([...flags(node), ...more], root);
     const hostsToml = (host = hosts[0]) => `${hostsDir}/${host}/hosts.toml`;
     const of = (checks: readonly CheckResult[], check: CheckResult['check']) =>
       checks.find((one) => one.check === check);
@@ -114,15 +111,15 @@ for (const { name, binaries } of releases) {
       const image = await buildBusyboxImage(which('busybox') ?? '', { seed: name });
       await pushImage(registry.url, 'a/b', '1', image);
       await registry.forget();
-      const args = ['doctor', ...flags(), '--root', '/nonexistent'];
+      const args = ['doctor', ...flags(), '--root', root];
       const { code, stdout, stderr } = await command(args);
       expect({ code, stderr, stdout }).toMatchObject({ code: 0, stderr: '' });
       expect(stdout).toMatch(/containerd v?[12]\.\S+ answers at/);
-      expect(stdout).toMatch(/containerd pulled through the mirror from 2 of 2 registries/);
+      expect(stdout).toMatch(/containerd pulled through the mirror from 3 of 3 registries/);
       expect(stdout.trimEnd()).toMatch(/Nothing is wrong: pulls go through the mirror\.$/);
       // No registry was needed for it, but for the time.
       expect((await registry.requests()).filter(({ path }) => path !== '/v2/')).toEqual([]);
-      await containerd.removeImages();
+      expect((await containerd.ctr(['images', 'ls', '--quiet'])).stdout).toBe('');
 
       const json = await command([...args, '--json', '--strict', '--image', `${hosts[0]}/a/b:1`]);
       const { ok, checks } = JSON.parse(json.stdout);
@@ -132,7 +129,8 @@ for (const { name, binaries } of releases) {
     });
 
     test('an image that the registry does not have, and one of a registry that is not mirrored', async () => {
-      const of = (image: string) => command(['doctor', ...flags(), '--json', '--no-pull', '--image', image]);
+      const of = (image: string) =>
+        command(['doctor', ...flags(), '--root', root, '--json', '--no-pull', '--image', image]);
       const absent = await of(`${hosts[0]}/a/b:absent`);
       expect({ code: absent.code, codes: codesOf(JSON.parse(absent.stdout).checks) }).toEqual({
         code: 3,
@@ -262,17 +260,22 @@ for (const { name, binaries } of releases) {
         const checks = await examine();
         expect(findingsOf(checks), text).toMatchObject([{ code: `hosts-toml-${code}`, about: [hosts[0]] }]);
         // The other registry is as it should be.
-        expect(of(checks, 'pull')?.seen, text).toContain('from 1 of 1');
+        expect(of(checks, 'pull')?.seen, text).toContain('from 2 of 2');
       }
       await rm(hostsDir, { recursive: true });
-      expect(findingsOf(await examine())).toMatchObject([{ code: 'hosts-toml-no-file', about: hosts }]);
+      expect(findingsOf(await examine())).toMatchObject([
+        { code: 'hosts-toml-no-file', about: [...hosts, OF_PATTERN] },
+      ]);
     });
 
     test('hosts.toml: _default serves all, unless a folder hides it; no folder, and links', async () => {
-      await mkdir(`${hostsDir}/_default`);
-      await writeFile(`${hostsDir}/_default/hosts.toml`, `[host."${agent.mirrorUrl}"]\n`);
       for (const host of hosts) await rm(`${hostsDir}/${host}`, { recursive: true });
       expect(codesOf(await examine())).toEqual([]);
+      await mkdir(`${hostsDir}/hiding.pattern.example`);
+      expect(findingsOf(await examine())).toMatchObject([
+        { code: 'hosts-toml-no-file', about: ['hiding.pattern.example'] },
+      ]);
+      await rm(`${hostsDir}/hiding.pattern.example`, { recursive: true });
       await mkdir(dirname(hostsToml()));
       expect(findingsOf(await examine())).toMatchObject([{ code: 'hosts-toml-no-file', about: [hosts[0]] }]);
       await rm(dirname(hostsToml()), { recursive: true });
@@ -288,11 +291,8 @@ for (const { name, binaries } of releases) {
         'socket-silent',
       ]);
       const more = [...hosts, 'more.invalid'].map((host) => JSON.stringify(host));
-      const denied = await doctor([...flags(), `--registries=[${more}]`], false);
-      expect(findingsOf(denied)).toMatchObject([
-        { code: 'hosts-toml-no-file', about: ['more.invalid'] },
-        { code: 'mirror-denies', about: ['more.invalid'] },
-      ]);
+      const denied = await doctor([...flags(), `--registries=[${more}]`], root, false);
+      expect(findingsOf(denied)).toMatchObject([{ code: 'mirror-denies', about: ['more.invalid'] }]);
       await agent.kill('SIGKILL');
       try {
         expect(codesOf(await examine())).toEqual(['agent-away', 'mirror-away', 'pull-passes-by']);
@@ -300,8 +300,7 @@ for (const { name, binaries } of releases) {
         await agent.start();
       }
       expect(codesOf(await examine(containerd, `--mirror.listen=127.0.0.1:${registry.port}`))).toEqual([
-        'hosts-toml-not-named',
-        'hosts-toml-not-named',
+        ...Array<string>(3).fill('hosts-toml-not-named'),
         'mirror-strange',
       ]);
     });
@@ -318,7 +317,17 @@ for (const { name, binaries } of releases) {
       const [configFile = '', address = ''] = files;
       // Root, that may not read what is others'.
       const bounds = ['--bounding-set', '-dac_override,-dac_read_search', '--inh-caps', '-all', '--no-new-privs'];
-      const args = [...bounds, '--', process.execPath, MAIN, 'doctor', ...flags({ configFile, address }), '--json'];
+      const args = [
+        ...bounds,
+        '--',
+        process.execPath,
+        MAIN,
+        'doctor',
+        ...flags({ configFile, address }),
+        '--root',
+        root,
+        '--json',
+      ];
       const { code, stdout } = await tryCommand('setpriv', args);
       const { checks } = JSON.parse(stdout);
       expect({ code, found: codesOf(checks) }).toEqual({ code: 3, found: ['socket-denied', 'config_path-unknown'] });
@@ -326,136 +335,3 @@ for (const { name, binaries } of releases) {
     });
   });
 }
-
-describe('windlass doctor and other agents', () => {
-  let scratch: Scratch;
-  let cluster: AgentCluster;
-  const CLOSED = '/ip4/127.0.0.1/tcp/9';
-
-  beforeAll(async () => {
-    scratch = await Scratch.create();
-    cluster = await AgentCluster.start(scratch, {
-      agents: 3,
-      registries: { 'registry.example': 'http://127.0.0.1:9' },
-      // The others are told an address at which it is not.
-      settingsOf: (index) => (index === 2 ? { p2p: { announce: [CLOSED] } } : {}),
-    });
-  });
-  afterAll(() => scratch?.dispose());
-
-  const look = async (index: number) => {
-    const { configPath, statusUrl } = cluster.agent(index);
-    const status = await readStatus(statusUrl, AbortSignal.timeout(60_000));
-    return { subject: await subjectWith([`--config=${configPath}`]), status };
-  };
-
-  test('reach each other on both ports, but for one that says a wrong address', async () => {
-    const { subject, status } = await look(0);
-    const { findings, seen } = await checkPeers(subject, status);
-    expect(findings).toMatchObject([{ code: 'peers-unreachable-p2p', about: [expect.stringMatching(/^node-2 /)] }]);
-    expect(seen).toBe('1 of 2 other agents can be reached on both ports');
-    const fromWrong = await look(2);
-    expect(await checkPeers(fromWrong.subject, fromWrong.status)).toMatchObject({ findings: [] });
-  });
-
-  test('cannot be reached on their data port, or are others than they should be', async () => {
-    const { subject, status } = await look(2);
-    const [first, second] = status.peers;
-    const told = (dataAddress = '') => ({ ...status, peers: [{ ...(first ?? status.peers[0]), dataAddress }] });
-    expect(await checkPeers(subject, told('127.0.0.1:9') as typeof status)).toMatchObject({
-      findings: [{ code: 'peers-unreachable-peer', about: [expect.stringMatching(/^node-0 .*ECONNREFUSED/)] }],
-    });
-    expect(await checkPeers(subject, told(second?.dataAddress) as typeof status)).toMatchObject({
-      findings: [{ code: 'peers-strange', about: [expect.stringMatching(/^node-0 .*another answers/)] }],
-    });
-  });
-
-  test('are not there', async () => {
-    const { subject, status } = await look(0);
-    expect(await checkPeers(subject, { ...status, peers: [] })).toMatchObject({
-      findings: [{ code: 'peers-none', severity: 'warning' }],
-    });
-  });
-});
-
-describe('windlass doctor and the machine', () => {
-  let scratch: Scratch;
-  beforeAll(async () => {
-    scratch = await Scratch.create();
-  });
-  afterAll(() => scratch?.dispose());
-
-  test.each([
-    [0, []],
-    [-7_200, ['clock-apart']],
-    [7_200, ['clock-apart']],
-  ])("a registry's clock that is %d s apart", async (seconds, codes) => {
-    const server = createServer((_request, response) => {
-      response
-        .setHeader('date', new Date(Date.now() + seconds * 1000).toUTCString())
-        .writeHead(401)
-        .end();
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    try {
-      const { port } = server.address() as AddressInfo;
-      const entry = JSON.stringify([{ host: 'registry.example', endpoint: `http://127.0.0.1:${port}` }]);
-      const { findings, skipped } = await checkClock(await subjectWith([`--registries=${entry}`]));
-      expect({ skipped, codes: findings.map(({ code }) => code) }).toEqual({ skipped: false, codes });
-    } finally {
-      server.close();
-    }
-  });
-
-  const root = rootMissing();
-  test.skipIf(root !== undefined)('a disk that is full, one that is small, and one without inodes', async () => {
-    const disk = scratch.join('disk');
-    await mkdir(disk);
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=8m,nr_inodes=64', 'tmpfs', disk]);
-    scratch.defer(() => run('umount', ['-l', disk]));
-    const look = async (...more: string[]) => {
-      const { findings } = await checkDisk(await subjectWith([`--store.path=${disk}/store`, ...more]));
-      return findings.map(({ code }) => code);
-    };
-    expect(await look('--store.max-size=4MiB')).toEqual([]);
-    expect(await look()).toEqual(['disk-small']);
-    await writeFile(`${disk}/large`, Buffer.alloc(7 * 1024 * 1024));
-    expect(await look()).toEqual(['disk-full']);
-    await rm(`${disk}/large`);
-    for (let count = 0; count < 61; count++) await writeFile(`${disk}/${count}`, '');
-    expect(await look('--store.max-size=4MiB')).toEqual(['disk-inodes']);
-  });
-
-  test.skipIf(root !== undefined)('limits that are low; no containerd, no agent, no configuration', async () => {
-    const script =
-      'echo 100 > /proc/sys/net/core/somaxconn && echo 0 > /proc/sys/user/max_inotify_instances && exec "$0" "$@"';
-    const nowhere = ['certs-dir', 'config-file', 'socket'].map(
-      (one) => `--containerd.${one}=${scratch.join('nowhere')}`,
-    );
-    const args = ['doctor', '--json', '--root=/nonexistent', `--store.path=${scratch.path}`, ...nowhere];
-    const { code, stdout, stderr } = await tryCommand('unshare', [
-      ...['--net', '--user', '--map-root-user', 'sh', '-c', script, process.execPath, MAIN, ...args],
-    ]);
-    expect({ code, stderr }).toEqual({ code: 3, stderr: '' });
-    expect(codesOf(JSON.parse(stdout).checks)).toEqual([
-      'agent-away',
-      'socket-silent',
-      'config-path-unset',
-      'hosts-toml-no-file',
-      'mirror-away',
-      'limit-backlog',
-      'limit-inotify',
-    ]);
-  });
-
-  test('an agent whose limit of open files is under its settings', async () => {
-    const agent = await AgentProcess.start(scratch, {
-      registries: { 'registry.example': 'http://127.0.0.1:9' },
-      settings: { mirror: { maxConnections: 1_000_000 } },
-    });
-    // That of AgentProcess's own listeners stays, and so does the rest of what is not there.
-    const address = `127.0.0.1:${agent.mirrorPort}`;
-    const more = ['--mirror.max-connections=1000000', `--mirror.listen=${address}`];
-    expect(codesOf(await doctor([`--config=${agent.configPath}`, ...more], false))).toContain('limit-open-files');
-  });
-});
