@@ -104,16 +104,24 @@ function probeFindings(
 
 function imageFinding({ text, registry }: ImageName, answer: Answer | Error): Finding {
   const said = answer instanceof Error ? answer.message : `${answer.status}: ${answer.message}`;
-  const isThere = !(answer instanceof Error) && answer.status === 404;
-  return {
-    code: isThere ? 'image-not-found' : 'image-unavailable',
-    severity: 'error',
-    what: `the mirror does not have ${text} (${said})`,
-    mend: isThere
-      ? `look at the name; if ${registry} wants credentials for it, nothing is wrong: the mirror leaves such images to containerd unless its entry in registries has credentials`
-      : `see whether this node reaches ${registry} (DNS, firewall, upstream.proxy, upstream.ca); the agent's log has the reason`,
-    docs: DOCUMENTS.imageNames,
-  };
+  const [code, mend] = imageFault(registry, answer instanceof Error ? undefined : answer.status);
+  const what = `the mirror does not have ${text} (${said})`;
+  return { code, severity: 'error', what, mend, docs: DOCUMENTS.imageNames };
+}
+
+/** @param status undefined: no answer */
+function imageFault(registry: string, status: number | undefined): [code: string, mend: string] {
+  if (status === 403) return ['image-denied', `add ${registry} to the \`registries\` of all agents`];
+  if (status === 404) {
+    return [
+      'image-not-found',
+      `look at the name; if ${registry} wants credentials for it, nothing is wrong: the mirror leaves such images to containerd unless its entry in registries has credentials`,
+    ];
+  }
+  return [
+    'image-unavailable',
+    `see whether this node reaches ${registry} (DNS, firewall, upstream.proxy, upstream.ca); the agent's log has the reason`,
+  ];
 }
 
 function messageIn(body: string): string {

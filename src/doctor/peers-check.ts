@@ -70,18 +70,37 @@ async function dialData(
 
 /** One of its addresses is enough. */
 async function dialP2p({ nodeName, p2pAddresses = [] }: PeerStatus): Promise<string | undefined> {
-  const reasons: string[] = [];
-  for (const address of p2pAddresses) {
-    const target = parseMultiaddr(address);
-    if (target === undefined) continue;
-    try {
-      (await dial(target, false)).end();
-      return undefined;
-    } catch (error) {
-      reasons.push(`${formatListenAddress(target)}: ${reasonOf(error)}`);
+  const targets = p2pAddresses.flatMap((address) => parseMultiaddr(address) ?? []);
+  const reasons = await Promise.all(
+    targets.map(async (target) => {
+      try {
+        await greet(await dial(target, false));
+        return undefined;
+      } catch (error) {
+        return `${formatListenAddress(target)}: ${reasonOf(error)}`;
+      }
+    }),
+  );
+  return reasons.length === 0 || reasons.includes(undefined) ? undefined : `${nodeName} (${reasons.join(', ')})`;
+}
+
+/** libp2p's first word, which the other side gives back before it wants to know who asks. */
+const HELLO = Buffer.from('\x13/multistream/1.0.0\n');
+
+async function greet(socket: Socket): Promise<void> {
+  const timer = setTimeout(() => socket.destroy(new Error(`silent for ${DIAL_MS / 1000} s`)), DIAL_MS);
+  try {
+    socket.write(HELLO);
+    let heard = Buffer.alloc(0);
+    for await (const part of socket as AsyncIterable<Buffer>) {
+      heard = Buffer.concat([heard, part]);
+      if (heard.length >= HELLO.length) break;
     }
+    if (!heard.subarray(0, HELLO.length).equals(HELLO)) throw new Error('no libp2p answers');
+  } finally {
+    clearTimeout(timer);
+    socket.destroy();
   }
-  return reasons.length === 0 ? undefined : `${nodeName} (${reasons.join(', ')})`;
 }
 
 /** Resolves once it is connected; with TLS, once the other side has shown its certificate. */

@@ -43,6 +43,8 @@ describe('windlass doctor and other agents', () => {
     const { findings, seen } = await checkPeers(subject, status);
     expect(findings).toMatchObject([{ code: 'peers-unreachable-p2p', about: [expect.stringMatching(/^node-2 /)] }]);
     expect(seen).toBe('1 of 2 other agents can be reached on both ports');
+    // A look is no stranger's try at the door.
+    expect(await cluster.metric('windlass_peer_refused_total', { reason: 'stranger' })).toBe(0);
     const fromWrong = await look(2);
     expect(await checkPeers(fromWrong.subject, fromWrong.status)).toMatchObject({ findings: [] });
   });
@@ -56,6 +58,12 @@ describe('windlass doctor and other agents', () => {
     });
     expect(await checkPeers(subject, told(second?.dataAddress) as typeof status)).toMatchObject({
       findings: [{ code: 'peers-strange', about: [expect.stringMatching(/^node-0 .*another answers/)] }],
+    });
+    // Something listens there, and is no libp2p.
+    const p2pAddresses = [`/ip4/127.0.0.1/tcp/${cluster.agent(0).mirrorPort}`];
+    const web = { ...status, peers: status.peers.map((peer) => ({ ...peer, p2pAddresses })) };
+    expect(await checkPeers(subject, web)).toMatchObject({
+      findings: [{ code: 'peers-unreachable-p2p', about: Array(2).fill(expect.stringMatching(/no libp2p/)) }],
     });
   });
 

@@ -3,7 +3,9 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { socketCalls } from '../../src/containerd/socket-calls.ts';
+import { diagnose } from '../../src/doctor/doctor.ts';
 import type { CheckResult } from '../../src/doctor/finding.ts';
+import { parseImageName } from '../../src/doctor/image-name.ts';
 import { checkPull } from '../../src/doctor/pull-check.ts';
 import { AgentProcess } from '../support/agent-process.ts';
 import { type CommandResult, run, tryCommand, which } from '../support/commands.ts';
@@ -27,6 +29,9 @@ const releases: readonly { readonly name: string; readonly binaries: ContainerdB
 
 /** What doctor asks for where a pattern is mirrored. */
 const OF_PATTERN = 'windlass-doctor.pattern.example';
+
+/** Nobody listens there. */
+const AWAY = { host: 'unreachable.example', endpoint: 'http://127.0.0.1:9' };
 
 /** Without a word of settings from where the tests run. */
 function command(args: readonly string[]): Promise<CommandResult> {
@@ -57,7 +62,7 @@ for (const { name, binaries } of releases) {
       root = await emptyRoot(scratch);
       registry = await RealRegistry.start(scratch);
       hosts = [`127.0.0.1:${registry.port}`, `localhost:${registry.port}`];
-      const registries = [...hosts.map((host) => ({ host, endpoint: registry.url })), '*.pattern.example'];
+      const registries = [...hosts.map((host) => ({ host, endpoint: registry.url })), '*.pattern.example', AWAY];
       agent = await AgentProcess.start(scratch, { settings: { registries } });
       hostsDir = scratch.join('certs.d');
       containerd = await startContainerd();
@@ -115,7 +120,7 @@ for (const { name, binaries } of releases) {
       const { code, stdout, stderr } = await command(args);
       expect({ code, stderr, stdout }).toMatchObject({ code: 0, stderr: '' });
       expect(stdout).toMatch(/containerd v?[12]\.\S+ answers at/);
-      expect(stdout).toMatch(/containerd pulled through the mirror from 3 of 3 registries/);
+      expect(stdout).toMatch(/containerd pulled through the mirror from 4 of 4 registries/);
       expect(stdout.trimEnd()).toMatch(/Nothing is wrong: pulls go through the mirror\.$/);
       // No registry was needed for it, but for the time.
       expect((await registry.requests()).filter(({ path }) => path !== '/v2/')).toEqual([]);
@@ -128,16 +133,13 @@ for (const { name, binaries } of releases) {
       expect(of(checks, 'peers')).toMatchObject({ skipped: true });
     });
 
-    test('an image that the registry does not have, and one of a registry that is not mirrored', async () => {
-      const of = (image: string) =>
-        command(['doctor', ...flags(), '--root', root, '--json', '--no-pull', '--image', image]);
-      const absent = await of(`${hosts[0]}/a/b:absent`);
-      expect({ code: absent.code, codes: codesOf(JSON.parse(absent.stdout).checks) }).toEqual({
-        code: 3,
-        codes: ['image-not-found'],
+    test('an image that the registry does not have, one of a registry that is not mirrored, or cannot be reached', async () => {
+      const images = [`${hosts[0]}/a/b:absent`, 'registry.invalid/a/b:1', 'unreachable.example/a/b:1'];
+      const codes = images.map(async (image) => {
+        const checks = await diagnose(await subjectWith(flags(), root), { pull: false, image: parseImageName(image) });
+        return codesOf(checks);
       });
-      const denied = await of('registry.invalid/a/b:1');
-      expect(codesOf(JSON.parse(denied.stdout).checks)).toEqual(['image-unavailable']);
+      expect(await Promise.all(codes)).toEqual([['image-not-found'], ['image-denied'], ['image-unavailable']]);
     });
 
     test('config_path is not set', () =>
@@ -260,11 +262,11 @@ for (const { name, binaries } of releases) {
         const checks = await examine();
         expect(findingsOf(checks), text).toMatchObject([{ code: `hosts-toml-${code}`, about: [hosts[0]] }]);
         // The other registry is as it should be.
-        expect(of(checks, 'pull')?.seen, text).toContain('from 2 of 2');
+        expect(of(checks, 'pull')?.seen, text).toContain('from 3 of 3');
       }
       await rm(hostsDir, { recursive: true });
       expect(findingsOf(await examine())).toMatchObject([
-        { code: 'hosts-toml-no-file', about: [...hosts, OF_PATTERN] },
+        { code: 'hosts-toml-no-file', about: [...hosts, OF_PATTERN, AWAY.host] },
       ]);
     });
 
@@ -300,7 +302,7 @@ for (const { name, binaries } of releases) {
         await agent.start();
       }
       expect(codesOf(await examine(containerd, `--mirror.listen=127.0.0.1:${registry.port}`))).toEqual([
-        ...Array<string>(3).fill('hosts-toml-not-named'),
+        ...Array<string>(4).fill('hosts-toml-not-named'),
         'mirror-strange',
       ]);
     });
