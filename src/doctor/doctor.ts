@@ -28,17 +28,19 @@ export interface DoctorOptions {
  * Looks at all of a node, whatever fails on the way: what cannot be looked at is a finding itself.
  *
  * ```
- *  agent ──────────────▶ peers, limits          runtime ─▶ config_path, layers ─┐
- *  mirror, disk, clock                          hosts.toml ─────────────────────┴▶ pull
+ *  agent ─▶ peers, limits        runtime ─▶ config_path, layers ─┐
+ *  disk, clock                   hosts.toml ─────────────────────┼▶ pull
+ *                                mirror ─────────────────────────┘
  * ```
  */
 export async function diagnose(subject: Subject, options: DoctorOptions): Promise<readonly CheckResult[]> {
   // Of each run its own, so that no answer is one that was remembered.
   const tag = `t${Date.now().toString(36)}`;
+  const asked = guarded('mirror', () => checkMirror(subject, options.image, tag));
   const [agentPart, runtimePart, mirror, disk, clock] = await Promise.all([
     agentChecks(subject),
-    runtimeChecks(subject, options, tag),
-    guarded('mirror', () => checkMirror(subject, options.image, tag)),
+    runtimeChecks(subject, options, asked, tag),
+    asked,
     guarded('disk', () => checkDisk(subject)),
     guarded('clock', () => checkClock(subject)),
   ]);
@@ -60,7 +62,12 @@ async function agentChecks(subject: Subject): Promise<readonly [CheckResult, Che
 
 type RuntimeChecks = readonly [CheckResult, CheckResult, CheckResult, CheckResult, CheckResult];
 
-async function runtimeChecks(subject: Subject, options: DoctorOptions, tag: string): Promise<RuntimeChecks> {
+async function runtimeChecks(
+  subject: Subject,
+  options: DoctorOptions,
+  mirror: Promise<CheckResult>,
+  tag: string,
+): Promise<RuntimeChecks> {
   // Only now: grpc is slow to load.
   const { socketCalls } = await import('../containerd/socket-calls.ts');
   using calls = socketCalls(pathHere(subject, subject.paths.socket));
@@ -78,7 +85,7 @@ async function runtimeChecks(subject: Subject, options: DoctorOptions, tag: stri
   const hosts = await guarded('hosts.toml', () => checkHosts(subject));
   const layers = await guarded('layers', async () => checkLayers(subject, files));
   const mirrored = 'mirrored' in hosts ? hosts.mirrored : [];
-  const why = whyNoPull(options, version, config, mirrored);
+  const why = whyNoPull(options, version, [config, await mirror], mirrored);
   const pull =
     why === undefined
       ? await guarded('pull', () => checkPull(subject, calls, mirrored, files, tag))
@@ -90,12 +97,13 @@ async function runtimeChecks(subject: Subject, options: DoctorOptions, tag: stri
 function whyNoPull(
   { pull }: DoctorOptions,
   version: string | undefined,
-  config: CheckResult,
+  [config, mirror]: readonly [CheckResult, CheckResult],
   mirrored: readonly string[],
 ): string | undefined {
   if (!pull) return 'not wanted (--no-pull)';
   if (version === undefined) return 'containerd does not answer';
   if (config.findings.some(({ severity }) => severity === 'error')) return 'config_path is to be mended first';
+  if (mirror.findings.some(({ code }) => code === 'mirror-away')) return 'the mirror does not answer';
   return mirrored.length === 0 ? 'no hosts.toml names the mirror first' : undefined;
 }
 

@@ -7,8 +7,10 @@ import { type CheckResult, type Finding, firstOf, result } from './finding.ts';
 import type { ImageName } from './image-name.ts';
 import type { Subject } from './subject.ts';
 
-/** Longer than `mirror.headersTimeout` by default: of an image that is asked for upstream may be slow. */
-const ANSWER_MS = 30_000;
+/** From the mirror's memory. */
+const PROBE_MS = 5_000;
+/** Longer than `mirror.headersTimeout` by default: upstream may be slow. */
+const IMAGE_MS = 30_000;
 const CONNECTIONS = 4;
 
 interface Answer {
@@ -27,12 +29,15 @@ export async function checkMirror(
   image: ImageName | undefined,
   tag: string,
 ): Promise<CheckResult> {
-  const mirror = new Pool(mirrorUrl, { connections: CONNECTIONS, headersTimeout: ANSWER_MS });
+  const mirror = new Pool(mirrorUrl, { connections: CONNECTIONS, connect: { timeout: PROBE_MS } });
   try {
+    const probe = (host: string) => ask(mirror, 'HEAD', `${PROBE_REPOSITORY}/manifests/${tag}`, host, PROBE_MS);
+    const first = await probe(hosts[0] ?? '');
+    // Where nobody answers, nobody answers for the others either.
     const answers = await Promise.all(
-      hosts.map(async (host) => ({
+      hosts.map(async (host, index) => ({
         host,
-        answer: await ask(mirror, 'HEAD', `${PROBE_REPOSITORY}/manifests/${tag}`, host),
+        answer: index === 0 || first instanceof Error ? first : await probe(host),
       })),
     );
     const findings = probeFindings(mirrorUrl, answers);
@@ -40,7 +45,7 @@ export async function checkMirror(
     const seen = `${mirrorUrl} answers for ${served} of ${hosts.length} registries`;
     if (image === undefined || served === 0) return result('mirror', seen, findings);
     const { registry, repository, reference, text } = image;
-    const answer = await ask(mirror, 'GET', `${repository}/manifests/${reference}`, registry);
+    const answer = await ask(mirror, 'GET', `${repository}/manifests/${reference}`, registry, IMAGE_MS);
     if (answer instanceof Error || answer.status !== 200) findings.push(imageFinding(image, answer));
     return result('mirror', `${seen}${findings.length === 0 ? `, and has ${text}` : ''}`, findings);
   } finally {
@@ -49,12 +54,19 @@ export async function checkMirror(
 }
 
 /** @returns the error where there is no answer */
-async function ask(mirror: Pool, method: 'HEAD' | 'GET', path: string, host: string): Promise<Answer | Error> {
+async function ask(
+  mirror: Pool,
+  method: 'HEAD' | 'GET',
+  path: string,
+  host: string,
+  headersTimeout: number,
+): Promise<Answer | Error> {
   try {
     const { statusCode, headers, body } = await mirror.request({
       method,
       path: `/v2/${path}?ns=${encodeURIComponent(host)}`,
       headers: { accept: MANIFEST_ACCEPT },
+      headersTimeout,
     });
     const text = await body.text();
     const digest = headers['docker-content-digest'];

@@ -295,9 +295,16 @@ for (const { name, binaries } of releases) {
       const more = [...hosts, 'more.invalid'].map((host) => JSON.stringify(host));
       const denied = await doctor([...flags(), `--registries=[${more}]`], root, false);
       expect(findingsOf(denied)).toMatchObject([{ code: 'mirror-denies', about: ['more.invalid'] }]);
+      await agent.kill('SIGSTOP');
+      const silent = await examine();
+      expect(codesOf(silent)).toEqual(['agent-away', 'mirror-away']);
+      expect(findingsOf(silent)[0]?.what).toMatch(/silent/);
       await agent.kill('SIGKILL');
       try {
-        expect(codesOf(await examine())).toEqual(['agent-away', 'mirror-away', 'pull-passes-by']);
+        const away = await examine();
+        expect(codesOf(away)).toEqual(['agent-away', 'mirror-away']);
+        expect(of(away, 'pull')).toMatchObject({ skipped: true });
+        expect(await comesThrough(containerd)).toBe(false);
       } finally {
         await agent.start();
       }
