@@ -1,5 +1,5 @@
 import { type ConfigPathFault, type ContainerdConfig, configPathFaults } from '../containerd/config-path.ts';
-import { DOCUMENTS, RESTART } from './documents.ts';
+import { DOCUMENTS, RESTART, restartHere } from './documents.ts';
 import { type CheckResult, type Finding, result } from './finding.ts';
 import type { Subject } from './subject.ts';
 
@@ -14,14 +14,14 @@ export function checkConfigPath(
 ): CheckResult {
   const { certsDir, configFile } = paths;
   const faults = configPathFaults(files, certsDir);
-  const restart = RESTART[settings.containerd.preset];
+  const { preset } = settings.containerd;
   const findings = faults.map(
     ({ code, what, mend, harmless }): Finding => ({
       code: `config-path-${code}`,
       severity: isHarmless(harmless, version) ? 'warning' : 'error',
       what: files.length === 0 ? `${what} (looked for at ${configFile})` : what,
-      mend: `${mend}. To restart it: ${restart.how}`,
-      docs: code === 'mirrors' ? DOCUMENTS.hostsToml : restart.docs,
+      mend: `${mend}. ${restartHere(preset)}`,
+      docs: code === 'mirrors' ? DOCUMENTS.hostsToml : RESTART[preset].docs,
     }),
   );
   return result('config_path', faults.length === 0 ? `${configFile} names ${certsDir}` : configFile, findings);

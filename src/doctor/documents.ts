@@ -58,3 +58,8 @@ export const RESTART: Readonly<Record<Preset, RestartAdvice>> = {
     docs: 'https://learn.microsoft.com/azure/aks/node-image-upgrade',
   },
 };
+
+/** The end of a sentence on what is to be mended. */
+export function restartHere(preset: Preset): string {
+  return `Here (containerd.preset ${preset}): ${RESTART[preset].how}`;
+}

@@ -3,7 +3,7 @@ import type { ContainerdConfig } from '../containerd/config-path.ts';
 import { unless } from '../containerd/if-there.ts';
 import type { SocketCalls } from '../containerd/socket-calls.ts';
 import { PROBE_REPOSITORY, probeImage } from '../oci/probe-image.ts';
-import { DOCUMENTS, RESTART } from './documents.ts';
+import { DOCUMENTS, RESTART, restartHere } from './documents.ts';
 import { type CheckResult, type Finding, firstOf, result } from './finding.ts';
 import { pathHere, type Subject } from './subject.ts';
 
@@ -61,13 +61,13 @@ async function findingOf(
   const { settings, paths } = subject;
   const hosts = failed.map(({ host }) => host);
   const [first] = failed;
-  const { how } = RESTART[settings.containerd.preset];
+  const { preset } = settings.containerd;
   if (codeOf(first?.error) === UNIMPLEMENTED) {
     return {
       code: 'cri-off',
       severity: 'error',
       what: "containerd's CRI plugin does not run, so no kubelet pulls here",
-      mend: `take "cri" out of disabled_plugins in ${paths.configFile} (Docker's packages put it there), see containerd's log for why it did not load, and restart containerd: ${how}`,
+      mend: `take "cri" out of disabled_plugins in ${paths.configFile} (Docker's packages put it there), see containerd's log for why it did not load, and restart containerd. ${restartHere(preset)}`,
       docs: DOCUMENTS.criConfig,
     };
   }
@@ -78,8 +78,8 @@ async function findingOf(
     code: isOlder ? 'pull-passes-by-restart' : 'pull-passes-by',
     severity: 'error',
     what: `containerd did not pull through the mirror from ${firstOf(hosts)}, although the files say so${since}. It says: ${said}`,
-    mend: `restart containerd, which reads its configuration only then: ${how}. If that does not help, see what config_path it was started with (crictl info; containerd config dump)`,
-    docs: RESTART[settings.containerd.preset].docs,
+    mend: `restart containerd, which reads its configuration only then. ${restartHere(preset)}. If that does not help, see what config_path it was started with (crictl info; containerd config dump)`,
+    docs: RESTART[preset].docs,
     about: hosts,
   };
 }

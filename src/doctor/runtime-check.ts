@@ -1,5 +1,5 @@
 import type { SocketCalls } from '../containerd/socket-calls.ts';
-import { DOCUMENTS, RESTART } from './documents.ts';
+import { DOCUMENTS } from './documents.ts';
 import { type CheckResult, type Finding, result } from './finding.ts';
 import { otherRuntimes } from './other-runtimes.ts';
 import type { Subject } from './subject.ts';
@@ -48,7 +48,7 @@ function notAnswering({ paths, settings }: Subject, why: string): Finding {
     what: `containerd does not answer at ${socket} (${why})`,
     mend: isDenied
       ? 'run windlass doctor as root: whoever may ask containerd is as good as root'
-      : `start containerd; ${elsewhere}. To restart it: ${RESTART[preset].how}`,
+      : `start containerd (journalctl -u containerd says why it does not run; of K3s and RKE2, their own unit); ${elsewhere}`,
     docs: DOCUMENTS.containerdStart,
   };
 }
