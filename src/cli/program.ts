@@ -33,6 +33,13 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     },
   ],
   [
+    'doctor',
+    {
+      summary: "say what is wrong with this node's settings, and how to mend it",
+      load: async () => (await import('./doctor.ts')).doctorCommand(),
+    },
+  ],
+  [
     'demo',
     {
       summary: 'watch an image travel: registry, agents, clients, all on this machine',

@@ -180,7 +180,7 @@ export const settingsSchema = z.strictObject({
     preset: setting(
       choice('default', 'k3s', 'rke2', 'talos', 'gke', 'eks', 'aks'),
       'default',
-      'Whose paths are meant where `certsDir`, `configFile` and `contentDir` are left out.',
+      'Whose paths are meant where `certsDir`, `configFile` and `contentDir` are left out; and for `windlass doctor` the socket.',
     ),
     certsDir: setting(
       path({ mayBeEmpty: true }),
@@ -197,7 +197,7 @@ export const settingsSchema = z.strictObject({
     socket: setting(
       path({ mayBeEmpty: true }),
       '',
-      "containerd's socket. Set: what it holds is served from its own directory, to other agents too. Mount the folder of the socket, which is a new one after a restart. Empty: off.",
+      "containerd's socket. Set: what it holds is served from its own directory, to other agents too. Mount the folder of the socket, which is a new one after a restart. Empty: off, and `windlass doctor` asks the preset's.",
     ),
     contentDir: setting(
       path({ mayBeEmpty: true }),

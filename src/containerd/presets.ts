@@ -8,15 +8,18 @@ export interface ContainerdPaths {
   readonly configFile: string;
   /** Where its content store keeps what it holds. */
   readonly contentDir: string;
+  /** Where it listens. */
+  readonly socket: string;
 }
 
-type Preset = Settings['containerd']['preset'];
+export type Preset = Settings['containerd']['preset'];
 
 const CONTENT = 'io.containerd.content.v1.content';
 const COMMON: ContainerdPaths = {
   certsDir: '/etc/containerd/certs.d',
   configFile: '/etc/containerd/config.toml',
   contentDir: `/var/lib/containerd/${CONTENT}`,
+  socket: '/run/containerd/containerd.sock',
 };
 
 /**
@@ -35,7 +38,7 @@ const PRESETS: Readonly<Record<Preset, ContainerdPaths>> = {
 
 /** What is set, else what the preset says. */
 export function containerdPaths(
-  { preset, certsDir, configFile, contentDir }: Settings['containerd'],
+  { preset, certsDir, configFile, contentDir, socket }: Settings['containerd'],
   cwd: string,
 ): ContainerdPaths {
   const standard = PRESETS[preset];
@@ -43,6 +46,7 @@ export function containerdPaths(
     certsDir: resolve(cwd, certsDir === '' ? standard.certsDir : certsDir),
     configFile: resolve(cwd, configFile === '' ? standard.configFile : configFile),
     contentDir: resolve(cwd, contentDir === '' ? standard.contentDir : contentDir),
+    socket: resolve(cwd, socket === '' ? standard.socket : socket),
   };
 }
 
@@ -52,5 +56,7 @@ function rancher(name: string): ContainerdPaths {
     certsDir: `${agent}/etc/containerd/certs.d`,
     configFile: `${agent}/etc/containerd/config.toml`,
     contentDir: `${agent}/containerd/${CONTENT}`,
+    // Both in one place, whichever of them it is.
+    socket: '/run/k3s/containerd/containerd.sock',
   };
 }

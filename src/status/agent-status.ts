@@ -42,6 +42,8 @@ export interface PeerStatus {
   readonly zone: string;
   /** `host:port` of its data plane. */
   readonly dataAddress: string;
+  /** Multiaddresses of its libp2p listener. */
+  readonly p2pAddresses: readonly string[];
   readonly state: 'live' | 'suspect' | 'leaving';
 }
 

@@ -98,6 +98,6 @@ export class StatusReport {
 }
 
 /** Whatever else is known of it is not said. */
-function peerOf({ nodeName, peerId, zone, dataAddress, state }: PeerStatus): PeerStatus {
-  return { nodeName, peerId, zone, dataAddress, state };
+function peerOf({ nodeName, peerId, zone, dataAddress, p2pAddresses, state }: PeerStatus): PeerStatus {
+  return { nodeName, peerId, zone, dataAddress, p2pAddresses, state };
 }

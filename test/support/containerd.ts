@@ -16,6 +16,8 @@ export interface ContainerdOptions {
   readonly discardUnpackedLayers?: boolean;
   /** The network namespace to run in; else ours. */
   readonly namespace?: string;
+  /** Makes of the config.toml of these tests the one that it is started with. */
+  readonly edit?: (toml: string) => string;
 }
 
 const PLATFORM = `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`;
@@ -49,7 +51,8 @@ export class Containerd {
     Containerd.#count += 1;
     const folder = scratch.join(`c${Containerd.#count}`);
     await mkdir(folder, { recursive: true });
-    await writeFile(`${folder}/config.toml`, configToml(binaries.major, folder, options));
+    const toml = configToml(binaries.major, folder, options);
+    await writeFile(`${folder}/config.toml`, options.edit?.(toml) ?? toml);
     const containerd = new Containerd(scratch, folder, binaries, options);
     await containerd.start();
     return containerd;
@@ -82,6 +85,10 @@ export class Containerd {
   /** Of its content store. */
   get contentDir(): string {
     return `${this.#folder}/root/io.containerd.content.v1.content`;
+  }
+
+  get configFile(): string {
+    return `${this.#folder}/config.toml`;
   }
 
   get snapshotter(): string {

@@ -12,7 +12,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 const ROWS = [
   ['main.ts'],
   ['cli'],
-  ['agent.ts', 'demo'],
+  ['agent.ts', 'demo', 'doctor'],
   ['cluster.ts'],
   ['mirror', 'peer', 'status'],
   ['pull'],

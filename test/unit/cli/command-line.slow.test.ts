@@ -36,7 +36,17 @@ describe('the command line', () => {
   test('--help lists the commands', async () => {
     const { code, stdout, stderr } = await windlass('--help');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    const commands = ['agent', 'configure', 'cleanup', 'demo', 'status', 'drop', 'make-secret', 'await-cleanup'];
+    const commands = [
+      'agent',
+      'configure',
+      'cleanup',
+      'doctor',
+      'demo',
+      'status',
+      'drop',
+      'make-secret',
+      'await-cleanup',
+    ];
     for (const command of commands) expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
   });
 

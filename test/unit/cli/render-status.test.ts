@@ -38,6 +38,7 @@ const peer = (nodeName: string, changes: Partial<PeerStatus> = {}): PeerStatus =
   peerId: `12D3KooW${nodeName}`,
   zone: 'zone-a',
   dataAddress: '10.0.0.3:5051',
+  p2pAddresses: ['/ip4/10.0.0.3/tcp/5052'],
   state: 'live',
   ...changes,
 });

@@ -29,6 +29,7 @@ const peer = (nodeName: string): PeerStatus => ({
   peerId: `id-of-${nodeName}`,
   zone: 'a',
   dataAddress: '10.0.0.1:5051',
+  p2pAddresses: ['/ip4/10.0.0.1/tcp/5052'],
   state: 'live',
 });
 
