@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { Metrics } from '../../../src/metrics/metrics.ts';
 import type { PeerStatus } from '../../../src/status/agent-status.ts';
+import { History } from '../../../src/status/history.ts';
 import { RateMeter } from '../../../src/status/rate-meter.ts';
 import { type RunningTransfer, StatusReport } from '../../../src/status/status-report.ts';
 
@@ -14,6 +15,7 @@ interface Parts {
 
 const reportOf = ({ metrics = new Metrics(), peers = [], transfers = [] }: Parts) =>
   new StatusReport({
+    history: new History(metrics),
     node: 'n1',
     zone: () => 'a',
     version: '1.2.3',
@@ -34,6 +36,8 @@ const peer = (nodeName: string): PeerStatus => ({
 
 const transfer = (changes: Partial<RunningTransfer>): RunningTransfer => ({
   id: 'i',
+  pull: 'p',
+  origin: { registry: 'docker.io', repository: 'private/one' },
   digest: 'sha256:0',
   state: 'writing',
   sizeBytes: 100,
@@ -42,12 +46,15 @@ const transfer = (changes: Partial<RunningTransfer>): RunningTransfer => ({
   startedAtMs: Date.now() - 1000,
   source: 'none',
   parents: [],
+  parentRole: undefined,
+  path: [],
   children: 0,
+  to: [],
   ...changes,
 });
 
 test('an agent that has done nothing has no rates to tell, and no nonsense either', async () => {
-  const status = await reportOf({}).read(false);
+  const status = await reportOf({}).read(false, false);
   expect(status).toMatchObject({
     node: 'n1',
     zone: 'a',
@@ -76,7 +83,7 @@ test('the hit rate counts what was answered well, and the bytes that did not com
   metrics.mirrorBytes.inc({ source: 'upstream' }, 400);
   metrics.upstreamBytes.inc({ registry: 'a' }, 150);
   metrics.upstreamBytes.inc({ registry: 'b' }, 100);
-  const { totals } = await reportOf({ metrics }).read(true);
+  const { totals } = await reportOf({ metrics }).read(true, false);
   expect(totals).toMatchObject({ hitRate: 0.8, byteHitRate: 0.75, savedBytes: 750, upstreamBytes: 250 });
   expect(totals.requests).toMatchObject({ store: 5, peer: 3, upstream: 2 });
 });
@@ -85,7 +92,7 @@ test('an agent that fetches more than its own clients take saves nothing, which 
   const metrics = new Metrics();
   metrics.mirrorBytes.inc({ source: 'upstream' }, 10);
   metrics.upstreamBytes.inc({ registry: 'a' }, 1000);
-  expect((await reportOf({ metrics }).read(true)).totals).toMatchObject({ savedBytes: 0, byteHitRate: 0 });
+  expect((await reportOf({ metrics }).read(true, false)).totals).toMatchObject({ savedBytes: 0, byteHitRate: 0 });
 });
 
 test('peers stand by name, transfers by age; the peer that one is read from by its name', async () => {
@@ -96,7 +103,7 @@ test('peers stand by name, transfers by age; the peer that one is read from by i
       transfer({ id: 'early', digest: 'sha256:a', source: 'peer', parents: ['id-of-n2'], children: 2 }),
       transfer({ id: 'middle', digest: 'sha256:c', startedAtMs: Date.now() - 500, parents: ['id-of-nobody'] }),
     ],
-  }).read(true);
+  }).read(true, false);
   expect(status.peers.map(({ nodeName }) => nodeName)).toEqual(['n2', 'n3']);
   expect(status.transfers.map(({ digest, from }) => [digest, from])).toEqual([
     ['sha256:a', ['n2']],
