@@ -20,14 +20,20 @@ export interface EventStreamOptions {
   readonly everyMs?: number;
 }
 
+interface Listener {
+  /** May it know the names of repositories? */
+  readonly names: boolean;
+  /** It was told all: news make sense from then on. */
+  greeted: boolean;
+}
+
 /**
  * Server-sent events to a bounded number of listeners, once a second; where there is no news a `beat`, so that each
  * side knows that the other one lives. Nothing runs while nobody listens.
  */
 export class EventStream {
   readonly #options: EventStreamOptions;
-  /** And whether each may know names. */
-  readonly #listeners = new Map<ServerResponse, boolean>();
+  readonly #listeners = new Map<ServerResponse, Listener>();
   #timer: NodeJS.Timeout | undefined;
   #telling = false;
 
@@ -48,10 +54,11 @@ export class EventStream {
       // A proxy of nginx would hold them back.
       'x-accel-buffering': 'no',
     });
-    this.#listeners.set(response, names);
+    const listener = { names, greeted: false };
+    this.#listeners.set(response, listener);
     response.once('close', () => this.#remove(response));
     response.on('error', () => {});
-    void this.#greet(response, names);
+    void this.#greet(response, listener);
     return true;
   }
 
@@ -61,14 +68,15 @@ export class EventStream {
     for (const response of this.#listeners.keys()) response.destroy();
   }
 
-  async #greet(response: ServerResponse, names: boolean): Promise<void> {
+  async #greet(response: ServerResponse, listener: Listener): Promise<void> {
     try {
-      this.#send(response, await this.#options.feed.all(names));
+      this.#send(response, await this.#options.feed.all(listener.names));
+      listener.greeted = true;
     } catch (error) {
       this.#options.onError(error);
       response.destroy();
     }
-    // Only now: news make sense after that. And it may have left meanwhile.
+    // It may have left meanwhile.
     if (this.#listeners.has(response)) this.#timer ??= setInterval(() => void this.#tell(), this.#everyMs).unref();
   }
 
@@ -77,8 +85,9 @@ export class EventStream {
     if (this.#telling) return;
     this.#telling = true;
     try {
-      const news = await this.#options.feed.news([...new Set(this.#listeners.values())]);
-      for (const [response, names] of this.#listeners) this.#send(response, news.get(names) || BEAT);
+      const greeted = [...this.#listeners].filter(([, listener]) => listener.greeted);
+      const news = await this.#options.feed.news([...new Set(greeted.map(([, { names }]) => names))]);
+      for (const [response, { names }] of greeted) this.#send(response, news.get(names) || BEAT);
     } catch (error) {
       this.#options.onError(error);
     } finally {

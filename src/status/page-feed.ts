@@ -40,8 +40,7 @@ export class PageFeed implements EventFeed {
     const { history, recent } = this.#options;
     const ended = recent(this.#recentSequence);
     const samples = history.since(this.#historySequence, performance.now());
-    this.#recentSequence = ended.at(-1)?.sequence ?? this.#recentSequence;
-    this.#historySequence = history.sequence;
+    const historySequence = history.sequence;
     const news = new Map<boolean, string>();
     for (const told of names) {
       const status = await this.#status(told);
@@ -62,6 +61,8 @@ export class PageFeed implements EventFeed {
           (changed ? event('status', status) : ''),
       );
     }
+    this.#recentSequence = ended.at(-1)?.sequence ?? this.#recentSequence;
+    this.#historySequence = historySequence;
     return news;
   }
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Metrics } from '../../../src/metrics/metrics.ts';
-import type { PeerStatus } from '../../../src/status/agent-status.ts';
+import type { GonePeer, PeerStatus } from '../../../src/status/agent-status.ts';
 import { History } from '../../../src/status/history.ts';
 import { RateMeter } from '../../../src/status/rate-meter.ts';
 import { type RunningTransfer, StatusReport } from '../../../src/status/status-report.ts';
@@ -10,10 +10,11 @@ const EMPTY_STORE = { blobs: 0, blobBytes: 0, ingestBytes: 0, maxBytes: 1000 };
 interface Parts {
   readonly metrics?: Metrics;
   readonly peers?: readonly PeerStatus[];
+  readonly gone?: readonly GonePeer[];
   readonly transfers?: readonly RunningTransfer[];
 }
 
-const reportOf = ({ metrics = new Metrics(), peers = [], transfers = [] }: Parts) =>
+const reportOf = ({ metrics = new Metrics(), peers = [], gone = [], transfers = [] }: Parts) =>
   new StatusReport({
     history: new History(metrics),
     node: 'n1',
@@ -21,6 +22,7 @@ const reportOf = ({ metrics = new Metrics(), peers = [], transfers = [] }: Parts
     version: '1.2.3',
     discovery: 'static',
     peers: () => peers,
+    gone: () => gone,
     transfers: () => transfers,
     store: () => EMPTY_STORE,
     metrics,
@@ -111,6 +113,32 @@ test('peers stand by name, transfers by age; the peer that one is read from by i
     ['sha256:b', []],
   ]);
   expect(status.transfers[0]).toMatchObject({ source: 'peer', children: 2, readers: 1, sizeBytes: 100, written: 10 });
+});
+
+test('the way of a blob is told by names of nodes; that of its repository only to who may know it', async () => {
+  const report = reportOf({
+    peers: [peer('n2'), peer('n3')],
+    transfers: [
+      transfer({
+        parents: ['id-of-n3'],
+        parentRole: 'relay',
+        path: ['id-of-n2', 'id-of-n3'],
+        to: ['id-of-n2', 'id-x'],
+      }),
+    ],
+  });
+  const [told] = (await report.read(true, true)).transfers;
+  expect(told).toMatchObject({ path: ['n2', 'n3'], from: ['n3'], to: ['n2', 'id-x'], parentRole: 'relay' });
+  expect(told).toMatchObject({ registry: 'docker.io', repository: 'private/one' });
+  const hidden = await report.read(true, false);
+  expect(hidden.transfers[0]).toMatchObject({ registry: 'docker.io', repository: null });
+  expect(JSON.stringify(hidden)).not.toContain('private/one');
+});
+
+test('who went is told, unless its node is back as another member', async () => {
+  const gone = (nodeName: string) => ({ nodeName, zone: 'a', state: 'dead' as const, goneMs: 5 });
+  const report = reportOf({ peers: [peer('n2')], gone: [gone('n2'), gone('n3')] });
+  expect((await report.read(true, false)).gone).toEqual([gone('n3')]);
 });
 
 test('a rate is that since the last look, by whoever; at the first since the beginning', () => {
