@@ -21,6 +21,7 @@ export class Connection {
   /**
    * @param {string} url
    * @param {{
+   *   readonly onBegin: () => void,
    *   readonly onEvent: (name: string, data: unknown) => void,
    *   readonly onState: (state: ConnectionState) => void,
    * }} listener
@@ -50,6 +51,7 @@ export class Connection {
         this.#listener.onEvent(name, JSON.parse(event.data));
       });
     }
+    source.addEventListener('open', () => this.#listener.onBegin());
     source.addEventListener('error', () => this.#lost());
     this.#expect(SILENT_MS);
   }

@@ -26,7 +26,7 @@ export class Figures {
   render(status) {
     const { lastHour, transfers, uploads } = status;
     const { hitRate, byteHitRate, savedBytes, servedBytes, upstreamBytes, overMs } = lastHour;
-    const over = overMs >= 3_540_000 ? 'last hour' : `last ${showTime(overMs)}`;
+    const over = overMs >= 3_540_000 ? 'last hour' : `last ${showTime(overMs).split(' ').slice(0, 2).join(' ')}`;
     this.#hitRate.set(
       hitRate === null ? '–' : showShare(hitRate),
       hitRate === null ? `nothing asked, ${over}` : `of answers, ${over}`,

@@ -25,13 +25,14 @@ let asked = false;
 let chartAtMs = Number.NEGATIVE_INFINITY;
 
 const connection = new Connection('/events', {
+  // Maybe by an agent that was started again.
+  onBegin: () => model.begin(),
   onEvent(name, data) {
     model.take(name, data, performance.now());
     draw();
   },
   onState(next) {
     if (next === state) return;
-    if (next === 'lost') model.begin();
     state = next;
     draw();
   },

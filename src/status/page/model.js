@@ -2,6 +2,8 @@
 
 const MAX_PULLS = 500;
 const HOUR_MS = 3_600_000;
+/** Peers send pieces of 1 MiB: over a second alone rates would jump. */
+const RATE_OVER_MS = 5_000;
 
 /** Times here are those of this page's own clock, monotonic: nobody's time of day need be right.
  * @typedef {RecentPull & { readonly endedAtMs: number }} Pull
@@ -20,6 +22,9 @@ export class Model {
   /** @type {readonly Sample[]} the oldest first */
   samples = [];
 
+  /** @type {Map<string, { readonly atMs: number, readonly written: number }[]>} of each transfer, the last seconds */
+  #progress = new Map();
+
   /**
    * @param {string} name
    * @param {unknown} data
@@ -32,7 +37,7 @@ export class Model {
     else if (name === 'history') this.#takeSamples(/** @type {readonly HistorySample[]} */ (data), nowMs);
   }
 
-  /** The connection was lost: what comes next is all there is, maybe of an agent that was started again. */
+  /** What comes next is all there is. */
   begin() {
     this.pulls = [];
     this.samples = [];
@@ -40,8 +45,26 @@ export class Model {
 
   /** @param {AgentStatus} status @param {number} nowMs */
   #takeStatus(status, nowMs) {
-    this.status = status;
+    const { transfers } = status;
+    this.#progress = new Map(
+      transfers.map(({ id, written }) => {
+        const seen = this.#progress.get(id)?.filter(({ atMs }) => nowMs - atMs <= RATE_OVER_MS) ?? [];
+        return [id, [...seen, { atMs: nowMs, written }]];
+      }),
+    );
+    this.status = {
+      ...status,
+      transfers: transfers.map((transfer) => ({ ...transfer, rate: this.#rateOf(transfer) })),
+    };
     this.statusAtMs = nowMs;
+  }
+
+  /** @param {AgentStatus['transfers'][number]} transfer */
+  #rateOf({ id, rate }) {
+    const seen = this.#progress.get(id) ?? [];
+    const [first, last] = [seen[0], seen.at(-1)];
+    if (first === undefined || last === undefined || last.atMs - first.atMs < 1_000) return rate;
+    return Math.max(0, ((last.written - first.written) * 1000) / (last.atMs - first.atMs));
   }
 
   /** @param {readonly RecentPull[]} ended @param {number} nowMs */

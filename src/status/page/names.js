@@ -15,3 +15,11 @@ export function titleOf({ registry, repository }) {
 export function shortOf(digest) {
   return digest.slice(digest.indexOf(':') + 1).slice(0, 12);
 }
+
+/**
+ * Where bytes came from that are neither a peer's nor a registry's.
+ * @param {string} source
+ */
+export function sourceOf(source) {
+  return source === 'content' ? 'containerd' : source;
+}

@@ -1,6 +1,6 @@
 /** @import { Pull } from './model.js' */
 import { byId, el, KeyedList, setText, show } from './dom.js';
-import { shortOf, titleOf } from './names.js';
+import { shortOf, sourceOf, titleOf } from './names.js';
 import { describeTimes, mostOf, PHASES, sharesOf, totalOf } from './phases.js';
 import { count, showAgo, showSize, showSpan } from './quantities.js';
 
@@ -9,7 +9,8 @@ const FEW = 12;
 /** What came in lately, and where its time went. */
 export class Pulls {
   #list = new KeyedList(byId('pulls'), {
-    keyOf: (/** @type {Pull} */ { sequence }) => String(sequence),
+    // An agent that was started again counts from 1.
+    keyOf: (/** @type {Pull} */ { sequence, times }) => `${sequence} ${totalOf(times)}`,
     make: makeRow,
     update: ({ when }, { endedAtMs }) => setText(when, showAgo(this.#nowMs - endedAtMs)),
   });
@@ -92,7 +93,8 @@ function makeRow(pull) {
 /** @param {Pull} pull */
 function originOf({ from, source, registry }) {
   const [first, ...others] = from;
-  if (first === undefined) return source === 'upstream' ? registry : source === 'peer' ? 'the keeper' : source;
+  if (first === undefined)
+    return source === 'upstream' ? registry : source === 'peer' ? 'the keeper' : sourceOf(source);
   const peers = others.length === 0 ? first : `${first} and ${count(others.length, 'peer')}`;
   return source === 'upstream' ? `${peers}, then ${registry}` : peers;
 }

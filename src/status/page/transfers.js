@@ -1,8 +1,8 @@
 /** @import { AgentStatus, TransferStatus } from '../agent-status.ts' */
 /** @import { Pull } from './model.js' */
 import { byId, el, KeyedList, setAttribute, setText, show } from './dom.js';
-import { shortOf, titleOf } from './names.js';
-import { count, showAgo, showRate, showSize, showTime } from './quantities.js';
+import { shortOf, sourceOf, titleOf } from './names.js';
+import { showAgo, showRate, showSize, showTime } from './quantities.js';
 import { treeOf } from './tree.js';
 import { drawTree } from './tree-view.js';
 
@@ -77,7 +77,7 @@ export class Transfers {
 /** @param {TransferStatus['source']} source @param {readonly string[]} from */
 function originOf(source, from) {
   if (from.length > 0) return `from ${from.join(', ')}`;
-  return source === 'upstream' ? 'from the registry' : source === 'none' ? '' : `from ${count(1, source)}`;
+  return source === 'upstream' ? 'from the registry' : source === 'none' ? '' : `from ${sourceOf(source)}`;
 }
 
 /** @typedef {ReturnType<typeof makeCard>['view']} Card */

@@ -32,6 +32,19 @@ test('after the connection was lost all is told anew: an agent that was started 
   expect(model.pulls.map(({ sequence }) => sequence)).toEqual([1]);
 });
 
+test('the rate of a transfer is that of the last seconds, and not of the last piece', () => {
+  const model = new Model();
+  const tell = (written: number, nowMs: number) => {
+    model.take('status', { transfers: [{ id: 'i', written, rate: 7 }] }, nowMs);
+    return model.status?.transfers[0]?.rate;
+  };
+  expect(tell(0, 0), 'as it is told, at first').toBe(7);
+  expect(tell(1_000, 1_000)).toBe(1_000);
+  expect(tell(1_000, 2_000)).toBe(500);
+  expect(tell(4_000, 6_500), 'of the last five').toBe(3_000 / 4.5);
+  expect(tell(4_000, 20_000), 'alone again').toBe(7);
+});
+
 test('samples are told once, and forgotten after an hour', () => {
   const model = new Model();
   model.take('history', [sample(20_000, 0, 0, 0), sample(10_000, 1, 1, 1)], 100_000);
