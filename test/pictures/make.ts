@@ -1,4 +1,4 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { startChromium } from '../support/chromium.ts';
 import { run, which } from '../support/commands.ts';
@@ -17,12 +17,10 @@ await mkdir(FOLDER, { recursive: true });
 await using scratch = await Scratch.create();
 const browser = await startChromium(scratch);
 const wanted = process.argv[2];
-if (wanted !== 'demo') await statusPictures(browser, FOLDER, scratch);
-if (wanted !== 'status') await demoPicture(browser, FOLDER);
-await shrink(FOLDER);
-
-async function shrink(folder: string): Promise<void> {
-  if (which('pngquant') === undefined) return;
-  const pictures = (await readdir(folder)).map((name) => `${folder}${name}`);
+const pictures = [
+  ...(wanted === 'demo' ? [] : await statusPictures(browser, FOLDER, scratch)),
+  ...(wanted === 'status' ? [] : await demoPicture(browser, FOLDER)),
+];
+if (which('pngquant') !== undefined) {
   await run('pngquant', ['--force', '--strip', '--ext', '.png', ...pictures]);
 }

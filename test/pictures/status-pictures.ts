@@ -24,8 +24,11 @@ const PAUSE_MS = 22_000;
 /** What is on its way when the pictures are taken. */
 const NOW = 'team/recommendations';
 
-/** A small cluster that pulls for some minutes; then the page of a node in the middle of the tree. */
-export async function statusPictures(browser: Browser, folder: string, scratch: Scratch): Promise<void> {
+/**
+ * A small cluster that pulls for some minutes; then the page of a node in the middle of the tree.
+ * @returns the pictures' paths.
+ */
+export async function statusPictures(browser: Browser, folder: string, scratch: Scratch): Promise<string[]> {
   const images = new Map(EARLIER.map((name, index) => [name, buildImage([2, 5 + index * 3, 11 - index], name)]));
   images.set(NOW, buildImage([56, 72, 88], NOW));
   const registry = new DemoRegistry({
@@ -58,10 +61,14 @@ export async function statusPictures(browser: Browser, folder: string, scratch: 
   );
   await Promise.all(pages.map(({ page }) => page.locator('svg.tree').first().waitFor()));
   await sleep(1_500); // bars move for a second
+  const paths: string[] = [];
   for (const { name, page } of pages) {
-    await page.screenshot({ path: `${folder}${name}.png`, fullPage: name !== 'status-phone' });
+    const path = `${folder}${name}.png`;
+    await page.screenshot({ path, fullPage: name !== 'status-phone' });
+    paths.push(path);
   }
   await Promise.all(pulls);
+  return paths;
 }
 
 /** The agent that reads most blobs from others and passes most on. */
