@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 
 export const MAX_LISTENERS = 16;
 const EVERY_MS = 1_000;
-/** Who has not taken this much is let go: it may come back, and is told all then. */
+/** Who has not taken this much, beyond what it was told at first, is let go: it may come back, and is told all then. */
 const MAX_BEHIND_BYTES = 1024 * 1024;
 
 /** What is told; each text a whole number of server-sent events. */
@@ -25,6 +25,7 @@ interface Listener {
   readonly names: boolean;
   /** It was told all: news make sense from then on. */
   greeted: boolean;
+  mayBeBehindBytes: number;
 }
 
 /**
@@ -54,7 +55,7 @@ export class EventStream {
       // A proxy of nginx would hold them back.
       'x-accel-buffering': 'no',
     });
-    const listener = { names, greeted: false };
+    const listener = { names, greeted: false, mayBeBehindBytes: MAX_BEHIND_BYTES };
     this.#listeners.set(response, listener);
     response.once('close', () => this.#remove(response));
     response.on('error', () => {});
@@ -70,7 +71,9 @@ export class EventStream {
 
   async #greet(response: ServerResponse, listener: Listener): Promise<void> {
     try {
-      this.#send(response, await this.#options.feed.all(listener.names));
+      const all = await this.#options.feed.all(listener.names);
+      listener.mayBeBehindBytes += Buffer.byteLength(all);
+      this.#send(response, listener, all);
       listener.greeted = true;
     } catch (error) {
       this.#options.onError(error);
@@ -87,7 +90,7 @@ export class EventStream {
     try {
       const greeted = [...this.#listeners].filter(([, listener]) => listener.greeted);
       const news = await this.#options.feed.news([...new Set(greeted.map(([, { names }]) => names))]);
-      for (const [response, { names }] of greeted) this.#send(response, news.get(names) || BEAT);
+      for (const [response, listener] of greeted) this.#send(response, listener, news.get(listener.names) || BEAT);
     } catch (error) {
       this.#options.onError(error);
     } finally {
@@ -95,10 +98,9 @@ export class EventStream {
     }
   }
 
-  #send(response: ServerResponse, text: string): void {
-    if (response.destroyed) return;
+  #send(response: ServerResponse, { mayBeBehindBytes }: Listener, text: string): void {
     response.write(text);
-    if (response.writableLength > MAX_BEHIND_BYTES) response.destroy();
+    if (response.writableLength > mayBeBehindBytes) response.destroy();
   }
 
   #remove(response: ServerResponse): void {

@@ -29,10 +29,12 @@ export class PageFeed implements EventFeed {
 
   async all(names: boolean): Promise<string> {
     const { history, recent } = this.#options;
+    const status = await this.#status(names);
+    // Only now: what ends from here on is news.
     return (
       event('recent', this.#pulls(recent(0), names)) +
       event('history', history.since(0, performance.now())) +
-      event('status', await this.#status(names))
+      event('status', status)
     );
   }
 

@@ -121,6 +121,12 @@ test('who takes nothing is let go, and holds up nobody', async () => {
   await eventually(() => slow.closed);
 });
 
+test('however much there is to tell at first, whoever takes it gets all of it', async () => {
+  const scene = await start(`event: all\ndata: ${'x'.repeat(16 * 1024 * 1024)}\n\n`);
+  const listener = (await scene.listen()).read();
+  await eventually(() => listener.text.length > 16 * 1024 * 1024 && listener.text.includes('event: beat'));
+});
+
 test('what cannot be told is an error in the log, and told the next time', async () => {
   const scene = await start();
   const listener = (await scene.listen()).read();
