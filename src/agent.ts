@@ -16,6 +16,7 @@ import { Offers } from './pull/offers.ts';
 import { Tags } from './pull/tags.ts';
 import { systemTimers } from './routing/timers.ts';
 import { AdminServer } from './status/admin-server.ts';
+import { History } from './status/history.ts';
 import { Purge } from './status/purge.ts';
 import { StatusReport } from './status/status-report.ts';
 import { StatusServer } from './status/status-server.ts';
@@ -83,7 +84,13 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
   let keptOnce: KeptOnce | undefined;
   let cluster: Cluster | undefined;
   let serving: Serving | undefined;
-  const running = () => serving?.blobs.running() ?? [];
+  const running = () => {
+    const { blobs, offers } = serving ?? {};
+    return blobs?.running().map((ingest) => ({ ...ingest, to: offers?.childrenOf(ingest.digest) ?? [] })) ?? [];
+  };
+  const history = new History(metrics);
+  const nameOf = (peerId: string) =>
+    peerId === cluster?.peerId ? settings.node.name : cluster?.roster.get(peerId)?.nodeName;
   const zone = () => cluster?.roster.self.zone ?? settings.node.zone;
   const status = new StatusServer({
     listen: settings.status.listen,
@@ -96,10 +103,19 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
       discovery: settings.discovery.kind,
       peerId: () => cluster?.peerId,
       peers: () => cluster?.others.map((member) => ({ ...member, state: 'live' as const })) ?? [],
+      gone: () =>
+        cluster?.roster.gone().map(({ member: { nodeName, zone }, ...how }) => ({ nodeName, zone, ...how })) ?? [],
+      nameOf,
       transfers: running,
       store: () => store.stats(),
+      history,
       metrics,
     }),
+    history,
+    recent: (sinceSequence) => serving?.blobs.recent.since(sinceSequence) ?? [],
+    nameOf,
+    names: settings.status.names,
+    logger: logger.child({ room: 'status' }),
     refresh: () => {
       const stats = store.stats();
       metrics.ready.set(status.ready ? 1 : 0);
@@ -147,10 +163,10 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
       logger,
       metrics,
     });
-    const { blobs, purge, mirror, admin } = serving;
-    if (cluster !== undefined) {
+    const { purge, offers, mirror, admin } = serving;
+    if (cluster !== undefined && offers !== undefined) {
       await cluster.start({
-        offers: new Offers({ blobs, swarm: cluster.swarm }),
+        offers,
         purge: (_from, body) => purge.handle(body),
       });
     }
@@ -232,6 +248,8 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
 /** What serves pulls; made once it is known whether there are others to ask. */
 interface Serving {
   readonly blobs: Blobs;
+  /** To others; a lone agent has none to offer to. */
+  readonly offers: Offers | undefined;
   readonly purge: Purge;
   readonly mirror: MirrorServer;
   readonly admin: AdminServer;
@@ -301,7 +319,8 @@ function createServing(options: ServingOptions): Serving {
     drop: (target, { cluster: everywhere, signal }) => purge.drop(target, { everywhere, signal }),
     logger: logger.child({ room: 'status' }),
   });
-  return { blobs, purge, mirror, admin };
+  const offers = cluster && new Offers({ blobs, swarm: cluster.swarm });
+  return { blobs, offers, purge, mirror, admin };
 }
 
 /** Without it blobs are served as well as ever; only `windlass drop` cannot be had. */

@@ -15,7 +15,7 @@ import { addNativePackages, NATIVE_PACKAGES } from './native-packages.ts';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Files and folders that are put beside main.js, under their own names. */
-const ASSETS = ['LICENSE', 'package.json'];
+const ASSETS = ['LICENSE', 'package.json', 'src/status/page'];
 
 const { values } = parseArgs({ options: { to: { type: 'string' }, cpu: { type: 'string' } } });
 const to = values.to ?? join(ROOT, 'dist');

@@ -218,7 +218,16 @@ export const settingsSchema = z.strictObject({
     ),
   }),
   status: z.strictObject({
-    listen: setting(listenAddress(), '127.0.0.1:5053', '`/metrics`, `/healthz` and `/readyz`.'),
+    listen: setting(
+      listenAddress(),
+      '127.0.0.1:5053',
+      'The status page, `/metrics`, `/healthz` and `/readyz`. Read-only, without a password: what it tells is for whoever reaches it.',
+    ),
+    names: setting(
+      choice('local', 'all', 'none'),
+      'local',
+      'Who is shown the names of repositories on the status page: `local`, who asks at localhost (a port-forward does), `all`, or `none`. Others see digests.',
+    ),
   }),
   store: z.strictObject({
     path: setting(

@@ -17,9 +17,11 @@ import type { Descriptors } from './descriptors.ts';
 import { DirectReaders, isFarRange, type RangeHint, tooManyDirect } from './direct-readers.ts';
 import { Flights, untilAborted } from './flights.ts';
 import { Ingest, type IngestEnd } from './ingest.ts';
+import { IngestPhases } from './ingest-phases.ts';
 import { type IngestStatus, statusOf } from './ingest-status.ts';
 import { Origins } from './origins.ts';
 import { PIECE_BYTES } from './piece.ts';
+import { endedOf, RecentIngests } from './recent-ingests.ts';
 import { StoredReader } from './stored-reader.ts';
 import type { Swarm } from './swarm.ts';
 import { SwarmSource } from './swarm-source.ts';
@@ -57,6 +59,8 @@ interface Running {
  * ingest of a digest at a time; between its commit and its end a request finds either the ingest or the blob.
  */
 export class Blobs {
+  /** Ingests that have ended. */
+  readonly recent = new RecentIngests();
   readonly #options: BlobsOptions;
   readonly #upstream: UpstreamSource;
   /** An entry is there from the request that starts an ingest until its blob is visible in the store. */
@@ -162,7 +166,9 @@ export class Blobs {
   }
 
   running(): IngestStatus[] {
-    return [...this.#ingests.values()].map(({ ingest, source }) => statusOf(ingest, source));
+    return [...this.#ingests.values()].map(({ ingest, source }) =>
+      statusOf(ingest, source, this.#options.descriptors.pullIdOf(ingest.origin, ingest.digest)),
+    );
   }
 
   /** Deletes it here, on its way in or held, and hides containerd's: it is offered no more. @returns was there anything? */
@@ -225,7 +231,9 @@ export class Blobs {
     const sizeBytes = descriptors.sizeOf(origin, digest);
     // Of what may be large the keeper would tell nobody anything until it is whole.
     const inline = sizeBytes !== undefined && sizeBytes <= INLINE_BYTES;
-    const source = swarm && new SwarmSource(swarm, this.#upstream, { digest, inline });
+    const phases = new IngestPhases();
+    const onClaimed = () => phases.ended('claim');
+    const source = swarm && new SwarmSource(swarm, this.#upstream, { digest, inline, onClaimed });
     const ingest = new Ingest({
       id: randomBytes(6).toString('hex'),
       digest,
@@ -234,6 +242,7 @@ export class Blobs {
       store,
       sources: [...(this.#options.sources ?? []), source ?? this.#upstream],
       swarm: source,
+      phases,
       finishLimitBytes,
       logger: logger.child({ pull: descriptors.pullIdOf(origin, digest) }),
       metrics,
@@ -245,6 +254,8 @@ export class Blobs {
   async #run(ingest: Ingest, source: SwarmSource | undefined, origin: RepositoryName): Promise<void> {
     const { digest } = ingest;
     const ended = await ingest.run();
+    const pull = this.#options.descriptors.pullIdOf(origin, digest);
+    this.recent.add({ pull, origin, ...endedOf(ended, ingest, source) });
     const upstreams = source?.ended(ended, ingest.sizeBytes, await ingest.inlineBytes()) ?? true;
     this.#remember(ended, origin, digest, upstreams);
     this.#ingests.delete(digest);

@@ -92,7 +92,7 @@ test('with nothing given everything has its default', () => {
       keepTwice: true,
       shareWhenDown: false,
     },
-    status: { listen: { host: '127.0.0.1', port: 5053 } },
+    status: { listen: { host: '127.0.0.1', port: 5053 }, names: 'local' },
     store: { path: '/var/lib/windlass', maxSize: 20 * 2 ** 30, minFree: 0.2, scrubRate: 8 * 2 ** 20 },
     log: { level: 'info', format: 'json' },
     tags: { maxAge: 30_000, staleWhenDown: true },
