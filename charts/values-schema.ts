@@ -51,7 +51,10 @@ const SETTING_TYPES: Readonly<Record<string, Schema>> = {
   'port or its name': PORT_OR_NAME,
   'host or object': { anyOf: [TEXT, registryEntry()] },
   ...Object.fromEntries(
-    ['text', 'path', 'host', 'URL', 'DNS name', 'multiaddr', 'host:port', 'namespace/name'].map((name) => [name, TEXT]),
+    ['text', 'path', 'host', 'URL', 'DNS name', 'multiaddr', 'host:port', 'namespace/name', 'taint key'].map((name) => [
+      name,
+      TEXT,
+    ]),
   ),
 };
 
@@ -85,6 +88,7 @@ export function valuesSchema(): Schema {
         resources: OBJECT,
       }),
       cleanup: only({ timeout: SETTING_TYPES.time ?? TEXT, tolerateUnreachable: TOGGLE }),
+      containerdContent: only({ enabled: TOGGLE }),
       clusterSecret: only({ existingSecret: TEXT, keys: items({ type: 'string', pattern: '^[-._a-zA-Z0-9]+$' }, 1) }),
       hostNetwork: TOGGLE,
       ipFamilies: items(choice('IPv4', 'IPv6'), 1),

@@ -20,9 +20,12 @@ on a setting read it from here, so that there is one place to set it.
 {{- if eq $kind "kubernetes" }}
 {{- $service := printf "%s/%s" (include "windlass.namespace" .) (include "windlass.peersService" .) }}
 {{- $_ := set $own.discovery "kubernetes" (dict "service" $service "port" "p2p") }}
-{{- if .Values.startupTaint.enabled }}
-{{- $_ := set $own.discovery.kubernetes "startupTaint" .Values.startupTaint.key }}
 {{- end }}
+{{- if .Values.startupTaint.enabled }}
+{{- $_ := set $own "node" (dict "startupTaint" .Values.startupTaint.key) }}
+{{- end }}
+{{- if .Values.containerdContent.enabled }}
+{{- $_ := set $own "containerd" (dict "socket" (include "windlass.containerdSocket" .)) }}
 {{- end }}
 {{- if not .Values.hostNetwork }}
 {{- /* A port of the node's loopback leads there, and to IPv4 alone: Linux lets no other loopback address be forwarded. */}}
@@ -95,16 +98,25 @@ port: status
 {{- dig "store" "path" "/var/lib/windlass" (include "windlass.config" . | fromYaml) }}
 {{- end }}
 
-{{/* As in src/containerd/presets.ts: a test compares. */}}
+{{/* Whose paths: of containerd's folders, and of its socket. As in src/containerd/presets.ts: a test compares. */}}
+{{- define "windlass.preset" -}}
+{{- dig "containerd" "preset" "default" .Values.config }}
+{{- end }}
+
+{{- define "windlass.containerdSocket" -}}
+{{- ternary "/run/k3s/containerd/containerd.sock" "/run/containerd/containerd.sock" (has (include "windlass.preset" .) (list "k3s" "rke2")) }}
+{{- end }}
+
 {{- define "windlass.containerdPaths" -}}
-{{- $config := include "windlass.config" . | fromYaml }}
-{{- $containerd := dig "containerd" dict $config }}
+{{- $containerd := dig "containerd" dict .Values.config }}
+{{- $preset := include "windlass.preset" . }}
 {{- $folder := "/etc/containerd" }}
 {{- $certs := "certs.d" }}
 {{- $file := "config.toml" }}
-{{- $preset := dig "preset" "default" $containerd }}
+{{- $content := "/var/lib/containerd/io.containerd.content.v1.content" }}
 {{- if has $preset (list "k3s" "rke2") }}
 {{- $folder = printf "/var/lib/rancher/%s/agent/etc/containerd" $preset }}
+{{- $content = printf "/var/lib/rancher/%s/agent/containerd/io.containerd.content.v1.content" $preset }}
 {{- else if eq $preset "talos" }}
 {{- $folder = "/etc/cri/conf.d" }}
 {{- $certs = "hosts" }}
@@ -114,4 +126,15 @@ port: status
 {{- end }}
 certsDir: {{ default (printf "%s/%s" $folder $certs) (dig "certsDir" "" $containerd) | quote }}
 configFile: {{ default (printf "%s/%s" $folder $file) (dig "configFile" "" $containerd) | quote }}
+contentDir: {{ default $content (dig "contentDir" "" $containerd) | quote }}
+socket: {{ default (include "windlass.containerdSocket" .) (dig "socket" "" $containerd) | quote }}
+{{- end }}
+
+{{/* What containerd holds, and its socket, are root's. */}}
+{{- define "windlass.agentSecurityContext" -}}
+{{- $own := dict }}
+{{- if .Values.containerdContent.enabled }}
+{{- $own = dict "runAsUser" 0 "runAsGroup" 0 "runAsNonRoot" false }}
+{{- end }}
+{{- mergeOverwrite (deepCopy .Values.securityContext) $own | toYaml }}
 {{- end }}
