@@ -14,7 +14,7 @@ export const TEMPLATE_ARGS = [
 ];
 
 const HEAD = `# Rendered from charts/windlass with its defaults: npm run manifests. Change it there, or render your own:
-#   helm template ${TEMPLATE_ARGS.join(' ')}
+#   helm template ${TEMPLATE_ARGS.join(' ')} --no-hooks
 `;
 
 const NAMESPACE_OBJECT = `---

@@ -84,6 +84,11 @@ describeWith('the chart, rendered', [typeof binary === 'string' ? binary : undef
     );
   });
 
+  test('without hooks nothing cleans up, nor makes a Secret', async () => {
+    const { stdout } = await helm.run('template', 'windlass', CHART, '--no-hooks');
+    expect(stdout).not.toMatch(/cleanup|make-secret|^kind: (Secret|Job)$/m);
+  });
+
   test.each<[values: object, name: RegExp]>([
     [{ imgae: {} }, /imgae/],
     [{ image: { tagg: 'a' } }, /tagg/],
