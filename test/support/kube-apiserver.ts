@@ -55,7 +55,7 @@ export class KubeApiserver {
       `--etcd-servers=http://127.0.0.1:${this.#etcdPort}`,
       ...['--bind-address=127.0.0.1', '--advertise-address=127.0.0.1', `--secure-port=${this.port}`],
       ...[`--cert-dir=${scratch.join('certs')}`, `--token-auth-file=${scratch.join('tokens.csv')}`],
-      ...['--service-cluster-ip-range=10.96.0.0/16', '--authorization-mode=Node,RBAC'],
+      ...['--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112', '--authorization-mode=Node,RBAC'],
       `--service-account-key-file=${scratch.join('sa.pub')}`,
       `--service-account-signing-key-file=${scratch.join('sa.key')}`,
       '--service-account-issuer=https://kubernetes.default.svc',
@@ -87,14 +87,15 @@ export class KubeApiserver {
     path: string,
     body?: object,
     token = ADMIN,
-  ): Promise<{ readonly status: number; readonly text: string }> {
+  ): Promise<{ readonly status: number; readonly text: string; readonly warnings: readonly string[] }> {
     const response = await request(`https://127.0.0.1:${this.port}${path}`, {
       method,
       headers: { authorization: `Bearer ${token}`, 'content-type': contentType(method, body) },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       ...(this.#dispatcher === undefined ? {} : { dispatcher: this.#dispatcher }),
     });
-    return { status: response.statusCode, text: await response.body.text() };
+    const warnings = [response.headers.warning ?? []].flat();
+    return { status: response.statusCode, text: await response.body.text(), warnings };
   }
 
   /** The same, and it must succeed. @returns the object that it answers with */
@@ -126,6 +127,25 @@ export class KubeApiserver {
     await writeFile(`${root}/${ACCOUNT}/namespace`, namespace);
     await writeFile(`${root}/${ACCOUNT}/token`, token);
     return root;
+  }
+
+  /** For helm and kubectl, of somebody who may do everything. @returns its path */
+  async writeKubeconfig(): Promise<string> {
+    const path = this.#scratch.join('kubeconfig');
+    const cluster = {
+      server: `https://127.0.0.1:${this.port}`,
+      'certificate-authority': this.#scratch.join('certs/apiserver.crt'),
+    };
+    const config = {
+      apiVersion: 'v1',
+      kind: 'Config',
+      clusters: [{ name: 'test', cluster }],
+      users: [{ name: 'admin', user: { token: ADMIN } }],
+      contexts: [{ name: 'test', context: { cluster: 'test', user: 'admin' } }],
+      'current-context': 'test',
+    };
+    await writeFile(path, JSON.stringify(config));
+    return path;
   }
 }
 

@@ -75,6 +75,7 @@ test('peers stand in their zones, our own first; who sends or reads is marked, w
     peerId: `id-${nodeName}`,
     zone,
     dataAddress: 'a:1',
+    p2pAddresses: [],
     state: 'live' as const,
   });
   const zones = zonesOf({
