@@ -2,19 +2,27 @@ import type { Logger } from 'pino';
 import type { Cluster } from './cluster.ts';
 import type { Settings } from './config/settings.ts';
 import { readVersion } from './config/version.ts';
+import { createStartupTaint } from './kubernetes/startup-taint.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { MirrorServer } from './mirror/mirror-server.ts';
 import { Blobs } from './pull/blobs.ts';
+import type { ContentBlobs } from './pull/content-blobs.ts';
+import { createContents } from './pull/create-contents.ts';
 import { Descriptors } from './pull/descriptors.ts';
+import { Holdings } from './pull/holdings.ts';
+import { KeptOnce } from './pull/kept-once.ts';
 import { Manifests } from './pull/manifests.ts';
 import { Offers } from './pull/offers.ts';
 import { Tags } from './pull/tags.ts';
+import { systemTimers } from './routing/timers.ts';
 import { AdminServer } from './status/admin-server.ts';
+import { History } from './status/history.ts';
 import { Purge } from './status/purge.ts';
 import { StatusReport } from './status/status-report.ts';
 import { StatusServer } from './status/status-server.ts';
 import { DiskBlobStore } from './store/disk-blob-store.ts';
 import { DiskTagStore } from './store/disk-tag-store.ts';
+import { HashPool } from './store/hash-pool.ts';
 import { createRegistries } from './upstream/registries.ts';
 import type { Registries } from './upstream/registry-client.ts';
 
@@ -41,12 +49,14 @@ export interface AgentOptions {
 /** The composition root: settings in, a startable agent out. Nothing else, but for `cluster.ts`, wires rooms together. */
 export function createAgent(settings: Settings, { logger, wireVersion, podRoot }: AgentOptions): Agent {
   const metrics = new Metrics();
+  const hashes = new HashPool();
   const store = new DiskBlobStore({
     path: settings.store.path,
     maxBytes: settings.store.maxSize,
     minFreeShare: settings.store.minFree,
     partialMaxAgeMs: settings.ingest.partialMaxAge,
     scrubBytesPerSecond: settings.store.scrubRate,
+    hashes,
     logger: logger.child({ room: 'store' }),
     metrics,
   });
@@ -63,30 +73,60 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
     logger: logger.child({ room: 'upstream' }),
     metrics,
   });
+  const startupTaint = createStartupTaint(settings.node.startupTaint, {
+    nodeName: settings.node.name,
+    timers: systemTimers,
+    logger: logger.child({ room: 'kubernetes' }),
+    podRoot,
+  });
+  const contents = createContents(settings, { registries, hashes, logger, metrics });
+  const holdings = new Holdings(store, contents?.blobs);
+  let keptOnce: KeptOnce | undefined;
   let cluster: Cluster | undefined;
   let serving: Serving | undefined;
-  const running = () => serving?.blobs.running() ?? [];
+  const running = () => {
+    const { blobs, offers } = serving ?? {};
+    return blobs?.running().map((ingest) => ({ ...ingest, to: offers?.childrenOf(ingest.digest) ?? [] })) ?? [];
+  };
+  const history = new History(metrics);
+  const nameOf = (peerId: string) =>
+    peerId === cluster?.peerId ? settings.node.name : cluster?.roster.get(peerId)?.nodeName;
+  const zone = () => cluster?.roster.self.zone ?? settings.node.zone;
   const status = new StatusServer({
     listen: settings.status.listen,
     metrics,
     blobs: { running },
     report: new StatusReport({
       node: settings.node.name,
-      zone: () => cluster?.roster.self.zone ?? settings.node.zone,
+      zone,
       version: readVersion(),
       discovery: settings.discovery.kind,
       peerId: () => cluster?.peerId,
       peers: () => cluster?.others.map((member) => ({ ...member, state: 'live' as const })) ?? [],
+      gone: () =>
+        cluster?.roster.gone().map(({ member: { nodeName, zone }, ...how }) => ({ nodeName, zone, ...how })) ?? [],
+      nameOf,
       transfers: running,
       store: () => store.stats(),
+      history,
       metrics,
     }),
+    history,
+    recent: (sinceSequence) => serving?.blobs.recent.since(sinceSequence) ?? [],
+    nameOf,
+    names: settings.status.names,
+    logger: logger.child({ room: 'status' }),
     refresh: () => {
       const stats = store.stats();
+      metrics.ready.set(status.ready ? 1 : 0);
+      // Discovery may tell another zone.
+      metrics.info.reset();
+      metrics.info.set({ version: readVersion(), node: settings.node.name, zone: zone() }, 1);
       metrics.storeBlobs.set(stats.blobs);
       metrics.storeBytes.set(stats.blobBytes);
       metrics.storeIngestBytes.set(stats.ingestBytes);
       metrics.storeMaxBytes.set(stats.maxBytes);
+      contents?.refreshMetrics();
       cluster?.refreshMetrics();
     },
   });
@@ -95,16 +135,38 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
     // First, so that probes tell "not ready" from "not there" while a large store is being opened.
     await status.start();
     await store.start();
+    contents?.start();
+    if (contents !== undefined && !settings.containerd.keepTwice) {
+      keptOnce = new KeptOnce({ store, content: contents.blobs, logger: logger.child({ room: 'store' }) });
+    }
     if (settings.discovery.kind !== 'none') {
       // Only now: a lone agent does without the memory that libp2p takes.
       const { Cluster } = await import('./cluster.ts');
-      cluster = await Cluster.create({ settings, store, tagStore, registries, logger, metrics, wireVersion, podRoot });
+      cluster = await Cluster.create({
+        settings,
+        holdings,
+        tagStore,
+        registries,
+        logger,
+        metrics,
+        wireVersion,
+        podRoot,
+      });
     }
-    serving = createServing({ settings, store, tagStore, registries, cluster, logger, metrics });
-    const { blobs, purge, mirror, admin } = serving;
-    if (cluster !== undefined) {
+    serving = createServing({
+      settings,
+      store,
+      tagStore,
+      content: contents?.blobs,
+      registries,
+      cluster,
+      logger,
+      metrics,
+    });
+    const { purge, offers, mirror, admin } = serving;
+    if (cluster !== undefined && offers !== undefined) {
       await cluster.start({
-        offers: new Offers({ blobs, swarm: cluster.swarm }),
+        offers,
         purge: (_from, body) => purge.handle(body),
       });
     }
@@ -115,6 +177,7 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
   let stopping: Promise<void> | undefined;
   const stop = async () => {
     status.ready = false;
+    await startupTaint?.stop();
     const enough = AbortSignal.timeout(settings.stop.gracePeriod);
     await serving?.admin.stop();
     await Promise.all([serving?.mirror.drain(enough), cluster?.leave()]);
@@ -123,6 +186,8 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
     await serving?.blobs.stop();
     await serving?.mirror.stop();
     await cluster?.stop();
+    await keptOnce?.stop();
+    await contents?.stop();
     await registries.close();
     await store.stop();
     await status.stop();
@@ -139,7 +204,12 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
         );
       }
       // From 0 on, or a query of what increased would miss the first.
-      for (const { host } of settings.registries) metrics.tagStale.inc({ registry: host }, 0);
+      for (const { host } of settings.registries) {
+        metrics.tagStale.inc({ registry: host }, 0);
+        metrics.upstreamBytes.inc({ registry: host }, 0);
+        metrics.upstreamPaused.inc({ registry: host }, 0);
+        metrics.upstreamQueued.inc({ registry: host }, 0);
+      }
       try {
         await start();
       } catch (error) {
@@ -147,6 +217,8 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
           serving?.admin.stop(),
           serving?.mirror.stop(),
           cluster?.stop(),
+          keptOnce?.stop(),
+          contents?.stop(),
           registries.close(),
           store.stop(),
           status.stop(),
@@ -154,6 +226,7 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
         throw error;
       }
       status.ready = true;
+      startupTaint?.start();
       logger.info({ node: settings.node.name, store: settings.store.path, status: status.address }, 'agent is ready');
     },
     stop() {
@@ -175,6 +248,8 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
 /** What serves pulls; made once it is known whether there are others to ask. */
 interface Serving {
   readonly blobs: Blobs;
+  /** To others; a lone agent has none to offer to. */
+  readonly offers: Offers | undefined;
   readonly purge: Purge;
   readonly mirror: MirrorServer;
   readonly admin: AdminServer;
@@ -184,6 +259,7 @@ interface ServingOptions {
   readonly settings: Settings;
   readonly store: DiskBlobStore;
   readonly tagStore: DiskTagStore;
+  readonly content: ContentBlobs | undefined;
   readonly registries: Registries;
   readonly cluster: Cluster | undefined;
   readonly logger: Logger;
@@ -191,13 +267,14 @@ interface ServingOptions {
 }
 
 function createServing(options: ServingOptions): Serving {
-  const { settings, store, tagStore, registries, cluster, logger, metrics } = options;
+  const { settings, store, tagStore, content, registries, cluster, logger, metrics } = options;
   const pullLogger = logger.child({ room: 'pull' });
   const descriptors = new Descriptors();
   const swarm = cluster === undefined ? {} : { swarm: cluster.swarm };
-  const manifests = new Manifests({ store, registries, descriptors, ...swarm, logger: pullLogger, metrics });
+  const manifests = new Manifests({ store, content, registries, descriptors, ...swarm, logger: pullLogger, metrics });
   const blobs = new Blobs({
     store,
+    content,
     registries,
     descriptors,
     ...swarm,
@@ -242,7 +319,8 @@ function createServing(options: ServingOptions): Serving {
     drop: (target, { cluster: everywhere, signal }) => purge.drop(target, { everywhere, signal }),
     logger: logger.child({ room: 'status' }),
   });
-  return { blobs, purge, mirror, admin };
+  const offers = cluster && new Offers({ blobs, swarm: cluster.swarm });
+  return { blobs, offers, purge, mirror, admin };
 }
 
 /** Without it blobs are served as well as ever; only `windlass drop` cannot be had. */

@@ -7,10 +7,11 @@ import type { Settings } from './config/settings.ts';
 import { createDiscovery } from './discovery/create-discovery.ts';
 import type { Candidate, Discovery } from './discovery/discovery.ts';
 import { WindlassError } from './errors.ts';
-import type { Metrics } from './metrics/metrics.ts';
+import type { Metrics, ZoneLabel } from './metrics/metrics.ts';
 import { PeerClient } from './peer/peer-client.ts';
 import { PeerServer } from './peer/peer-server.ts';
 import { type ClaimsParts, createClaims } from './pull/claims/create-claims.ts';
+import type { Holdings } from './pull/holdings.ts';
 import { knownTags } from './pull/known-tags.ts';
 import type { PeerOffers } from './pull/peer-streams.ts';
 import { Swarm } from './pull/swarm.ts';
@@ -27,7 +28,6 @@ import type { CallHandler } from './routing/peer-calls.ts';
 import { systemTimers } from './routing/timers.ts';
 import type { DropTarget } from './status/drop-target.ts';
 import type { Asked } from './status/purge.ts';
-import type { BlobStore } from './store/blob-store.ts';
 import type { TagStore } from './store/tag-store.ts';
 import type { Registries } from './upstream/registry-client.ts';
 
@@ -36,10 +36,14 @@ const PURGE_MS = 10_000;
 /** A node of its own is not to wait longer for others that are not there. */
 const MEETING_MS = 1_000;
 const REMEMBER_MS = 60_000;
+/** As the help of windlass_peers_left_out has it. */
+const LEFT_OUT_NAMED = 10;
+/** A containerd that is slow, or not there, must not keep from others what the store holds. */
+const LISTING_MS = 3_000;
 
 export interface ClusterOptions {
   readonly settings: Settings;
-  readonly store: BlobStore;
+  readonly holdings: Holdings;
   readonly tagStore: TagStore;
   readonly registries: Registries;
   readonly logger: Logger;
@@ -81,6 +85,7 @@ export class Cluster {
   readonly #late: { ends?: ClusterEnds };
   readonly #met: MetMembers;
   readonly #stops: (() => void)[] = [];
+  #left = false;
 
   private constructor(options: ClusterOptions, parts: Parts) {
     this.#options = options;
@@ -132,6 +137,17 @@ export class Cluster {
   refreshMetrics(): void {
     this.#options.metrics.peers.set(this.others.length);
     this.#options.metrics.indexEntries.set(this.#index.entries);
+    this.#refreshLeftOut();
+  }
+
+  /** By name, and only the first: who blames a whole cluster needs no list of it. */
+  #refreshLeftOut(): void {
+    const { peersLeftOut } = this.#options.metrics;
+    peersLeftOut.reset();
+    for (const { peerId, reason } of this.swarm.offenders.leftOut().slice(0, LEFT_OUT_NAMED)) {
+      const node = this.roster.get(peerId)?.nodeName;
+      if (node !== undefined) peersLeftOut.set({ node, reason }, 1);
+    }
   }
 
   get peerId(): string {
@@ -148,14 +164,10 @@ export class Cluster {
    * answers. An agent that does not know the others yet would ask upstream for what they are fetching.
    */
   async start(ends: ClusterEnds): Promise<void> {
-    const { store, logger, metrics } = this.#options;
+    const { logger, metrics } = this.#options;
     this.#late.ends = ends;
     const roster = this.roster;
     this.#stops.push(
-      store.subscribe((event) => {
-        if (event.type === 'committed') this.router.advertise([event.digest]);
-        else this.router.withdraw([event.digest]);
-      }),
       roster.subscribe(({ joined, left }) => {
         metrics.peers.set(this.others.length);
         this.#control.setMembers(this.others);
@@ -181,14 +193,31 @@ export class Cluster {
     });
     // Alone there is nobody to tell, and nothing to take over.
     const taken = roster.taken().then(() => {
-      this.router.start([...store.list()].map(({ digest }) => digest)).catch((err) => {
-        logger.error({ err }, 'what is held here could not be told to others');
-      });
+      void this.#announce();
       return true;
     });
     const asked = this.#met.ask((address) => roster.exchangeWith(address), AbortSignal.timeout(MEETING_MS));
     await Promise.race([taken, Promise.all([asked, sleep(MEETING_MS)])]);
     this.#rememberNowAndThen();
+  }
+
+  /** What is held here, then each change of it. */
+  async #announce(): Promise<void> {
+    const { holdings, logger } = this.#options;
+    try {
+      // All at once, or it would differ from what keepers remember of it, and be told again.
+      await Promise.race([holdings.known, sleep(LISTING_MS, undefined, { ref: false })]);
+      if (this.#left) return;
+      this.#stops.push(
+        holdings.subscribe(({ held, gone }) => {
+          if (held.length > 0) this.router.advertise(held);
+          if (gone.length > 0) this.router.withdraw(gone);
+        }),
+      );
+      await this.router.start(holdings.list());
+    } catch (err) {
+      logger.error({ err }, 'what is held here could not be told to others');
+    }
   }
 
   /** `node.zone`, else the zone of one's own endpoint; the one known last, should the endpoint go. */
@@ -232,6 +261,7 @@ export class Cluster {
 
   /** In order: nobody names this agent as a keeper from now on, and the next ones know what it kept. */
   async leave(): Promise<void> {
+    this.#left = true;
     await this.#discovery.stop();
     await this.#remember();
     await this.roster.leave();
@@ -245,6 +275,7 @@ export class Cluster {
 
   /** Closes everything. Idempotent. */
   async stop(): Promise<void> {
+    this.#left = true;
     for (const stop of this.#stops.splice(0)) stop();
     // An agent whose start failed has not left: what looks for others would look for ever.
     await this.#discovery.stop();
@@ -324,6 +355,7 @@ async function createParts(
     connectTimeoutMs: settings.peer.connectTimeout,
     firstByteTimeoutMs: settings.peer.firstByteTimeout,
     stallTimeoutMs: settings.peer.stallTimeout,
+    zoneOf: (peerId) => zoneLabel(roster.self.zone, roster.get(peerId)?.zone),
     logger: logger.child({ room: 'peer' }),
     metrics,
   });
@@ -405,6 +437,11 @@ async function createParts(
     logger: routingLogger,
   });
   return { swarm, server, client, control, roster, router, claims, index, discovery, late };
+}
+
+function zoneLabel(own: string, other: string | undefined): ZoneLabel {
+  if (own === '' || other === undefined || other === '') return 'unknown';
+  return own === other ? 'same' : 'other';
 }
 
 /** Keyed, so that nobody who sees a claim can try passwords on it. The same at all agents with the same secret. */

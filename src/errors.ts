@@ -49,8 +49,10 @@ export const ERROR_TABLE = {
   PEER_FAILED: { status: 503, ociCode: 'UNAVAILABLE' },
   /** Another agent's answer makes no sense, or its bytes do not have their hash. */
   PEER_NONSENSE: { status: 503, ociCode: 'UNAVAILABLE' },
-  /** What says who the other agents are (the API of Kubernetes) gives no answer that can be used. */
-  DISCOVERY_UNAVAILABLE: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** The API of Kubernetes gives no answer that can be used. */
+  KUBERNETES_UNAVAILABLE: { status: 503, ociCode: 'UNAVAILABLE' },
+  /** An object of Kubernetes (a Secret, a DaemonSet) is not what it must be, or not there. */
+  OBJECT_UNUSABLE: { status: 503, ociCode: 'UNAVAILABLE' },
   /** This process is going down. */
   STOPPING: { status: 503, ociCode: 'UNAVAILABLE' },
 } as const satisfies Record<string, { status: number; ociCode: string }>;

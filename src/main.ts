@@ -11,6 +11,17 @@ if (Number(process.versions.node.split('.')[0]) < NEEDED_MAJOR) {
   process.exit(1);
 }
 
+// To the first process of a container the kernel sends only what it listens to: else SIGTERM would be lost on a command
+// that does not, and on the agent while it loads. Any other process ends by them anyway.
+if (process.pid === 1) {
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(
+      name,
+      (_name: string, number: number) => process.listenerCount(name) === 1 && process.exit(128 + number),
+    );
+  }
+}
+
 // Files are read and written in libuv's pool, which looks at this once, when it is first used: 4 would be few.
 process.env.UV_THREADPOOL_SIZE ??= '8';
 

@@ -8,11 +8,14 @@ import { containerdPaths } from '../containerd/presets.ts';
 import { Tombstone } from '../containerd/tombstone.ts';
 import { inFolders } from './in-folders.ts';
 import { REGISTRIES_CONF_DIR } from './runtimes.ts';
+import { serviceAccountUid } from './service-account-uid.ts';
 
 interface CleanupFlags {
   readonly registriesConfDir: string;
   readonly tombstone?: string;
+  readonly tombstoneFrom?: string;
   readonly forget?: true;
+  readonly stay?: true;
 }
 
 export function cleanupCommand(): Command {
@@ -27,6 +30,8 @@ export function cleanupCommand(): Command {
         '--tombstone <name>',
         'puts back what the installation of that name wrote, or one without a name; from now on its `windlass configure --install-id` does nothing',
       )
+      .option('--tombstone-from <file>', 'a token of a service account, whose UID is the name')
+      .option('--stay', 'then wait for SIGTERM, as the Pods of a DaemonSet must')
       .option('--forget', 'also forget what is left alone, and what was there before it')
       // As of the agent: the settings that say where the folders are.
       .allowUnknownOption()
@@ -36,10 +41,28 @@ export function cleanupCommand(): Command {
         const { settings } = await readSettings({ flags: command.args, env: process.env, cwd });
         const { certsDir } = containerdPaths(settings.containerd, cwd);
         const folders = [certsDir, flags.registriesConfDir];
-        if (flags.tombstone !== undefined) await setTombstone(flags.tombstone, folders, settings.store.path);
-        await inFolders(folders.map((folder) => ({ folder, work: (root) => undo(root, flags) })));
+        const tombstone = await tombstoneOf(flags);
+        if (tombstone !== undefined) await setTombstone(tombstone, folders, settings.store.path);
+        await inFolders(folders.map((folder) => ({ folder, work: (root) => undo(root, tombstone, flags) })));
+        if (flags.stay === true) await signalled();
       })
   );
+}
+
+async function tombstoneOf({ tombstone, tombstoneFrom }: CleanupFlags): Promise<string | undefined> {
+  return tombstone ?? (tombstoneFrom === undefined ? undefined : serviceAccountUid(tombstoneFrom));
+}
+
+function signalled(): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setInterval(() => undefined, 2 ** 30);
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(signal, () => {
+        clearInterval(timer);
+        resolve();
+      });
+    }
+  });
 }
 
 /**
@@ -69,7 +92,11 @@ function isAnother(owner: string | undefined, name: string): boolean {
   return owner !== undefined && owner !== name;
 }
 
-async function undo(root: string, { forget, tombstone }: CleanupFlags): Promise<readonly Outcome[]> {
+async function undo(
+  root: string,
+  tombstone: string | undefined,
+  { forget }: CleanupFlags,
+): Promise<readonly Outcome[]> {
   const installation = await Installation.open(root, realDisk);
   const owner = installation.installId;
   if (tombstone !== undefined && isAnother(owner, tombstone)) {

@@ -14,12 +14,14 @@ import { Tombstone } from '../containerd/tombstone.ts';
 import { type FolderTask, inFolders } from './in-folders.ts';
 import { messageOf } from './message-of.ts';
 import { parseRuntimes, REGISTRIES_CONF_DIR, type Runtime } from './runtimes.ts';
+import { serviceAccountUid } from './service-account-uid.ts';
 import { settingsHelp } from './settings-help.ts';
 
 interface ConfigureFlags {
   readonly runtime: ReadonlySet<Runtime>;
   readonly registriesConfDir: string;
   readonly installId?: string;
+  readonly installIdFrom?: string;
 }
 
 export function configureCommand(): Command {
@@ -35,6 +37,7 @@ export function configureCommand(): Command {
         '--install-id <name>',
         'the name of this installation: does nothing if cleanup --tombstone named the same',
       )
+      .option('--install-id-from <file>', 'a token of a service account, whose UID is the name')
       // Settings are no options of commander's: all their faults are reported together, with those of the file.
       .allowUnknownOption()
       .allowExcessArguments()
@@ -42,9 +45,14 @@ export function configureCommand(): Command {
       .action(async (flags: ConfigureFlags, command: Command) => {
         const cwd = process.cwd();
         const { settings } = await readSettings({ flags: command.args, env: process.env, cwd });
-        await configure(settings, flags, cwd);
+        await configure(settings, { ...flags, ...(await installId(flags)) }, cwd);
       })
   );
+}
+
+async function installId({ installId, installIdFrom }: ConfigureFlags): Promise<{ installId?: string }> {
+  if (installId !== undefined) return { installId };
+  return installIdFrom === undefined ? {} : { installId: await serviceAccountUid(installIdFrom) };
 }
 
 async function configure(settings: Settings, flags: ConfigureFlags, cwd: string): Promise<void> {

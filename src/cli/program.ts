@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { readVersion } from '../config/version.ts';
 import { hasCode } from '../errors.ts';
 import { messageOf } from './message-of.ts';
+import { EXIT_LEFT } from './report-outcomes.ts';
 
 const EXIT_OK = 0;
 const EXIT_FAILURE = 1;
@@ -33,6 +34,20 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     },
   ],
   [
+    'doctor',
+    {
+      summary: "say what is wrong with this node's settings, and how to mend it",
+      load: async () => (await import('./doctor.ts')).doctorCommand(),
+    },
+  ],
+  [
+    'prepare-store',
+    {
+      summary: "make the store's folder, and give it to the agent's user",
+      load: async () => (await import('./prepare-store.ts')).prepareStoreCommand(),
+    },
+  ],
+  [
     'demo',
     {
       summary: 'watch an image travel: registry, agents, clients, all on this machine',
@@ -53,6 +68,20 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
       load: async () => (await import('./drop.ts')).dropCommand(),
     },
   ],
+  [
+    'make-secret',
+    {
+      summary: "in a Job of the chart: make the cluster's secret",
+      load: async () => (await import('./make-secret.ts')).makeSecretCommand(),
+    },
+  ],
+  [
+    'await-cleanup',
+    {
+      summary: 'in a Job of the chart: wait until all nodes are cleaned up',
+      load: async () => (await import('./await-cleanup.ts')).awaitCleanupCommand(),
+    },
+  ],
 ]);
 
 /**
@@ -62,9 +91,10 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
  */
 export async function runProgram(args: readonly string[]): Promise<number> {
   try {
-    const program = await createProgram(args[0] === 'help' ? args[1] : args[0]);
+    const program = await createProgram(commandIn(args));
     await program.parseAsync([...args], { from: 'user' });
-    return Number(process.exitCode ?? EXIT_OK);
+    const code = Number(process.exitCode ?? EXIT_OK);
+    return code === EXIT_LEFT && program.opts().tolerateLeft === true ? EXIT_OK : code;
   } catch (error) {
     if (error instanceof CommanderError) {
       const asked = error.exitCode === 0;
@@ -75,10 +105,19 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   }
 }
 
+/** Options of the program itself come before it; none of them has a value. */
+function commandIn(args: readonly string[]): string | undefined {
+  return args.find((arg) => !arg.startsWith('-') && arg !== 'help');
+}
+
 async function createProgram(wanted: string | undefined): Promise<Command> {
   const program = new Command('windlass')
     .description('A registry mirror on every Kubernetes node: haul every image into the cluster once.')
     .version(readVersion())
+    .option(
+      '--tolerate-left',
+      'before the command: exit with 0 also where something was left alone (else 3), as a Pod must that is not to be started again',
+    )
     .enablePositionalOptions()
     .showHelpAfterError(MORE)
     .exitOverride();

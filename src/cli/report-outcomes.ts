@@ -1,7 +1,7 @@
 import type { Outcome } from '../containerd/outcome.ts';
 
 /** All was done but what somebody must look at. */
-const EXIT_LEFT = 3;
+export const EXIT_LEFT = 3;
 
 const WORDS: Readonly<Record<Outcome['kind'], string>> = {
   written: 'written',

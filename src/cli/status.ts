@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { createLogUpdate } from 'log-update';
-import { request } from 'undici';
-import { formatListenAddress } from '../config/listen-address.ts';
 import { readSettings } from '../config/load-settings.ts';
 import { type Terminal, terminalOf } from '../demo/terminal.ts';
-import { systemCode, WindlassError } from '../errors.ts';
+import { WindlassError } from '../errors.ts';
 import type { AgentStatus } from '../status/agent-status.ts';
+import { parseStatusUrl, readStatus, statusUrl } from '../status/status-client.ts';
 import { renderStatus } from './render-status.ts';
 import { StopSignals } from './stop-signals.ts';
 
@@ -69,57 +68,15 @@ async function watch(url: string, { json }: StatusFlags): Promise<void> {
   }
 }
 
-/** @throws PEER_GONE: nobody there, or no agent */
-async function readStatus(url: string, signal: AbortSignal): Promise<AgentStatus> {
-  const refused = (why: string, cause?: unknown) =>
-    new WindlassError('PEER_GONE', `no agent answers at ${url} (${why}); --url says where one is`, { cause });
-  let statusCode: number;
-  let body: unknown;
-  try {
-    // Not fetch: it refuses some ports that are as good as any.
-    const response = await request(new URL('/status', url), { signal });
-    statusCode = response.statusCode;
-    body = await response.body.json();
-  } catch (error) {
-    if (error instanceof SyntaxError) throw refused('what answers is no agent', error);
-    const isSilent = error instanceof Error && error.name === 'TimeoutError';
-    throw refused(isSilent ? 'it is silent' : (systemCode(error) ?? String(error)), error);
-  }
-  if (statusCode !== 200 || !isStatus(body)) throw refused('what answers is no agent, or one of another version');
-  return body;
-}
-
-/** Of an agent that is newer or older by a version: what is shown must be there. */
-function isStatus(body: unknown): body is AgentStatus {
-  if (typeof body !== 'object' || body === null) return false;
-  const { node, peers, transfers, totals, store } = body as Partial<AgentStatus>;
-  return (
-    typeof node === 'string' &&
-    Array.isArray(peers) &&
-    Array.isArray(transfers) &&
-    typeof totals === 'object' &&
-    typeof store === 'object'
-  );
-}
-
 async function urlOf(flags: StatusFlags): Promise<string> {
-  if (flags.url !== undefined) {
-    const url = /^https?:\/\//i.test(flags.url) ? flags.url : `http://${flags.url}`;
-    if (!URL.canParse(url)) throw new WindlassError('INVALID_SETTINGS', `--url: no address: ${flags.url}`);
-    return new URL(url).origin;
-  }
+  if (flags.url !== undefined) return parseStatusUrl(flags.url);
   const names = ['config', 'status.listen'] as const;
   const { settings } = await readSettings({
     flags: names.flatMap((name) => (flags[name] === undefined ? [] : [`--${name}=${flags[name]}`])),
     env: process.env,
     cwd: process.cwd(),
   });
-  const { host, port } = settings.status.listen;
-  if (port === 0) {
-    throw new WindlassError('INVALID_SETTINGS', 'status.listen leaves the port to the system; --url says which it is');
-  }
-  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `http://${formatListenAddress({ host: reachable, port })}`;
+  return statusUrl(settings.status.listen);
 }
 
 function terminal(): Terminal {

@@ -3,6 +3,7 @@ import { isWildcard, type ListenAddress, parseListenAddress } from './listen-add
 import { isDnsName, parseMultiaddr, suggestMultiaddr } from './multiaddr.ts';
 import { parseHostPattern } from './registry-host.ts';
 import { parseServiceName, parseServicePort, suggestServiceName } from './service-name.ts';
+import { isTaintKey, suggestTaintKey } from './taint-key.ts';
 import {
   parseDuration,
   parseShare,
@@ -176,6 +177,16 @@ export function serviceName() {
     return new Refusal(
       `write the name of a Service, or namespace/name, as in kube-system/windlass-peers, in lower case${hint}`,
     );
+  });
+}
+
+/** The key of a taint of a Node; may be empty. */
+export function taintKey() {
+  return type<string>({ name: 'taint key', decode: 'text' }, (raw) => {
+    if (typeof raw === 'string' && (raw === '' || isTaintKey(raw))) return raw;
+    const guess = suggestTaintKey(String(raw));
+    const hint = guess === undefined ? '' : `; did you mean ${guess}?`;
+    return new Refusal(`write the key of a taint, as in windlass.dev/agent-not-ready${hint}`);
   });
 }
 

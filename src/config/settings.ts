@@ -20,6 +20,7 @@ import {
   servicePort,
   share,
   size,
+  taintKey,
   text,
   toggle,
 } from './setting-types.ts';
@@ -40,6 +41,11 @@ export const settingsSchema = z.strictObject({
       text({ mayBeEmpty: true }),
       '',
       'The zone of this node; agents prefer peers of their own zone. Empty: with `discovery.kind` `kubernetes` that of its own endpoint.',
+    ),
+    startupTaint: setting(
+      taintKey(),
+      '',
+      'In Kubernetes: the key of a taint that is removed from the Node called `node.name` once its mirror serves.',
     ),
   }),
   mirror: z.strictObject({
@@ -174,7 +180,7 @@ export const settingsSchema = z.strictObject({
     preset: setting(
       choice('default', 'k3s', 'rke2', 'talos', 'gke', 'eks', 'aks'),
       'default',
-      'Whose paths are meant where the next two are left out.',
+      'Whose paths are meant where `certsDir`, `configFile` and `contentDir` are left out; and for `windlass doctor` the socket.',
     ),
     certsDir: setting(
       path({ mayBeEmpty: true }),
@@ -188,9 +194,40 @@ export const settingsSchema = z.strictObject({
       'The configuration of containerd, which `windlass configure` reads and never changes.',
       '/etc/containerd/config.toml',
     ),
+    socket: setting(
+      path({ mayBeEmpty: true }),
+      '',
+      "containerd's socket. Set: what it holds is served from its own directory, to other agents too. Mount the folder of the socket, which is a new one after a restart. Empty: off, and `windlass doctor` asks the preset's.",
+    ),
+    contentDir: setting(
+      path({ mayBeEmpty: true }),
+      '',
+      'The directory of its content store (`io.containerd.content.v1.content`), which is only read.',
+      '/var/lib/containerd/io.containerd.content.v1.content',
+    ),
+    namespace: setting(text(), 'k8s.io', 'The namespace of containerd whose content is served.'),
+    keepTwice: setting(
+      toggle(),
+      true,
+      '`false`: what containerd has held for 10 minutes is dropped from the store. It goes for good when containerd deletes it with its image.',
+    ),
+    shareWhenDown: setting(
+      toggle(),
+      false,
+      'What containerd holds is served only if this agent could fetch it too, with its own credentials: asked once a day and repository. With the registry down and never asked: `true` serves it all the same, also what a Pod had by a secret of its own.',
+    ),
   }),
   status: z.strictObject({
-    listen: setting(listenAddress(), '127.0.0.1:5053', '`/metrics`, `/healthz` and `/readyz`.'),
+    listen: setting(
+      listenAddress(),
+      '127.0.0.1:5053',
+      'The status page, `/metrics`, `/healthz` and `/readyz`. Read-only, without a password: what it tells is for whoever reaches it.',
+    ),
+    names: setting(
+      choice('local', 'all', 'none'),
+      'local',
+      'Who is shown the names of repositories on the status page: `local`, who asks at localhost (a port-forward does), `all`, or `none`. Others see digests.',
+    ),
   }),
   store: z.strictObject({
     path: setting(

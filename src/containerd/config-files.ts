@@ -1,29 +1,32 @@
 import { glob } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
 import type { ContainerdConfig } from './config-path.ts';
 import { textOf } from './if-there.ts';
 
-/** containerd's configuration with what it imports, in the order in which it counts; nothing where there is none. */
-export async function readContainerdConfig(path: string): Promise<ContainerdConfig[]> {
+/**
+ * containerd's configuration with what it imports, in the order in which it counts; nothing where there is none.
+ * @param root where `/` of the node is; paths are given, and come back, as they are there
+ */
+export async function readContainerdConfig(path: string, root = '/'): Promise<ContainerdConfig[]> {
   const files: ContainerdConfig[] = [];
   const pending = [path];
   const seen = new Set<string>();
   for (let next = pending.shift(); next !== undefined; next = pending.shift()) {
     if (seen.has(next)) continue;
     seen.add(next);
-    const text = await textOf(next);
+    const text = await textOf(join(root, next));
     if (text === undefined) continue;
     files.push({ path: next, text });
-    for (const pattern of importsOf(text)) pending.push(...(await matching(resolve(dirname(next), pattern))));
+    for (const pattern of importsOf(text)) pending.push(...(await matching(resolve(dirname(next), pattern), root)));
   }
   return files;
 }
 
-async function matching(pattern: string): Promise<string[]> {
+async function matching(pattern: string, root: string): Promise<string[]> {
   if (!pattern.includes('*')) return [pattern];
   const paths: string[] = [];
-  for await (const match of glob(pattern)) paths.push(match);
+  for await (const match of glob(join(root, pattern))) paths.push(join('/', relative(root, match)));
   return paths.sort();
 }
 

@@ -13,6 +13,8 @@ export interface ConfigPathFault {
   readonly what: string;
   /** How to mend it. */
   readonly mend: string;
+  /** The releases of containerd that ask the mirror all the same: all, or from `2.0` on, or those before `2.2`. */
+  readonly harmless?: { readonly from?: string; readonly before?: string };
 }
 
 const OLD = 'io.containerd.grpc.v1.cri';
@@ -45,13 +47,20 @@ export function configPathFaults(files: readonly ContainerdConfig[], certsDir: s
       : `write [plugins."${sections.right}".registry] with config_path = "${certsDir}" into ${name}, ${THEN}`;
 
   const faults: ConfigPathFault[] = [];
+  // Files of version 3 are older ones to 2.3, which moves what the old section says, over what is there.
+  const isMoved = version === 3 && sections.wrong === OLD;
   if (sections.wrong !== undefined && (sections.value ?? '') === '') {
-    const what = `config_path stands in [plugins."${sections.wrong}".registry] of ${name}, a section that version = ${version} does not have`;
-    return [{ code: 'wrong-section', what, mend: `${snippet}; or change the version` }];
+    const but = isMoved ? ', and that containerd reads from 2.3 on alone' : '';
+    const what = `config_path stands in [plugins."${sections.wrong}".registry] of ${name}, a section that version = ${version} does not have${but}`;
+    const fault = { code: 'wrong-section', what, mend: `${snippet}; or change the version` } as const;
+    return [isMoved ? { ...fault, harmless: { from: '2.3' } } : fault];
   }
   if (sections.wrong !== undefined) {
-    const what = `config_path stands in two sections of ${name}; with version = ${version} that in [plugins."${sections.right}".registry] counts`;
-    faults.push({ code: 'both-sections', what, mend: `remove the one in [plugins."${sections.wrong}".registry]` });
+    const counts = `that in [plugins."${sections.right}".registry] counts${isMoved ? ', from containerd 2.3 on the other one' : ''}`;
+    const what = `config_path stands in two sections of ${name}; with version = ${version} ${counts}`;
+    const harmless = isMoved && sections.wrongValue !== sections.value ? { before: '2.3' } : {};
+    const mend = `remove the one in [plugins."${sections.wrong}".registry], ${THEN}`;
+    faults.push({ code: 'both-sections', what, mend, harmless });
   }
   if (sections.hasMirrors) {
     const what = `${name} has registry.mirrors, the old way: beside config_path containerd's CRI does not start, and without config_path hosts.toml files are not read`;
@@ -69,6 +78,7 @@ interface Sections {
   readonly right: string;
   /** Another that has a config_path as well. */
   readonly wrong: string | undefined;
+  readonly wrongValue: unknown;
   readonly value: string | undefined;
   readonly hasMirrors: boolean;
   /** Pulls do not go by the transfer service, which takes a list for the name of one folder. */
@@ -87,10 +97,37 @@ function sectionsOf(tables: readonly Table[], version: number): Sections {
   return {
     right,
     wrong,
+    wrongValue: wrong === undefined ? undefined : last(wrong),
     value: typeof value === 'string' ? value : undefined,
     hasMirrors: registries(right).some((registry) => Object.keys(Object(at(registry, 'mirrors'))).length > 0),
-    pullsLocally: tables.some((table) => at(table, 'plugins', right, 'use_local_image_pull') === true),
+    // The transfer service cannot discard layers, so then containerd does not pull by it.
+    pullsLocally:
+      tables.some((table) => at(table, 'plugins', right, 'use_local_image_pull') === true) || discards(tables, version),
   };
+}
+
+/**
+ * Does containerd throw layers away once they are unpacked (`discard_unpacked_layers`)?
+ * @param files as for `configPathFaults`; what does not parse says nothing.
+ */
+export function discardsLayers(files: readonly ContainerdConfig[]): boolean {
+  const tables = files.map(({ text }) => parsed(text) ?? {});
+  return discards(tables, Number(tables[0]?.version ?? 1));
+}
+
+function discards(tables: readonly Table[], version: number): boolean {
+  const section = version >= 3 ? [NEW] : [version === 2 ? OLD : 'cri', 'containerd'];
+  const values = tables.map((table) => at(table, 'plugins', ...section, 'discard_unpacked_layers'));
+  return values.findLast((value) => typeof value === 'boolean') === true;
+}
+
+function parsed(text: string): Table | undefined {
+  try {
+    return parse(text, { integersAsBigInt: 'asNeeded' });
+  } catch (error) {
+    if (error instanceof TomlError) return undefined;
+    throw error;
+  }
 }
 
 function faultOfValue(
@@ -104,11 +141,12 @@ function faultOfValue(
   if (paths.length === 0) {
     const where = isThere ? `${name} sets no config_path` : `there is no containerd configuration (config.toml)`;
     const what = `${where}: containerd 1.x then reads no hosts.toml at all, 2.x takes a list of two folders by default, which 2.2 and newer do not read in pulls`;
-    return { code: 'unset', what };
+    const isDefault = trimmed(certsDir) === '/etc/containerd/certs.d';
+    return isDefault ? { code: 'unset', what, harmless: { from: '2.0', before: '2.2' } } : { code: 'unset', what };
   }
   if (paths.length > 1 && !(pullsLocally && isNamed)) {
     const what = `config_path in ${name} is a list, "${value}": containerd 2.2 and newer take it for the name of one folder, and so read none`;
-    return { code: 'list', what };
+    return isNamed ? { code: 'list', what, harmless: { before: '2.2' } } : { code: 'list', what };
   }
   if (isNamed) return undefined;
   const what = `config_path in ${name} is "${value}", and the mirror is written to ${certsDir}`;

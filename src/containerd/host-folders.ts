@@ -128,7 +128,7 @@ export function folderNames(host: string): string[] {
 }
 
 /** The host that a folder is for. */
-function hostOf(name: string): string {
+export function hostOf(name: string): string {
   return name.replace(/_(\d+)_$/, ':$1').toLowerCase();
 }
 

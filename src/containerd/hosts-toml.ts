@@ -109,11 +109,50 @@ function read(text: string): Hosts | string {
 }
 
 function alreadyNamed(text: string, { host = {} }: Hosts, own: string): Merged {
-  const capabilities = host[own]?.capabilities?.map((one) => one.toLowerCase());
-  const isWhole = capabilities === undefined || ['pull', 'resolve'].every((one) => capabilities.includes(one));
+  const capabilities = host[own]?.capabilities;
+  const isWhole = capabilities === undefined || pullsAndResolves(capabilities);
   if (firstHost(text) === own && isWhole) return { kind: 'fine' };
   const fault = isWhole ? 'not as the first host' : 'without "pull" and "resolve"';
   return { kind: 'refused', why: `somebody else put ${own} into it, ${fault}; mend that by hand, or take it out` };
+}
+
+/** Why containerd does not ask the mirror first for a registry whose hosts.toml this is. */
+export interface MirrorFault {
+  readonly code: 'unparsable' | 'not-named' | 'not-first' | 'capabilities' | 'https-first';
+  readonly what: string;
+}
+
+/**
+ * Undefined where all is well.
+ * @param isMirror is this our mirror's origin, as in `http://127.0.0.1:5050`?
+ */
+export function mirrorFault(text: string, isMirror: (origin: string) => boolean): MirrorFault | undefined {
+  const hosts = read(text);
+  if (typeof hosts === 'string') return { code: 'unparsable', what: hosts };
+  const names = Object.keys(hosts.host ?? {});
+  const own = names.find((name) => isMirror(originOf(name)));
+  if (own === undefined) {
+    return { code: 'not-named', what: `it does not name the mirror${names.length === 0 ? '' : `, but ${names[0]}`}` };
+  }
+  const first = firstHost(text) ?? names[0];
+  if (first !== own) return { code: 'not-first', what: `${first} stands before the mirror` };
+  const { capabilities, skip_verify: skipVerify, ca } = hosts.host?.[own] ?? {};
+  if (capabilities !== undefined && !pullsAndResolves(capabilities)) {
+    const what = `the mirror has the capabilities ${JSON.stringify(capabilities)}, and needs "pull" and "resolve"`;
+    return { code: 'capabilities', what };
+  }
+  if (skipVerify !== undefined || ca !== undefined) {
+    return {
+      code: 'https-first',
+      what: 'with skip_verify or ca containerd tries HTTPS first, which the mirror has not',
+    };
+  }
+  return undefined;
+}
+
+function pullsAndResolves(capabilities: readonly string[]): boolean {
+  const given = capabilities.map((one) => one.toLowerCase());
+  return ['pull', 'resolve'].every((one) => given.includes(one));
 }
 
 /** What it said, and the mirror before that. */

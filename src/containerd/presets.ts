@@ -6,11 +6,21 @@ export interface ContainerdPaths {
   readonly certsDir: string;
   /** containerd's own configuration. */
   readonly configFile: string;
+  /** Where its content store keeps what it holds. */
+  readonly contentDir: string;
+  /** Where it listens. */
+  readonly socket: string;
 }
 
-type Preset = Settings['containerd']['preset'];
+export type Preset = Settings['containerd']['preset'];
 
-const COMMON: ContainerdPaths = { certsDir: '/etc/containerd/certs.d', configFile: '/etc/containerd/config.toml' };
+const CONTENT = 'io.containerd.content.v1.content';
+const COMMON: ContainerdPaths = {
+  certsDir: '/etc/containerd/certs.d',
+  configFile: '/etc/containerd/config.toml',
+  contentDir: `/var/lib/containerd/${CONTENT}`,
+  socket: '/run/containerd/containerd.sock',
+};
 
 /**
  * Where distributions keep them. K3s and RKE2 write both files anew when they start, from their registries.yaml; Talos
@@ -20,7 +30,7 @@ const PRESETS: Readonly<Record<Preset, ContainerdPaths>> = {
   default: COMMON,
   k3s: rancher('k3s'),
   rke2: rancher('rke2'),
-  talos: { certsDir: '/etc/cri/conf.d/hosts', configFile: '/etc/cri/conf.d/cri.toml' },
+  talos: { ...COMMON, certsDir: '/etc/cri/conf.d/hosts', configFile: '/etc/cri/conf.d/cri.toml' },
   gke: { ...COMMON, certsDir: '/etc/containerd/hosts.d' },
   eks: COMMON,
   aks: COMMON,
@@ -28,17 +38,25 @@ const PRESETS: Readonly<Record<Preset, ContainerdPaths>> = {
 
 /** What is set, else what the preset says. */
 export function containerdPaths(
-  { preset, certsDir, configFile }: Settings['containerd'],
+  { preset, certsDir, configFile, contentDir, socket }: Settings['containerd'],
   cwd: string,
 ): ContainerdPaths {
   const standard = PRESETS[preset];
   return {
     certsDir: resolve(cwd, certsDir === '' ? standard.certsDir : certsDir),
     configFile: resolve(cwd, configFile === '' ? standard.configFile : configFile),
+    contentDir: resolve(cwd, contentDir === '' ? standard.contentDir : contentDir),
+    socket: resolve(cwd, socket === '' ? standard.socket : socket),
   };
 }
 
 function rancher(name: string): ContainerdPaths {
-  const folder = `/var/lib/rancher/${name}/agent/etc/containerd`;
-  return { certsDir: `${folder}/certs.d`, configFile: `${folder}/config.toml` };
+  const agent = `/var/lib/rancher/${name}/agent`;
+  return {
+    certsDir: `${agent}/etc/containerd/certs.d`,
+    configFile: `${agent}/etc/containerd/config.toml`,
+    contentDir: `${agent}/containerd/${CONTENT}`,
+    // Both in one place, whichever of them it is.
+    socket: '/run/k3s/containerd/containerd.sock',
+  };
 }

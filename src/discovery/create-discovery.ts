@@ -1,17 +1,14 @@
-import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { formatListenAddress, type ListenAddress } from '../config/listen-address.ts';
 import { parseServiceName } from '../config/service-name.ts';
-import { systemCode, WindlassError } from '../errors.ts';
+import { WindlassError } from '../errors.ts';
+import { accessOf, podNamespace, requirePod } from '../kubernetes/pod.ts';
+import type { Timers } from '../kubernetes/timers.ts';
 import type { Discovery } from './discovery.ts';
 import { DnsDiscovery } from './dns-discovery.ts';
 import { KubernetesDiscovery } from './kubernetes-discovery.ts';
 import { ownAddresses } from './own-addresses.ts';
 import { StaticDiscovery } from './static-discovery.ts';
-import type { Timers } from './timers.ts';
-
-/** Which namespace a Pod is in, as the kubelet writes it. */
-const NAMESPACE_FILE = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
 
 /** As in the settings, below `discovery`. */
 export interface DiscoverySettings {
@@ -49,31 +46,12 @@ export function createDiscovery(settings: DiscoverySettings, options: DiscoveryO
 }
 
 function createKubernetes({ service, port }: DiscoverySettings['kubernetes'], options: DiscoveryOptions): Discovery {
-  for (const variable of ['KUBERNETES_SERVICE_HOST', 'KUBERNETES_SERVICE_PORT']) {
-    if (process.env[variable]) continue;
-    throw invalid(
-      `discovery.kind = "kubernetes": there is no variable ${variable}, which every Pod has; outside of one use static or dns`,
-    );
-  }
+  requirePod('discovery.kind = "kubernetes"', 'outside of one use static or dns');
   const { podRoot = '', ...rest } = options;
-  const { namespace = podNamespace(podRoot, service), name } = parseServiceName(service) ?? {};
-  if (name === undefined) throw invalid(`discovery.kubernetes.service = "${service}": write namespace/name`);
-  const loadAccess = async () => new (await import('./api-access.ts')).ApiAccess(podRoot);
+  const lead = `discovery.kubernetes.service = "${service}"`;
+  const mend = 'write namespace/name';
+  const { name, namespace = podNamespace(podRoot, lead, mend) } = parseServiceName(service) ?? {};
+  if (name === undefined) throw new WindlassError('INVALID_SETTINGS', `${lead}: ${mend}`);
+  const loadAccess = accessOf(podRoot);
   return new KubernetesDiscovery({ ...rest, namespace, service: name, port, ownAddresses: ownAddresses(), loadAccess });
-}
-
-function podNamespace(podRoot: string, service: string): string {
-  const path = `${podRoot}${NAMESPACE_FILE}`;
-  try {
-    return readFileSync(path, 'utf8').trim();
-  } catch (cause) {
-    throw invalid(
-      `discovery.kubernetes.service = "${service}": the Pod's namespace is not known (${path}: ${systemCode(cause)}); write namespace/name`,
-      cause,
-    );
-  }
-}
-
-function invalid(message: string, cause?: unknown): WindlassError {
-  return new WindlassError('INVALID_SETTINGS', message, { cause });
 }

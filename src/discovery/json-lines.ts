@@ -1,4 +1,4 @@
-import { apiNonsense } from './api-failure.ts';
+import { apiNonsense } from '../kubernetes/api-failure.ts';
 
 /** A slice of 1,000 endpoints has some 300 kB; etcd takes no object above 1.5 MiB. */
 const MAX_CHARS = 8 * 2 ** 20;

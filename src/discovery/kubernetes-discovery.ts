@@ -1,10 +1,11 @@
 import type { Logger } from 'pino';
-import type { ApiAccess } from './api-access.ts';
+import type { ApiAccess } from '../kubernetes/api-access.ts';
+import { KubeApi } from '../kubernetes/kube-api.ts';
+import type { Timers } from '../kubernetes/timers.ts';
 import type { Candidate, Discovery } from './discovery.ts';
 import { EndpointTable } from './endpoint-table.ts';
 import { SliceFollower } from './slice-follower.ts';
 import { SliceRequests } from './slice-requests.ts';
-import type { Timers } from './timers.ts';
 
 /** Changes that come together are told together: an endpoint that moves to another slice is never gone. */
 const TOGETHER_MS = 200;
@@ -48,7 +49,7 @@ export class KubernetesDiscovery implements Discovery {
     this.#options = options;
     this.#table = new EndpointTable({ port, nodeName, ownAddresses });
     this.#follower = new SliceFollower({
-      requests: new SliceRequests({ loadAccess, namespace, service, timers, random }),
+      requests: new SliceRequests({ api: new KubeApi({ loadAccess, timers }), namespace, service, random }),
       onList: ({ slices }) => {
         this.#table.replace(slices);
         this.#tell();

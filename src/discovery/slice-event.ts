@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { apiFailure, apiNonsense } from './api-failure.ts';
+import { apiFailure, apiNonsense } from '../kubernetes/api-failure.ts';
+import { readStatus } from '../kubernetes/api-status.ts';
 import { type EndpointSlice, readSlice } from './endpoint-slice.ts';
 
 /** What a watch tells. `resourceVersion` is where a next one goes on. */
@@ -11,7 +12,6 @@ export type SliceEvent =
 
 const eventSchema = z.object({ type: z.string(), object: z.unknown() });
 const bookmarkSchema = z.object({ metadata: z.object({ resourceVersion: z.string().min(1) }) });
-const statusSchema = z.object({ code: z.number().optional(), message: z.string().optional() });
 
 /** @throws what the server says in an event of type ERROR, as if it were an answer; and if it is no event */
 export function readEvent(line: unknown): SliceEvent {
@@ -33,9 +33,4 @@ export function readEvent(line: unknown): SliceEvent {
   if (slice === undefined) throw apiNonsense('an event that is none of an EndpointSlice');
   const { name, resourceVersion } = slice;
   return type === 'DELETED' ? { type: 'removed', name, resourceVersion } : { type: 'set', slice, resourceVersion };
-}
-
-/** Of an object of kind Status; empty for anything else. */
-export function readStatus(value: unknown): z.output<typeof statusSchema> {
-  return statusSchema.safeParse(value).data ?? {};
 }

@@ -1,11 +1,12 @@
 import type { Logger } from 'pino';
 import { hasCode } from '../errors.ts';
+import { backOffMs } from '../kubernetes/back-off.ts';
+import { sleep } from '../kubernetes/sleep.ts';
+import type { Timers } from '../kubernetes/timers.ts';
 import type { SliceEvent } from './slice-event.ts';
 import type { SliceList, SliceRequests } from './slice-requests.ts';
-import type { Timers } from './timers.ts';
 
-/** After a failure: this, then twice as long each time; half to one and a half of it, so that agents spread. */
-const FIRST_WAIT_MS = 250;
+/** Between two tries. */
 const LONGEST_WAIT_MS = 30_000;
 /** As long as nothing was ever listed: a node that boots reaches the API server as soon as its network is up. */
 const LONGEST_FIRST_WAIT_MS = 8_000;
@@ -73,7 +74,7 @@ export class SliceFollower {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       const waitMs = await this.#round(signal).catch((error) => this.#failed(error));
-      await this.#sleep(waitMs);
+      await sleep(waitMs, signal, this.#options.timers);
     }
   }
 
@@ -112,7 +113,7 @@ export class SliceFollower {
   #failed(error: unknown): number {
     if (this.#stopping.signal.aborted) return 0;
     this.#version = undefined;
-    const { upstreamStatus: status, retryAfterMs = 0 } = hasCode(error, 'DISCOVERY_UNAVAILABLE') ? error : {};
+    const { upstreamStatus: status, retryAfterMs = 0 } = hasCode(error, 'KUBERNETES_UNAVAILABLE') ? error : {};
     const isFirst = this.#failures === 0;
     const waitMs = Math.max(this.#backOff(), Math.min(retryAfterMs, LONGEST_RETRY_AFTER_MS));
     // Not a fault: the server forgets old versions. It is listed at once, and again after a wait should that not help.
@@ -123,9 +124,9 @@ export class SliceFollower {
 
   #backOff(): number {
     const longestMs = this.#hasListed ? LONGEST_WAIT_MS : LONGEST_FIRST_WAIT_MS;
-    const waitMs = Math.min(longestMs, FIRST_WAIT_MS * 2 ** Math.min(this.#failures, 10));
+    const waitMs = backOffMs(this.#failures, longestMs, this.#options.random());
     this.#failures += 1;
-    return waitMs * (0.5 + this.#options.random());
+    return waitMs;
   }
 
   /** Once when it begins, and when the reason becomes another. */
@@ -145,19 +146,5 @@ export class SliceFollower {
     if (this.#failure === undefined) return;
     this.#failure = undefined;
     this.#options.logger.info('discovery: the EndpointSlices can be read again');
-  }
-
-  #sleep(ms: number): Promise<void> {
-    const { signal } = this.#stopping;
-    if (signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = () => {
-        cancel();
-        signal.removeEventListener('abort', done);
-        resolve();
-      };
-      const cancel = this.#options.timers.after(ms, done);
-      signal.addEventListener('abort', done);
-    });
   }
 }

@@ -1,14 +1,30 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { memoryLimitBytes } from './memory-limit.ts';
 
 /** Where the bytes of an answer came from. */
 export type SourceLabel = 'store' | 'content' | 'ingest' | 'peer' | 'upstream' | 'none';
 
 const FIRST_BYTE_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20];
 const DURATION_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
+/** From a held blob of some KiB to layers of some GiB over a slow link. */
+const BLOB_BUCKETS = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640];
+/** What may have served an answer. */
+const SERVING = ['store', 'content', 'ingest', 'peer', 'upstream'] as const satisfies readonly SourceLabel[];
+
+/** Whose zone bytes came from: this node's own, another; `unknown` where either is not told. */
+export type ZoneLabel = 'same' | 'other' | 'unknown';
 
 /** Names and meanings of everything that is counted. One instance an agent; nothing is global. */
 export class Metrics {
   readonly registry = new Registry();
+
+  // The agent.
+  readonly info = this.#gauge('windlass_agent_info', 'Always 1: version, node name and zone of this agent.', [
+    'version',
+    'node',
+    'zone',
+  ]);
+  readonly ready = this.#gauge('windlass_ready', '1 while pulls are served, 0 while it starts or stops.');
 
   // The mirror: what clients asked, and what they got.
   readonly mirrorRequests = this.#counter(
@@ -32,6 +48,12 @@ export class Metrics {
     'From the request to the end of the answer, by kind and source.',
     ['kind', 'source'],
     DURATION_BUCKETS,
+  );
+  readonly mirrorBlob = this.#histogram(
+    'windlass_mirror_blob_seconds',
+    'From the request for a whole blob by GET to its last byte sent, of those that were sent whole, by source.',
+    ['source'],
+    BLOB_BUCKETS,
   );
   readonly mirrorBroken = this.#counter(
     'windlass_mirror_broken_responses_total',
@@ -101,6 +123,18 @@ export class Metrics {
     'Blobs dropped because their bytes on the disk had changed, found by the scrub or a reader.',
   );
 
+  readonly storeDeleteFailures = this.#counter(
+    'windlass_store_delete_failures_total',
+    'Files of the store that could not be deleted: they take room that nobody counts.',
+  );
+  // What the node's containerd holds.
+  readonly contentConnected = this.#gauge(
+    'windlass_content_connected',
+    'Is containerd being followed (1), or not (0).',
+  );
+  readonly contentBlobs = this.#gauge('windlass_content_blobs', 'Blobs of containerd that others can have.');
+  readonly contentBytes = this.#gauge('windlass_content_bytes', 'Their bytes.');
+
   // Upstream.
   readonly upstreamRequests = this.#counter(
     'windlass_upstream_requests_total',
@@ -152,7 +186,8 @@ export class Metrics {
   readonly peerSentBytes = this.#counter('windlass_peer_sent_bytes_total', 'Bytes of blobs sent to other agents.');
   readonly peerReceivedBytes = this.#counter(
     'windlass_peer_received_bytes_total',
-    'Bytes of blobs received from other agents.',
+    'Bytes of blobs received from other agents, by the zone of the agent that sent them: same, other, unknown.',
+    ['zone'],
   );
   readonly peerCalls = this.#counter(
     'windlass_peer_calls_total',
@@ -170,9 +205,29 @@ export class Metrics {
     ['reason'],
   );
 
+  readonly peersLeftOut = this.#gauge(
+    'windlass_peers_left_out',
+    '1 for each agent that this one reads nothing from for the moment, by its node name and reason (wrong, silent): at most 10.',
+    ['node', 'reason'],
+  );
+
   constructor() {
     collectDefaultMetrics({ register: this.registry });
+    const memoryLimit = this.#gauge(
+      'windlass_memory_limit_bytes',
+      "Memory that the process may have: its cgroup's limit, else that of the machine.",
+    );
+    memoryLimit.set(memoryLimitBytes());
     // From 0 on: what is born at 1 has never increased, and an alert on it would miss the first.
+    for (const source of [...SERVING, 'none']) this.mirrorBytes.inc({ source }, 0);
+    for (const source of SERVING) {
+      this.mirrorFirstByte.zero({ source });
+      this.mirrorBlob.zero({ source });
+      for (const kind of ['manifest', 'tag', 'blob']) {
+        for (const method of ['GET', 'HEAD']) this.mirrorRequests.inc({ kind, method, code: '200', source }, 0);
+      }
+    }
+    for (const zone of ['same', 'other', 'unknown']) this.peerReceivedBytes.inc({ zone }, 0);
     for (const source of ['content', 'peer', 'upstream']) this.verificationFailures.inc({ source }, 0);
     for (const result of ['committed', 'passed', 'failed']) this.ingests.inc({ result }, 0);
     for (const source of ['peer', 'upstream']) this.ingestReceivedBytes.inc({ source }, 0);

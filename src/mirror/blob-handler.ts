@@ -1,7 +1,8 @@
 import { WindlassError } from '../errors.ts';
 import { parseRange, resolveRange } from '../oci/range.ts';
 import type { BlobReader } from '../pull/blob-reader.ts';
-import type { Blobs, RangeHint } from '../pull/blobs.ts';
+import type { Blobs } from '../pull/blobs.ts';
+import type { RangeHint } from '../pull/direct-readers.ts';
 import { type BodySender, ClientGone, endEarly } from './body-sender.ts';
 import { withBound } from './bound.ts';
 import type { Exchange } from './exchange.ts';

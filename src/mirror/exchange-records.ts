@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { type ErrorCode, WindlassError } from '../errors.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { statusLabel } from '../metrics/status-label.ts';
 import type { Manifests } from '../pull/manifests.ts';
 import { ClientGone } from './body-sender.ts';
 import type { Exchange } from './exchange.ts';
@@ -41,13 +42,16 @@ export class ExchangeRecords {
     const kind = target === undefined || target.kind === 'ping' || target.kind === 'relay' ? 'other' : target.kind;
     const ms = performance.now() - exchange.startedAtMs;
     const method = isHead ? 'HEAD' : 'GET';
-    metrics.mirrorRequests.inc({ kind, method, code: response.statusCode, source });
+    metrics.mirrorRequests.inc({ kind, method, code: statusLabel(response.statusCode), source });
     metrics.mirrorBytes.inc({ source }, bytes);
     metrics.mirrorDuration.observe({ kind, source }, ms / 1000);
     if (firstByteMs !== undefined) metrics.mirrorFirstByte.observe({ source }, firstByteMs / 1000);
     const left = error instanceof ClientGone || exchange.signal.aborted;
     if (error !== undefined && response.headersSent && !left && response.statusCode < 300) {
       metrics.mirrorBroken.inc({ code: error instanceof WindlassError ? error.code : 'INTERNAL' });
+    }
+    if (kind === 'blob' && !isHead && error === undefined && !left && response.statusCode === 200) {
+      metrics.mirrorBlob.observe({ source }, ms / 1000);
     }
     // A client that asks for what is not there, or may not, is no fault; nor one that leaves.
     const failed = error !== undefined && !left && (response.statusCode >= 500 || response.statusCode < 400);

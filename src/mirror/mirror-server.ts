@@ -5,6 +5,7 @@ import { type FastifyInstance, fastify } from 'fastify';
 import type { Logger } from 'pino';
 import { systemCode, WindlassError } from '../errors.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { isProbe } from '../oci/probe-image.ts';
 import type { Blobs } from '../pull/blobs.ts';
 import type { Manifests } from '../pull/manifests.ts';
 import type { Tags } from '../pull/tags.ts';
@@ -16,6 +17,7 @@ import { errorAnswer } from './error-answer.ts';
 import { Exchange } from './exchange.ts';
 import { ExchangeRecords } from './exchange-records.ts';
 import { ManifestHandler } from './manifest-handler.ts';
+import { ProbeHandler } from './probe-handler.ts';
 import { RelayHandler } from './relay-handler.ts';
 import { readTarget } from './request-path.ts';
 import { Turns } from './turns.ts';
@@ -47,6 +49,7 @@ export class MirrorServer {
   readonly #blobHandler: BlobHandler;
   readonly #manifestHandler: ManifestHandler;
   readonly #relayHandler: RelayHandler;
+  readonly #probeHandler = new ProbeHandler();
   readonly #records: ExchangeRecords;
   #draining = false;
 
@@ -178,7 +181,8 @@ export class MirrorServer {
       } else {
         // Throws where the registry is not on the list: before anything is looked up or connected.
         this.#options.registries.get(target.origin.registry);
-        if (target.kind === 'blob') await this.#blobHandler.handle(exchange, target);
+        if (isProbe(target.origin)) this.#probeHandler.handle(exchange, target);
+        else if (target.kind === 'blob') await this.#blobHandler.handle(exchange, target);
         else if (target.kind === 'relay') await this.#relayHandler.handle(exchange, target);
         else await this.#manifestHandler.handle(exchange, target);
       }

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { hasCode, WindlassError } from '../errors.ts';
-import type { Metrics } from '../metrics/metrics.ts';
+import type { Metrics, ZoneLabel } from '../metrics/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Parent } from '../pull/claims/messages.ts';
 import type { PeerStream, PeerStreams } from '../pull/peer-streams.ts';
@@ -28,6 +28,8 @@ export interface PeerClientOptions {
   readonly secrets: ClusterSecrets;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** Where an agent is, for the metrics; by default nobody knows. */
+  readonly zoneOf?: (peerId: PeerId) => ZoneLabel;
   /** A connection, TLS and proofs included. */
   readonly connectTimeoutMs?: number;
   /** From the request for a blob to the first bytes of the answer. */
@@ -51,6 +53,7 @@ interface Target {
 /** Calls to other agents, and blobs from them, over connections kept warm. */
 export class PeerClient implements PeerCalls, PeerStreams {
   readonly #metrics: Metrics;
+  readonly #zoneOf: (peerId: PeerId) => ZoneLabel;
   readonly #dialer: PeerDialer;
   readonly #pool: ConnectionPool;
   readonly #connectTimeoutMs: number;
@@ -62,6 +65,7 @@ export class PeerClient implements PeerCalls, PeerStreams {
   constructor(options: PeerClientOptions) {
     const { identity, secrets, metrics, idleMs = 30_000, maxConnections = 1_024 } = options;
     this.#metrics = metrics;
+    this.#zoneOf = options.zoneOf ?? (() => 'unknown');
     this.#connectTimeoutMs = options.connectTimeoutMs ?? 2_000;
     this.#firstByteTimeoutMs = options.firstByteTimeoutMs ?? 2_000;
     this.#stallTimeoutMs = options.stallTimeoutMs ?? 2_000;
@@ -182,6 +186,7 @@ export class PeerClient implements PeerCalls, PeerStreams {
     const url = withQuery(`${BLOBS_PATH}${digest}`, { offset, replaces });
     const headers = await link.sign('GET', url, undefined);
     const transfer = new Transfer('download', link.peerId, digest);
+    const zone = this.#zoneOf(link.peerId);
     const onAbort = () => stream.leave(signal.reason);
     const onBound = () => stream.leave(opening.reason);
     const stream = new PieceStream({
@@ -191,7 +196,7 @@ export class PeerClient implements PeerCalls, PeerStreams {
       stallTimeoutMs: this.#stallTimeoutMs,
       onBytes: (count) => {
         transfer.bytes += count;
-        this.#metrics.peerReceivedBytes.inc(count);
+        this.#metrics.peerReceivedBytes.inc({ zone }, count);
       },
       onClosed: (reusable) => {
         signal.removeEventListener('abort', onAbort);

@@ -12,20 +12,20 @@ import { type BlobSource, UpstreamSource } from './blob-source.ts';
 import type { OpenedForPeer } from './child-stream.ts';
 import { INLINE_BYTES } from './claims/messages.ts';
 import { clock } from './clock.ts';
+import type { ContentBlobs } from './content-blobs.ts';
 import type { Descriptors } from './descriptors.ts';
-import { DirectReaders, tooManyDirect } from './direct-readers.ts';
+import { DirectReaders, isFarRange, type RangeHint, tooManyDirect } from './direct-readers.ts';
 import { Flights, untilAborted } from './flights.ts';
 import { Ingest, type IngestEnd } from './ingest.ts';
+import { IngestPhases } from './ingest-phases.ts';
 import { type IngestStatus, statusOf } from './ingest-status.ts';
 import { Origins } from './origins.ts';
 import { PIECE_BYTES } from './piece.ts';
+import { endedOf, RecentIngests } from './recent-ingests.ts';
 import { StoredReader } from './stored-reader.ts';
 import type { Swarm } from './swarm.ts';
 import { SwarmSource } from './swarm-source.ts';
 
-/** A closed range up to this size that begins so far past the writer may be fetched by itself. */
-const FAR_RANGE_BYTES = 8 * 1024 * 1024;
-const FAR_AHEAD_BYTES = 64 * 1024 * 1024;
 /** After a failure clients are promised nothing for so long, and wait for what upstream really answers. */
 const RECENT_FAILURE_MS = 30_000;
 /** Wrong bytes twice within this time: nobody asks upstream again before it has passed. */
@@ -36,6 +36,8 @@ export interface BlobsOptions {
   readonly store: BlobStore;
   readonly registries: Registries;
   readonly descriptors: Descriptors;
+  /** What the node's containerd holds: served as it is, without an ingest. */
+  readonly content?: ContentBlobs | undefined;
   /** Asked before upstream, in this order. */
   readonly sources?: readonly BlobSource[];
   readonly finishLimitBytes: number;
@@ -43,13 +45,6 @@ export interface BlobsOptions {
   readonly swarm?: Swarm;
   readonly logger: Logger;
   readonly metrics: Metrics;
-}
-
-export interface RangeHint {
-  /** The first byte that the reader wants. */
-  readonly start: number;
-  /** The last, inclusive, if the reader said. */
-  readonly end: number | undefined;
 }
 
 interface Running {
@@ -64,6 +59,8 @@ interface Running {
  * ingest of a digest at a time; between its commit and its end a request finds either the ingest or the blob.
  */
 export class Blobs {
+  /** Ingests that have ended. */
+  readonly recent = new RecentIngests();
   readonly #options: BlobsOptions;
   readonly #upstream: UpstreamSource;
   /** An entry is there from the request that starts an ingest until its blob is visible in the store. */
@@ -88,7 +85,8 @@ export class Blobs {
    *   repository answered to a running ingest.
    */
   async open(origin: RepositoryName, digest: Digest, range: RangeHint, signal: AbortSignal): Promise<BlobReader> {
-    const { store } = this.#options;
+    const { store, content } = this.#options;
+    let askContent = content?.get(digest) !== undefined;
     for (;;) {
       // No await between the look into the map, the look into the store, and the entry into the map.
       const running = this.#ingests.get(digest);
@@ -98,6 +96,12 @@ export class Blobs {
         continue;
       }
       if (running !== undefined) return this.#join(running.ingest, origin, range, signal, false);
+      if (store.stat(digest) === undefined && askContent) {
+        askContent = false;
+        const reader = await content?.openSoon(digest, signal);
+        if (reader !== undefined) return reader;
+        continue;
+      }
       if (store.stat(digest) === undefined) {
         return this.#join(this.#start(origin, digest), origin, range, signal, true);
       }
@@ -115,6 +119,9 @@ export class Blobs {
     const held = this.#options.store.stat(digest);
     if (held !== undefined) return { sizeBytes: held.sizeBytes, source: 'store' };
     if (!this.#ingests.has(digest)) {
+      const content = await this.#options.content?.openSoon(digest, signal);
+      content?.close();
+      if (content !== undefined) return { sizeBytes: content.sizeBytes, source: 'content' };
       this.#refuseIfPoisoned(origin, digest);
       const sizeBytes = this.#promisedSize(origin, digest) ?? (await this.#askSize(origin, digest, signal));
       if (sizeBytes !== undefined) return { sizeBytes, source: 'upstream' };
@@ -132,9 +139,10 @@ export class Blobs {
 
   /**
    * What is held or on its way in, for another agent, from a piece on. Never starts a fetch.
-   * @returns undefined where it is neither. @throws PEER_BUSY if that piece cannot be given.
+   * @returns undefined where it is neither. @throws PEER_BUSY if that piece cannot be given; the signal's reason.
    */
-  async openForPeer(digest: Digest, index: number): Promise<OpenedForPeer | undefined> {
+  async openForPeer(digest: Digest, index: number, signal: AbortSignal): Promise<OpenedForPeer | undefined> {
+    const { store, content } = this.#options;
     const running = this.#ingests.get(digest);
     if (running !== undefined && !running.ingest.failing) {
       const { ingest, source } = running;
@@ -144,8 +152,9 @@ export class Blobs {
       if (reader === undefined) throw new WindlassError('PEER_BUSY', `${digest}: piece ${index} cannot be given`);
       return { reader, ingest, source };
     }
-    const held = await this.#options.store.open(digest);
-    const reader = held && new StoredReader(held, () => void this.#dropCorrupt(digest));
+    const held = await store.open(digest);
+    const stored = held && new StoredReader(held, () => void this.#dropCorrupt(digest));
+    const reader = stored ?? (await content?.open(digest, signal));
     return reader && { reader, ingest: undefined, source: undefined };
   }
 
@@ -157,16 +166,19 @@ export class Blobs {
   }
 
   running(): IngestStatus[] {
-    return [...this.#ingests.values()].map(({ ingest, source }) => statusOf(ingest, source));
+    return [...this.#ingests.values()].map(({ ingest, source }) =>
+      statusOf(ingest, source, this.#options.descriptors.pullIdOf(ingest.origin, ingest.digest)),
+    );
   }
 
-  /** Deletes it here, on its way in or held: it is offered no more. @returns was there anything? */
+  /** Deletes it here, on its way in or held, and hides containerd's: it is offered no more. @returns was there anything? */
   async purge(digest: Digest): Promise<boolean> {
     const running = this.#ingests.get(digest);
     running?.ingest.stop(new WindlassError('STOPPING', 'it was dropped'));
     await running?.ended;
     this.#options.swarm?.proofs.forget(digest);
-    return (await this.#options.store.delete(digest)) || running !== undefined;
+    const wasContent = this.#options.content?.refuse(digest) === true;
+    return (await this.#options.store.delete(digest)) || running !== undefined || wasContent;
   }
 
   /** Ends all ingests; what they wrote stays for resuming. */
@@ -219,7 +231,9 @@ export class Blobs {
     const sizeBytes = descriptors.sizeOf(origin, digest);
     // Of what may be large the keeper would tell nobody anything until it is whole.
     const inline = sizeBytes !== undefined && sizeBytes <= INLINE_BYTES;
-    const source = swarm && new SwarmSource(swarm, this.#upstream, { digest, inline });
+    const phases = new IngestPhases();
+    const onClaimed = () => phases.ended('claim');
+    const source = swarm && new SwarmSource(swarm, this.#upstream, { digest, inline, onClaimed });
     const ingest = new Ingest({
       id: randomBytes(6).toString('hex'),
       digest,
@@ -228,6 +242,7 @@ export class Blobs {
       store,
       sources: [...(this.#options.sources ?? []), source ?? this.#upstream],
       swarm: source,
+      phases,
       finishLimitBytes,
       logger: logger.child({ pull: descriptors.pullIdOf(origin, digest) }),
       metrics,
@@ -239,6 +254,8 @@ export class Blobs {
   async #run(ingest: Ingest, source: SwarmSource | undefined, origin: RepositoryName): Promise<void> {
     const { digest } = ingest;
     const ended = await ingest.run();
+    const pull = this.#options.descriptors.pullIdOf(origin, digest);
+    this.recent.add({ pull, origin, ...endedOf(ended, ingest, source) });
     const upstreams = source?.ended(ended, ingest.sizeBytes, await ingest.inlineBytes()) ?? true;
     this.#remember(ended, origin, digest, upstreams);
     this.#ingests.delete(digest);
@@ -292,9 +309,4 @@ export class Blobs {
 
 function keyOf(origin: RepositoryName, digest: Digest): string {
   return `${Origins.keyOf(origin)}@${digest}`;
-}
-
-function isFarRange({ start, end }: RangeHint, { written, sizeBytes }: Ingest): boolean {
-  if (end === undefined || end < start || start >= (sizeBytes ?? Number.POSITIVE_INFINITY)) return false;
-  return end - start < FAR_RANGE_BYTES && start - written > FAR_AHEAD_BYTES;
 }

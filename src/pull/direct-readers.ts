@@ -6,11 +6,16 @@ import type { BlobSource } from './blob-source.ts';
 import { leaveBody } from './body-copy.ts';
 import { DirectReader } from './direct-reader.ts';
 
+/** A closed range up to this size that begins so far past the writer may be fetched by itself. */
+const FAR_RANGE_BYTES = 8 * 1024 * 1024;
+const FAR_AHEAD_BYTES = 64 * 1024 * 1024;
 /** At most so many direct readers a blob: what lazy-pulling snapshotters ask for must not become a second pull. */
 const MAX_DIRECT_PER_BLOB = 2;
 
-interface WantedRange {
+export interface RangeHint {
+  /** The first byte that the reader wants. */
   readonly start: number;
+  /** The last, inclusive, if the reader said. */
   readonly end: number | undefined;
 }
 
@@ -30,7 +35,7 @@ export class DirectReaders {
   async open(
     origin: RepositoryName,
     digest: Digest,
-    range: WantedRange,
+    range: RangeHint,
     sizeBytes: number | undefined,
     signal: AbortSignal,
   ): Promise<BlobReader | undefined> {
@@ -68,7 +73,7 @@ export class DirectReaders {
   async openFar(
     origin: RepositoryName,
     digest: Digest,
-    range: WantedRange,
+    range: RangeHint,
     sizeBytes: number | undefined,
     signal: AbortSignal,
   ): Promise<BlobReader | undefined> {
@@ -103,4 +108,13 @@ export function tooManyDirect(digest: Digest): WindlassError {
     'UPSTREAM_UNAVAILABLE',
     `${digest} cannot be kept (disk full) and is being passed on already`,
   );
+}
+
+/** May a range be fetched by itself, while the writer is where it is? */
+export function isFarRange(
+  { start, end }: RangeHint,
+  { written, sizeBytes }: { readonly written: number; readonly sizeBytes: number | undefined },
+): boolean {
+  if (end === undefined || end < start || start >= (sizeBytes ?? Number.POSITIVE_INFINITY)) return false;
+  return end - start < FAR_RANGE_BYTES && start - written > FAR_AHEAD_BYTES;
 }

@@ -10,6 +10,7 @@ import { BlobFetch, type BlobFetchOptions } from './blob-fetch.ts';
 import type { BlobReader } from './blob-reader.ts';
 import { Grace } from './grace.ts';
 import { availableTo, offeredOf, readSmall } from './ingest-parts.ts';
+import { IngestPhases } from './ingest-phases.ts';
 import { IngestReader, type IngestView } from './ingest-reader.ts';
 import { IngestReaders } from './ingest-readers.ts';
 import { Origins } from './origins.ts';
@@ -24,6 +25,8 @@ export interface IngestOptions extends Omit<BlobFetchOptions, 'unfinishedBytes'>
   readonly finishLimitBytes: number;
   /** Its last source, where there is a swarm. */
   readonly swarm?: SwarmSource | undefined;
+  /** Shared with whoever knows when the claim was answered. */
+  readonly phases?: IngestPhases;
 }
 
 export type IngestEnd =
@@ -54,6 +57,8 @@ export class Ingest implements IngestView {
   readonly digest: Digest;
   readonly changed = new Wakeup();
   readonly startedAtMs = Date.now();
+  /** Where its time goes. */
+  readonly phases: IngestPhases;
   readonly #options: IngestOptions;
   readonly #fetch: BlobFetch;
   readonly #readers = new IngestReaders();
@@ -74,6 +79,7 @@ export class Ingest implements IngestView {
     this.#options = options;
     this.id = options.id;
     this.digest = options.digest;
+    this.phases = options.phases ?? new IngestPhases();
     this.#logger = options.logger.child({ ingest: options.id, digest: options.digest });
     this.#fetch = new BlobFetch(
       { ...options, unfinishedBytes: options.store.unfinishedBytes(options.digest), logger: this.#logger },
@@ -83,6 +89,11 @@ export class Ingest implements IngestView {
         onWritten: (writer) => this.#wrote(writer),
       },
     );
+  }
+
+  /** Who asked for it first. */
+  get origin(): RepositoryName {
+    return this.#options.origin;
   }
 
   get state(): IngestState {
@@ -256,6 +267,7 @@ export class Ingest implements IngestView {
   }
 
   async #wrote(writer: BlobWriter): Promise<void> {
+    this.phases.ended('firstByte');
     this.#rate.at(writer.written);
     this.changed.wake();
     this.#grace.look();
@@ -264,8 +276,10 @@ export class Ingest implements IngestView {
 
   async #finish(writer: BlobWriter): Promise<'committed' | 'passed'> {
     this.#state = 'verifying';
+    this.phases.ended('transfer');
     this.#options.swarm?.verifying(writer.written);
     await writer.verify();
+    this.phases.ended('verify');
     // Readers need not wait for the disk.
     this.#digestHolds = true;
     this.changed.wake();
@@ -277,6 +291,7 @@ export class Ingest implements IngestView {
       this.#logger.error({ err: error }, 'blob is right, but could not be kept');
       await this.#cancel(writer, false);
     }
+    this.phases.ended('commit');
     this.#state = state;
     this.#logger.info({ sizeBytes: writer.written, ms: Date.now() - this.startedAtMs, state }, 'ingest ended');
     return state;

@@ -1,16 +1,17 @@
-import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
-import { WindlassError } from '../errors.ts';
+import { hasCode, WindlassError } from '../errors.ts';
 import type { Metrics, SourceLabel } from '../metrics/metrics.ts';
-import { algorithmOf, type Digest, type DigestAlgorithm } from '../oci/digest.ts';
+import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { bareMediaType, MAX_MANIFEST_BYTES, type ManifestInfo, readManifest } from '../oci/manifest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { BlobStore, OpenBlob } from '../store/blob-store.ts';
-import type { BlobBody, ManifestBody, Registries } from '../upstream/registry-client.ts';
+import type { ManifestBody, Registries } from '../upstream/registry-client.ts';
 import { INLINE_BYTES } from './claims/messages.ts';
+import type { ContentBlobs } from './content-blobs.ts';
 import type { Descriptors } from './descriptors.ts';
 import { Flights } from './flights.ts';
+import { collectManifest, digestOf } from './manifest-bytes.ts';
 import { ManifestSource } from './manifest-source.ts';
 import { Origins } from './origins.ts';
 import type { Swarm } from './swarm.ts';
@@ -35,6 +36,8 @@ export interface ManifestsOptions {
   readonly store: BlobStore;
   readonly registries: Registries;
   readonly descriptors: Descriptors;
+  /** What the node's containerd holds. */
+  readonly content?: ContentBlobs | undefined;
   /** Stands before upstream. Without it, this node is alone. */
   readonly swarm?: Swarm;
   readonly logger: Logger;
@@ -86,6 +89,8 @@ export class Manifests {
   async get(origin: RepositoryName, digest: Digest, signal: AbortSignal): Promise<Manifest> {
     const held = await this.held(origin, digest);
     if (held !== undefined) return held;
+    const content = await this.#fromContent(origin, digest, signal);
+    if (content !== undefined) return content;
     const own = Origins.keyOf(origin);
     const fetch = (flightSignal: AbortSignal) => this.#fetch(origin, digest, flightSignal);
     const askedOf = this.#askedOf.get(digest) ?? own;
@@ -129,7 +134,7 @@ export class Manifests {
     const { swarm, registries } = this.#options;
     const upstream = new ManifestSource(registries);
     if (swarm === undefined) {
-      const bytes = await collect(await upstream.open(origin, digest, { offset: 0, signal }));
+      const bytes = await collectManifest(await upstream.open(origin, digest, { offset: 0, signal }));
       const actual = digestOf(bytes, algorithmOf(digest));
       if (actual !== digest) throw this.#mismatch(origin, digest, actual, 'upstream');
       return this.#accept(origin, digest, { bytes, contentType: upstream.contentType }, 'upstream');
@@ -138,7 +143,7 @@ export class Manifests {
       const source = new SwarmSource(swarm, upstream, { digest, inline: true });
       let error: WindlassError | undefined;
       try {
-        const bytes = await collect(await source.open(origin, digest, { offset: 0, signal }));
+        const bytes = await collectManifest(await source.open(origin, digest, { offset: 0, signal }));
         const actual = digestOf(bytes, algorithmOf(digest));
         if (actual === digest) {
           const manifest = await this.#accept(
@@ -236,6 +241,34 @@ export class Manifests {
     return read;
   }
 
+  /** Undefined too where its bytes are wrong: it is fetched. */
+  async #fromContent(origin: RepositoryName, digest: Digest, signal: AbortSignal): Promise<Manifest | undefined> {
+    const { content, descriptors } = this.#options;
+    if (content === undefined || this.#noManifests.has(digest)) return undefined;
+    try {
+      const bytes = await content.bytes(digest, MAX_MANIFEST_BYTES, signal);
+      const entry = bytes && this.#understand(digest, bytes);
+      if (entry === undefined) return undefined;
+      descriptors.remember(origin, digest, entry.info);
+      return { digest, mediaType: entry.mediaType, bytes: entry.bytes, source: 'content' };
+    } catch (error) {
+      if (!hasCode(error, 'DIGEST_MISMATCH')) throw error;
+      return undefined;
+    }
+  }
+
+  /** Keeps verified bytes in memory if they are a manifest. */
+  #understand(digest: Digest, bytes: Uint8Array) {
+    const info = readManifest(bytes);
+    if (info === undefined) {
+      this.#noManifests.set(digest, true);
+      return undefined;
+    }
+    const entry = { mediaType: info.mediaType, bytes, info };
+    this.#cache.set(digest, entry);
+    return entry;
+  }
+
   async #openAndRead(digest: Digest): Promise<Read | undefined> {
     const { store, logger } = this.#options;
     const found = store.stat(digest);
@@ -265,33 +298,9 @@ export class Manifests {
         await this.#options.store.delete(digest, 'corrupt');
         return undefined;
       }
-      const info = readManifest(bytes);
-      if (info === undefined) {
-        this.#noManifests.set(digest, true);
-        return undefined;
-      }
-      const entry = { mediaType: info.mediaType, bytes, info };
-      this.#cache.set(digest, entry);
-      return entry;
+      return this.#understand(digest, bytes);
     } finally {
       await blob.close();
     }
   }
-}
-
-/** @throws UPSTREAM_NONSENSE for more than a manifest may have. */
-async function collect({ body }: BlobBody): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let sizeBytes = 0;
-  for await (const chunk of body) {
-    sizeBytes += chunk.length;
-    if (sizeBytes > MAX_MANIFEST_BYTES) throw new WindlassError('UPSTREAM_NONSENSE', 'too large for a manifest');
-    // A source may use the chunk's memory again.
-    chunks.push(chunk.slice());
-  }
-  return Buffer.concat(chunks);
-}
-
-function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm): Digest {
-  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` as Digest;
 }

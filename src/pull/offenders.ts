@@ -51,6 +51,16 @@ export class Offenders {
     return (this.#silences.get(peerId)?.count ?? 0) >= SILENCES ? 'silent' : undefined;
   }
 
+  /** Whom this node reads nothing from now, whatever the blob. */
+  leftOut(): { readonly peerId: PeerId; readonly reason: 'wrong' | 'silent' }[] {
+    const wrong = [...this.#leftOut.keys()].filter((key) => !key.includes(' '));
+    const silent = [...this.#silences.entries()].filter(([, { count }]) => count >= SILENCES);
+    return [
+      ...wrong.map((peerId) => ({ peerId, reason: 'wrong' as const })),
+      ...silent.map(([peerId]) => ({ peerId, reason: 'silent' as const })),
+    ];
+  }
+
   /** Is what it vouches for not believed? */
   isLeftOut(peerId: PeerId, digest: Digest): boolean {
     return this.#leftOut.has(peerId) || this.#leftOut.has(`${peerId} ${digest}`);

@@ -33,7 +33,7 @@ export class Offers implements PeerOffers {
     const { offset, to, replaces, signal } = options;
     signal.throwIfAborted();
     const index = Math.floor(offset / PIECE_BYTES);
-    const opened = await this.#blobs.openForPeer(digest, index);
+    const opened = await this.#blobs.openForPeer(digest, index, signal);
     if (opened === undefined) return undefined;
     if (signal.aborted) {
       opened.reader.close();

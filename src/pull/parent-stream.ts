@@ -84,6 +84,11 @@ export class ParentStream {
     this.#check = new PieceCheck(swarm, digest, this.parent.peerId, Math.floor(options.position / PIECE_BYTES));
   }
 
+  /** As the keeper called it last. */
+  get role(): Parent['role'] {
+    return this.#role;
+  }
+
   /** From the writer down to the parent. */
   get path(): readonly PeerId[] {
     return this.#path;

@@ -7,6 +7,9 @@ import { type Leg, type Pull, saysMismatch } from './leg.ts';
 import { type ParentStep, ParentStream } from './parent-stream.ts';
 import type { Swarm } from './swarm.ts';
 
+/** Of those that one blob was read from: what a person would still read. */
+const MAX_READ_FROM = 8;
+
 export interface ParentsListener {
   /** It is being asked, and may let us wait for as long as it waits itself. */
   onTry(stream: ParentStream): void;
@@ -18,6 +21,8 @@ export interface ParentsListener {
 export class Parents {
   /** Who vouched for what they sent. */
   readonly signers = new Set<PeerId>();
+  /** Who gave something, in that order; the first few. */
+  readonly readFrom = new Set<PeerId>();
   readonly #swarm: Swarm;
   readonly #digest: Digest;
   readonly #claim: BlobClaim;
@@ -66,6 +71,7 @@ export class Parents {
       }
       if (first.type !== 'left' && first.type !== 'moved') {
         this.saidSize(pull, stream.saidBytes);
+        if (this.readFrom.size < MAX_READ_FROM) this.readFrom.add(parent.peerId);
         return { kind: 'parent', stream, first };
       }
       stream.leave();

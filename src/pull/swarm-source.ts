@@ -7,6 +7,7 @@ import type { BlobBody } from '../upstream/registry-client.ts';
 import { BlobClaim } from './blob-claim.ts';
 import type { BlobOpening, BlobSource } from './blob-source.ts';
 import type { Claimed, Lease } from './claims/claims.ts';
+import type { Parent } from './claims/messages.ts';
 import { hasDigest, isUpstreams, type Leg, leavingLeg, type Pull, type SourceEnd, sizeOf } from './leg.ts';
 import type { ParentStep, ParentStream } from './parent-stream.ts';
 import { Parents } from './parents.ts';
@@ -26,6 +27,8 @@ export interface SwarmSourceOptions {
   readonly digest: Digest;
   /** Would take the bytes in the keeper's answer: it may be a small blob. */
   readonly inline: boolean;
+  /** The keeper has answered; called at every answer. */
+  readonly onClaimed?: () => void;
 }
 
 type Bytes = AsyncGenerator<Uint8Array, Leg | undefined, undefined>;
@@ -53,6 +56,7 @@ export class SwarmSource implements BlobSource {
   readonly received = { peer: 0, upstream: 0 };
   readonly #swarm: Swarm;
   readonly #upstream: UpstreamLegs;
+  readonly #options: SwarmSourceOptions;
   readonly #claim: BlobClaim;
   readonly #parents: Parents;
   #label: SourceLabel = 'upstream';
@@ -65,6 +69,7 @@ export class SwarmSource implements BlobSource {
 
   constructor(swarm: Swarm, upstream: BlobSource, options: SwarmSourceOptions) {
     this.#swarm = swarm;
+    this.#options = options;
     this.digest = options.digest;
     this.#claim = new BlobClaim(swarm, options.digest, options);
     this.#upstream = new UpstreamLegs(upstream, options.digest, this.#claim);
@@ -86,6 +91,15 @@ export class SwarmSource implements BlobSource {
 
   get parent(): PeerId | undefined {
     return this.#parent?.parent.peerId;
+  }
+
+  get parentRole(): Parent['role'] | undefined {
+    return this.#parent?.role;
+  }
+
+  /** All parents that it had, in that order; the first few. */
+  get readFrom(): readonly PeerId[] {
+    return [...this.#parents.readFrom];
   }
 
   /** From the writer down to our parent; empty for a writer. */
@@ -221,6 +235,7 @@ export class SwarmSource implements BlobSource {
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(MAX_PAUSE_MS, pauseMs * 2)) {
       this.#become('none', undefined);
       const claimed = await this.#claim.ask(pull);
+      this.#options.onClaimed?.();
       const leg = claimed === undefined ? await this.#fetch(pull, undefined) : await this.#follow(pull, claimed);
       if (leg !== undefined) return leg;
       await sleep(pauseMs, pull.signal);

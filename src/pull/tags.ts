@@ -73,7 +73,7 @@ export class Tags {
   /** @throws as RegistryClient does. Leaving (by the signal) does not end a check. */
   async resolve(origin: RepositoryName, tag: string, signal: AbortSignal): Promise<TagAnswer> {
     const { metrics, registries } = this.#options;
-    registries.get(origin.registry); // throws where it is not on the list
+    const { label } = registries.get(origin.registry); // throws where it is not on the list
     const key = `${Origins.keyOf(origin)}:${tag}`;
     try {
       // The record is read in the flight too: nobody can come with an old one after a check has ended.
@@ -81,7 +81,7 @@ export class Tags {
         this.#lookUp(origin, tag, key, flightSignal),
       );
       metrics.tagLookups.inc({ result: lookup.result });
-      if (lookup.result === 'stale') metrics.tagStale.inc({ registry: origin.registry });
+      if (lookup.result === 'stale') metrics.tagStale.inc({ registry: label });
       return lookup;
     } catch (error) {
       if (!signal.aborted) metrics.tagLookups.inc({ result: hasCode(error, 'NOT_FOUND') ? 'missing' : 'failed' });

@@ -3,11 +3,11 @@ import type { Logger } from 'pino';
 import { WatchedFile } from '../config/watched-file.ts';
 import { WindlassError } from '../errors.ts';
 import type { PeerId } from './member.ts';
+import { parseSecret } from './secret-contents.ts';
 
 /** What a key is for: what is proven for one thing is worth nothing for another. */
 export type SecretPurpose = 'windlass/libp2p/1' | 'windlass/data/1' | 'windlass/credentials/1';
 
-const MIN_BYTES = 16;
 export const MAX_SECRETS = 8;
 const SALT = 'windlass-cluster-secret';
 const PROOF = Buffer.from('windlass-proof/1\0');
@@ -134,14 +134,6 @@ export class ClusterSecrets {
     this.#current = { contents, keys: new Map() };
     return this.#current;
   }
-}
-
-/** What it throws does not quote the contents. */
-function parseSecret(contents: Buffer): Buffer {
-  let end = contents.length;
-  while (end > 0 && (contents[end - 1] === 0x0a || contents[end - 1] === 0x0d)) end -= 1;
-  if (end < MIN_BYTES) throw new Error(`has ${end} bytes, at least ${MIN_BYTES} are needed`);
-  return Buffer.from(contents.subarray(0, end));
 }
 
 function macOf(key: Buffer, prover: PeerId, verifier: PeerId, context: Uint8Array = new Uint8Array()): Buffer {

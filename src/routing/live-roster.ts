@@ -148,6 +148,14 @@ export class LiveRoster implements Roster {
     return this.#table.get(peerId);
   }
 
+  /** Who left, or was found dead, within the last hour and has not come back. For people. */
+  gone(): readonly { readonly member: Member; readonly state: 'left' | 'dead'; readonly goneMs: number }[] {
+    const nowMs = this.#options.timers.now();
+    return this.#table.gone().flatMap(({ entry: { member }, state, sinceMs }) => {
+      return state === 'live' ? [] : [{ member, state, goneMs: nowMs - sinceMs }];
+    });
+  }
+
   isLive(peerId: PeerId): boolean {
     return this.#table.isLive(peerId);
   }

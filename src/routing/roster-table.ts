@@ -92,6 +92,12 @@ export class RosterTable {
     return count;
   }
 
+  /** Who went within the last hour, the first to go first. */
+  gone(): MemberRecord[] {
+    const nowMs = this.#timers.now();
+    return [...this.#gone.values()].filter(({ sinceMs }) => nowMs - sinceMs <= KEEP_GONE_MS);
+  }
+
   dead(): MemberRecord[] {
     return [...this.#gone.values()].filter(({ state }) => state === 'dead');
   }

@@ -1,12 +1,15 @@
 import type { Metrics, SourceLabel } from '../metrics/metrics.ts';
 import type { StoreStats } from '../store/blob-store.ts';
-import type { AgentStatus, PeerStatus, TransferStatus } from './agent-status.ts';
+import type { AgentStatus, GonePeer, PeerStatus, TransferStatus } from './agent-status.ts';
+import type { History } from './history.ts';
 import { RateMeter } from './rate-meter.ts';
 import { readTotals } from './totals.ts';
 
 /** An ingest, as far as the report is concerned; `Blobs.running()` gives them. */
 export interface RunningTransfer {
   readonly id: string;
+  readonly pull: string;
+  readonly origin: { readonly registry: string; readonly repository: string };
   readonly digest: string;
   readonly state: string;
   readonly sizeBytes: number | undefined;
@@ -18,7 +21,12 @@ export interface RunningTransfer {
   readonly source: SourceLabel;
   /** Peer ids of the agents that it is read from. */
   readonly parents: readonly string[];
+  readonly parentRole: TransferStatus['parentRole'] | undefined;
+  /** Peer ids, from the cluster's writer, or a holder, down to the parent. */
+  readonly path: readonly string[];
   readonly children: number;
+  /** Their peer ids. */
+  readonly to: readonly string[];
 }
 
 /** What a report reads, each time anew. */
@@ -32,8 +40,12 @@ export interface StatusReportOptions {
   readonly peerId?: () => string | undefined;
   /** The other members; by default there are none. */
   readonly peers?: () => readonly PeerStatus[];
+  readonly gone?: () => readonly GonePeer[];
+  /** Of a member, or one that was a moment ago. */
+  readonly nameOf?: (peerId: string) => string | undefined;
   readonly transfers: () => readonly RunningTransfer[];
   readonly store: () => StoreStats;
+  readonly history: History;
   readonly metrics: Metrics;
 }
 
@@ -48,7 +60,8 @@ export class StatusReport {
     this.#options = options;
   }
 
-  async read(ready: boolean): Promise<AgentStatus> {
+  /** @param names tell the names of repositories? */
+  async read(ready: boolean, names: boolean): Promise<AgentStatus> {
     const { node, zone, version, discovery, metrics, peerId, store } = this.#options;
     const peers = (this.#options.peers?.() ?? []).map(peerOf).sort((a, b) => a.nodeName.localeCompare(b.nodeName));
     const totals = await readTotals(metrics);
@@ -64,12 +77,14 @@ export class StatusReport {
       ready,
       discovery,
       peers,
-      transfers: this.#transfers(peers),
+      gone: this.#gone(peers),
+      transfers: this.#transfers(peers, names),
       uploads: {
         running,
         rate: Math.round(this.#sent.look('sent', totals.peerSentBytes, nowMs, this.#startedAtMs)),
       },
       totals,
+      lastHour: this.#options.history.lastHour(totals, nowMs),
       store: {
         blobs: stats.blobs,
         sizeBytes: stats.blobBytes,
@@ -79,25 +94,40 @@ export class StatusReport {
     };
   }
 
-  #transfers(peers: readonly PeerStatus[]): TransferStatus[] {
+  /** A node that has come back as another member is not gone. */
+  #gone(peers: readonly PeerStatus[]): GonePeer[] {
+    const here = new Set(peers.map(({ nodeName }) => nodeName));
+    return (this.#options.gone?.() ?? []).filter(({ nodeName }) => !here.has(nodeName));
+  }
+
+  #transfers(peers: readonly PeerStatus[], names: boolean): TransferStatus[] {
+    const nameOf = (peerId: string): string =>
+      peers.find((peer) => peer.peerId === peerId)?.nodeName ?? this.#options.nameOf?.(peerId) ?? peerId;
     const running = [...this.#options.transfers()].sort((a, b) => a.startedAtMs - b.startedAtMs);
     this.#rates.keepOnly(running.map(({ id }) => id));
     const nowMs = Date.now();
     return running.map((transfer) => ({
+      id: transfer.id,
+      pull: transfer.pull,
+      registry: transfer.origin.registry,
+      repository: names ? transfer.origin.repository : null,
       digest: transfer.digest,
       sizeBytes: transfer.sizeBytes ?? null,
       written: transfer.written,
       state: transfer.state,
       source: transfer.source,
-      from: transfer.parents.map((parent) => peers.find(({ peerId }) => peerId === parent)?.nodeName ?? parent),
+      from: transfer.parents.map(nameOf),
+      parentRole: transfer.parentRole ?? null,
+      path: transfer.path.map(nameOf),
       rate: Math.round(this.#rates.look(transfer.id, transfer.written, nowMs, transfer.startedAtMs)),
       readers: transfer.readers,
       children: transfer.children,
+      to: transfer.to.map(nameOf),
     }));
   }
 }
 
 /** Whatever else is known of it is not said. */
-function peerOf({ nodeName, peerId, zone, dataAddress, state }: PeerStatus): PeerStatus {
-  return { nodeName, peerId, zone, dataAddress, state };
+function peerOf({ nodeName, peerId, zone, dataAddress, p2pAddresses, state }: PeerStatus): PeerStatus {
+  return { nodeName, peerId, zone, dataAddress, p2pAddresses, state };
 }

@@ -3,23 +3,27 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { BlobFiles } from './blob-files.ts';
 import type { BlobIndex } from './blob-index.ts';
 import type { DiskBlob } from './disk-blob.ts';
+import type { CannotDelete } from './disk-partials.ts';
 
 /** How a committed blob goes: invisible at once, then its file. Only the very blob that is named, not a later one. */
 export class BlobRemoval {
   readonly #index: BlobIndex<DiskBlob>;
   readonly #files: BlobFiles;
   readonly #logger: Logger;
+  readonly #cannotDelete: CannotDelete;
   readonly #corrupted: Metrics['storeCorrupt'] | undefined;
 
   constructor(
     index: BlobIndex<DiskBlob>,
     files: BlobFiles,
     logger: Logger,
+    cannotDelete: CannotDelete,
     corrupted: Metrics['storeCorrupt'] | undefined,
   ) {
     this.#index = index;
     this.#files = files;
     this.#logger = logger;
+    this.#cannotDelete = cannotDelete;
     this.#corrupted = corrupted;
   }
 
@@ -30,7 +34,7 @@ export class BlobRemoval {
     try {
       await this.#files.delete(digest, () => this.#index.get(digest) !== undefined);
     } catch (error) {
-      this.#logger.error({ err: error, path: this.#files.pathOf(digest) }, 'a file of the store cannot be deleted');
+      this.#cannotDelete(this.#files.pathOf(digest), error);
     }
     this.#logger.debug({ digest, sizeBytes, reason }, 'blob removed');
     return true;

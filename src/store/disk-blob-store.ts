@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { WindlassError } from '../errors.ts';
+import { systemCode, WindlassError } from '../errors.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
 import { BlobFiles } from './blob-files.ts';
@@ -9,7 +9,7 @@ import { scanBlobs } from './blob-scan.ts';
 import type { BlobInfo, BlobStore, BlobWriter, OpenBlob, StoreEvent, StoreStats } from './blob-store.ts';
 import { type Clock, systemClock } from './clock.ts';
 import type { DiskBlob } from './disk-blob.ts';
-import { DiskPartials } from './disk-partials.ts';
+import { type CannotDelete, DiskPartials } from './disk-partials.ts';
 import { DiskReaders } from './disk-readers.ts';
 import { DiskSpace } from './disk-space.ts';
 import { DiskWriters } from './disk-writers.ts';
@@ -29,6 +29,8 @@ export interface DiskBlobStoreOptions {
   readonly partialMaxAgeMs?: number;
   /** 0: no scrub. */
   readonly scrubBytesPerSecond?: number;
+  /** Shared with others who hash; ends with the store. */
+  readonly hashes?: HashPool;
   readonly logger: Logger;
   readonly metrics?: StoreMetrics;
   readonly clock?: Clock;
@@ -37,7 +39,7 @@ export interface DiskBlobStoreOptions {
 /** What is held at the moment is in `stats`. */
 type StoreMetrics = Pick<
   Metrics,
-  'storeEvictions' | 'storeEvictedBytes' | 'storePassed' | 'storeScrubbedBytes' | 'storeCorrupt'
+  'storeEvictions' | 'storeEvictedBytes' | 'storePassed' | 'storeScrubbedBytes' | 'storeCorrupt' | 'storeDeleteFailures'
 >;
 
 const DAY_MS = 24 * 3_600_000;
@@ -67,7 +69,7 @@ export class DiskBlobStore implements BlobStore {
   readonly #space: Space;
   readonly #writers: DiskWriters;
   readonly #readers: DiskReaders;
-  readonly #hashes = new HashPool();
+  readonly #hashes: HashPool;
   readonly #scrub: Scrub | undefined;
   readonly #abort = new AbortController();
   #tending: Promise<unknown> | undefined;
@@ -79,10 +81,21 @@ export class DiskBlobStore implements BlobStore {
     this.#layout = layoutOf(options.path);
     this.#logger = options.logger;
     this.#clock = options.clock ?? systemClock;
+    this.#hashes = options.hashes ?? new HashPool();
     this.#index = new BlobIndex((error) => this.#logger.error({ err: error }, 'a listener of the store threw'));
     this.#files = new BlobFiles(this.#layout);
-    this.#partials = new DiskPartials(this.#layout.ingests, this.#logger);
-    this.#removal = new BlobRemoval(this.#index, this.#files, this.#logger, options.metrics?.storeCorrupt);
+    const cannotDelete: CannotDelete = (path, error) => {
+      this.#logger.error({ err: error, path, code: systemCode(error) }, 'a file of the store cannot be deleted');
+      options.metrics?.storeDeleteFailures.inc();
+    };
+    this.#partials = new DiskPartials(this.#layout.ingests, this.#logger, cannotDelete);
+    this.#removal = new BlobRemoval(
+      this.#index,
+      this.#files,
+      this.#logger,
+      cannotDelete,
+      options.metrics?.storeCorrupt,
+    );
     const space = new DiskSpace({
       path: options.path,
       minFreeShare: options.minFreeShare ?? 0,
@@ -106,9 +119,7 @@ export class DiskBlobStore implements BlobStore {
         this.#logger.warn({ digest, ...reason, ...this.stats() }, 'no room: blob is passed on, not kept');
         options.metrics?.storePassed.inc();
       },
-      cannotDelete: (path, error) => {
-        this.#logger.error({ err: error, path }, 'an unfinished file cannot be deleted');
-      },
+      cannotDelete,
     });
     this.#readers = new DiskReaders(this.#index, {
       pathOf: (digest) => this.#files.pathOf(digest),

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { systemCode } from '../errors.ts';
 import { algorithmOf, type Digest, hexOf, isDigest } from '../oci/digest.ts';
 import { BOOT_ID_NAME } from './store-format.ts';
 
@@ -13,6 +12,9 @@ export interface PartialFile {
   readonly writtenMs: number;
 }
 
+/** Told of a file that is not wanted any more, and stays. */
+export type CannotDelete = (path: string, error: unknown) => void;
+
 const NAME = /^(sha256|sha512)-([0-9a-f]+)-[0-9a-f]{12}$/;
 
 /**
@@ -22,13 +24,15 @@ const NAME = /^(sha256|sha512)-([0-9a-f]+)-[0-9a-f]{12}$/;
 export class DiskPartials {
   readonly #folder: string;
   readonly #logger: Logger;
+  readonly #cannotDelete: CannotDelete;
   /** Oldest first. */
   readonly #partials = new Map<Digest, PartialFile>();
   #bytes = 0;
 
-  constructor(folder: string, logger: Logger) {
+  constructor(folder: string, logger: Logger, cannotDelete: CannotDelete) {
     this.#folder = folder;
     this.#logger = logger;
+    this.#cannotDelete = cannotDelete;
   }
 
   get bytes(): number {
@@ -113,7 +117,7 @@ export class DiskPartials {
     try {
       await rm(path, { force: true, recursive: true });
     } catch (error) {
-      this.#logger.error({ err: error, path, code: systemCode(error) }, 'an unfinished file cannot be deleted');
+      this.#cannotDelete(path, error);
     }
   }
 }

@@ -8,7 +8,7 @@ import type { Clock } from './clock.ts';
 import { CountedFile } from './counted-file.ts';
 import { type DiskBlob, newDiskBlob } from './disk-blob.ts';
 import { DiskBlobWriter, type DiskWriterHost } from './disk-blob-writer.ts';
-import type { DiskPartials } from './disk-partials.ts';
+import type { CannotDelete, DiskPartials } from './disk-partials.ts';
 import type { HashPool } from './hash-pool.ts';
 import { type IngestFile, openEarlier, openNew } from './ingest-file.ts';
 import { KeyedTurns } from './keyed-turns.ts';
@@ -25,7 +25,7 @@ export interface DiskWritersHost {
   readonly hashes: HashPool;
   readonly clock: Clock;
   readonly passing: (digest: Digest, why: Refusal | Error) => void;
-  readonly cannotDelete: (path: string, error: unknown) => void;
+  readonly cannotDelete: CannotDelete;
 }
 
 /** A writer that does not know its size reserves so much at a time, or a 64th of a small store. */

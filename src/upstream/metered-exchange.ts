@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Metrics } from '../metrics/metrics.ts';
+import { statusLabel } from '../metrics/status-label.ts';
 import { type Answer, exchange } from './exchange.ts';
 import type { Transport } from './transport.ts';
 import { connectionFailure, type RequestName } from './upstream-failure.ts';
@@ -60,7 +61,7 @@ export class MeteredExchange {
       throw error;
     }
     const tookMs = now() - sentAtMs;
-    metrics.upstreamRequests.inc({ registry: label, kind, method, status: String(answer.status) });
+    metrics.upstreamRequests.inc({ registry: label, kind, method, status: statusLabel(answer.status) });
     metrics.upstreamFirstByte.observe({ registry: label }, tookMs / 1000);
     logger.debug({ ...name, host: url.host, status: answer.status, tookMs: Math.round(tookMs) }, 'upstream answered');
     return answer;

@@ -183,6 +183,6 @@ class OpenRegistries implements Registries {
       logger,
     });
     const requests = new RegistryRequests({ registry: host, endpoint, exchange, authorizer, budget, rest, now });
-    return { client: new UpstreamRegistry({ host, endpoint, requests, credentials }), transport };
+    return { client: new UpstreamRegistry({ host, label, endpoint, requests, credentials }), transport };
   }
 }

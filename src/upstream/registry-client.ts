@@ -50,6 +50,8 @@ export interface RelayedAnswer {
 export interface RegistryClient {
   /** As in the settings, or as the client asked for where a wildcard allowed it. */
   readonly host: string;
+  /** The entry of the settings that allows it, `*.example.com` say: what metrics name it by, so that names are few. */
+  readonly label: string;
   /**
    * Tells the credentials that this node has for a repository from others, and says nothing of them; undefined where
    * it has none. @throws UPSTREAM_UNAVAILABLE if their file cannot be read.

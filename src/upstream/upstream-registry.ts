@@ -27,6 +27,7 @@ const RELAYED_HEADERS = ['content-type', 'link', 'docker-content-digest', 'oci-f
 
 export interface UpstreamRegistryOptions {
   readonly host: string;
+  readonly label: string;
   readonly endpoint: URL;
   readonly requests: RegistryRequests;
   readonly credentials: CredentialSource;
@@ -35,12 +36,14 @@ export interface UpstreamRegistryOptions {
 /** The distribution spec's pulls against one registry, with the habits that registries have. */
 export class UpstreamRegistry implements RegistryClient {
   readonly host: string;
+  readonly label: string;
   readonly #endpoint: URL;
   readonly #requests: RegistryRequests;
   readonly #credentials: CredentialSource;
 
   constructor(options: UpstreamRegistryOptions) {
     this.host = options.host;
+    this.label = options.label;
     this.#endpoint = options.endpoint;
     this.#requests = options.requests;
     this.#credentials = options.credentials;

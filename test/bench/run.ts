@@ -12,6 +12,7 @@ const BENCHMARKS = [
   'peer-stream',
   'claims-simulation',
   'sixty-agents',
+  'agent-start',
 ];
 
 const wanted = process.argv.slice(2);

@@ -3,6 +3,7 @@ import { networkInterfaces } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePorts } from '../../src/demo/free-ports.ts';
 import { AgentProcess } from '../support/agent-process.ts';
+import { eventually } from '../support/eventually.ts';
 import { httpGet } from '../support/http-get.ts';
 import { digestOf, seededBytes } from '../support/image.ts';
 import { pushBlob } from '../support/push.ts';
@@ -36,6 +37,31 @@ describe('the agent as a process', () => {
   });
 
   describeWith('told to stop (SIGTERM) in the middle of pulls', [RealRegistry.missing], () => {
+    it('says that it is not ready, to probes and in its metrics, while what runs is given its time', async () => {
+      const registry = await RealRegistry.start(scratch);
+      const proxy = await TcpProxy.start(scratch, { port: registry.port });
+      const agent = await AgentProcess.start(scratch, {
+        registries: { 'docker.io': proxy.url },
+        settings: { stop: { gracePeriod: '2m' } },
+      });
+      const bytes = seededBytes('not ready', 4 * MIB);
+      const digest = digestOf(bytes);
+      await pushBlob(registry.url, 'library/x', { digest, bytes });
+      expect(await agent.metric('windlass_ready')).toBe(1);
+
+      proxy.stallAfter(MIB);
+      const stalledAt = proxy.downBytes + MIB;
+      const leaving = new AbortController();
+      const pulling = httpGet(`${agent.mirrorUrl}/v2/library/x/blobs/${digest}`, { signal: leaving.signal });
+      await proxy.passed(stalledAt);
+      await agent.kill('SIGTERM');
+      await eventually(async () => (await agent.metric('windlass_ready')) === 0);
+      expect((await fetch(`${agent.statusUrl}/readyz`)).status).toBe(503);
+      leaving.abort();
+      await pulling.catch(() => {});
+      await agent.daemon.exited;
+    });
+
     it('accepts nothing new, ends what is left after the grace period with FIN, and resumes it after a restart', async () => {
       const registry = await RealRegistry.start(scratch);
       const proxy = await TcpProxy.start(scratch, { port: registry.port });

@@ -1,8 +1,8 @@
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ApiAccess } from '../../src/discovery/api-access.ts';
 import type { Candidate } from '../../src/discovery/discovery.ts';
 import { KubernetesDiscovery } from '../../src/discovery/kubernetes-discovery.ts';
+import { ApiAccess } from '../../src/kubernetes/api-access.ts';
 import { systemTimers } from '../../src/routing/timers.ts';
 import { eventually } from '../support/eventually.ts';
 import { KubeApiserver } from '../support/kube-apiserver.ts';

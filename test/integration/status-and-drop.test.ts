@@ -246,6 +246,7 @@ describe('status and drop in a cluster', () => {
           peerId: expect.stringMatching(/^12D3KooW/),
           zone: `zone-${other % 2}`,
           dataAddress: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+          p2pAddresses: [expect.stringMatching(/^\/ip4\/127\.0\.0\.1\/tcp\/\d+$/)],
           state: 'live',
         })),
       );

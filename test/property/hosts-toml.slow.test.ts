@@ -8,7 +8,9 @@ import { realFolder, wantedHosts } from '../../src/containerd/certs-dir.ts';
 import { realDisk } from '../../src/containerd/disk.ts';
 import { Installation } from '../../src/containerd/installation.ts';
 import type { Outcome } from '../../src/containerd/outcome.ts';
+import { checkHosts } from '../../src/doctor/hosts-check.ts';
 import { CrashingDisk, type CrashingDiskOptions, PowerCut } from '../support/crashing-disk.ts';
+import { subjectWith } from '../support/doctor.ts';
 import { type FileTree, makeTree, readTree, type TreeEntry } from '../support/file-tree.ts';
 
 /** Files by hand, by others, cut off in the middle, no TOML at all. */
@@ -227,6 +229,28 @@ describe('whatever was in certs.d', () => {
         }),
       ),
       { numRuns: 60 },
+    );
+  }, 120_000);
+
+  test('doctor finds the mirror first for every registry after an install that left nothing alone', async () => {
+    await fc.assert(
+      fc.asyncProperty(trees, step, (tree, one) =>
+        withTree(tree, async (folder) => {
+          const outcomes = await install(folder, one, {});
+          const isDone = outcomes.every(({ kind }) => kind !== 'left');
+          const { host } = new URL(URLS[one.url] ?? '');
+          const subject = await subjectWith([
+            `--containerd.certs-dir=${folder}/etc/certs.d`,
+            `--store.path=${folder}/store`,
+            `--mirror.listen=${host}`,
+            `--registries=${JSON.stringify(REGISTRIES[one.registries])}`,
+          ]);
+          const { findings, mirrored } = await checkHosts(subject);
+          if (isDone) expect(findings).toEqual([]);
+          expect(mirrored.length > 0 || findings.length > 0).toBe(true);
+        }),
+      ),
+      { numRuns: 100 },
     );
   }, 120_000);
 

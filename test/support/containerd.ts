@@ -12,8 +12,12 @@ export interface ContainerdOptions {
   readonly fetchChunkBytes?: number;
   /** `native` copies and so runs on any file system, overlayfs included. */
   readonly snapshotter?: 'native' | 'overlayfs';
+  /** CRI drops layers when it has unpacked them. */
+  readonly discardUnpackedLayers?: boolean;
   /** The network namespace to run in; else ours. */
   readonly namespace?: string;
+  /** Makes of the config.toml of these tests the one that it is started with. */
+  readonly edit?: (toml: string) => string;
 }
 
 const PLATFORM = `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`;
@@ -28,42 +32,63 @@ export class Containerd {
   readonly major: 1 | 2;
   readonly address: string;
   readonly #binaries: ContainerdBinaries;
+  readonly #scratch: Scratch;
+  readonly #folder: string;
   readonly #options: ContainerdOptions;
-  readonly #daemon: Daemon;
+  #daemon: Daemon | undefined;
   #containers = 0;
 
-  private constructor(binaries: ContainerdBinaries, options: ContainerdOptions, address: string, daemon: Daemon) {
+  private constructor(scratch: Scratch, folder: string, binaries: ContainerdBinaries, options: ContainerdOptions) {
+    this.#scratch = scratch;
+    this.#folder = folder;
     this.#binaries = binaries;
     this.major = binaries.major;
     this.#options = options;
-    this.address = address;
-    this.#daemon = daemon;
+    this.address = `${folder}/c.sock`;
   }
 
   static async start(scratch: Scratch, binaries: ContainerdBinaries, options: ContainerdOptions): Promise<Containerd> {
     Containerd.#count += 1;
     const folder = scratch.join(`c${Containerd.#count}`);
     await mkdir(folder, { recursive: true });
-    const address = `${folder}/c.sock`;
-    await writeFile(`${folder}/config.toml`, configToml(binaries.major, folder, options));
-    // The shell reaps what is orphaned in the namespace. --kill-child: the end of unshare is the end of everything.
-    const script = '"$0" "$@" & while :; do wait; sleep 1; kill -0 $! 2>/dev/null || exit 1; done';
-    const daemon = new Daemon(
-      scratch,
-      `containerd ${binaries.major}`,
-      ...inNamespace(options.namespace, 'unshare', [
-        ...['--mount', '--pid', '--fork', '--kill-child=KILL', '--mount-proc'],
-        ...['sh', '-c', script, binaries.containerd, '--config', `${folder}/config.toml`],
-      ]),
-      { env: { PATH: `${binaries.folder}:${SYSTEM_PATH}`, HTTP_PROXY: '', HTTPS_PROXY: '' }, graceMs: 0 },
-    );
-    const containerd = new Containerd(binaries, options, address, daemon);
-    await daemon.ready(async () => (await tryCommand(binaries.ctr, ['--address', address, 'version'])).code === 0);
+    const toml = configToml(binaries.major, folder, options);
+    await writeFile(`${folder}/config.toml`, options.edit?.(toml) ?? toml);
+    const containerd = new Containerd(scratch, folder, binaries, options);
+    await containerd.start();
     return containerd;
   }
 
+  /** Starts it again, after `stop` or `kill`, with what it holds. */
+  async start(): Promise<void> {
+    if (this.#daemon?.ended === false) throw new Error('containerd is running');
+    // The shell reaps what is orphaned in the namespace. --kill-child: the end of unshare is the end of everything.
+    const script = '"$0" "$@" & while :; do wait; sleep 1; kill -0 $! 2>/dev/null || exit 1; done';
+    const { containerd, ctr, folder } = this.#binaries;
+    const daemon = new Daemon(
+      this.#scratch,
+      `containerd ${this.major}`,
+      ...inNamespace(this.#options.namespace, 'unshare', [
+        ...['--mount', '--pid', '--fork', '--kill-child=KILL', '--mount-proc'],
+        ...['sh', '-c', script, containerd, '--config', `${this.#folder}/config.toml`],
+      ]),
+      { env: { PATH: `${folder}:${SYSTEM_PATH}`, HTTP_PROXY: '', HTTPS_PROXY: '' }, graceMs: 0 },
+    );
+    this.#daemon = daemon;
+    await daemon.ready(async () => (await tryCommand(ctr, ['--address', this.address, 'version'])).code === 0);
+  }
+
   get daemon(): Daemon {
+    if (this.#daemon === undefined) throw new Error('containerd was never started');
     return this.#daemon;
+  }
+
+  /** Of its content store. */
+  get contentDir(): string {
+    return `${this.#folder}/root/io.containerd.content.v1.content`;
+  }
+
+  get configFile(): string {
+    return `${this.#folder}/config.toml`;
   }
 
   get snapshotter(): string {
@@ -72,15 +97,15 @@ export class Containerd {
 
   /** Runs `ctr` against it, in namespace k8s.io. Rejects unless it succeeds. */
   ctr(args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
-    return run(...this.#ctr(args), options);
+    return run(...this.ctrCommand(args), options);
   }
 
-  /** Pulls and unpacks. */
-  pull(reference: string, options: CommandOptions = {}): Promise<CommandResult> {
-    return this.ctr(
-      ['images', 'pull', '--hosts-dir', this.#options.hostsDir, '--snapshotter', this.snapshotter, reference],
-      options,
-    );
+  /** Pulls and unpacks. @param options.user `name:password` for the registry. */
+  pull(reference: string, options: CommandOptions & { readonly user?: string } = {}): Promise<CommandResult> {
+    const { user, ...rest } = options;
+    const login = user === undefined ? [] : ['--user', user];
+    const hosts = ['--hosts-dir', this.#options.hostsDir];
+    return this.ctr(['images', 'pull', ...login, ...hosts, '--snapshotter', this.snapshotter, reference], rest);
   }
 
   /** Pulls and unpacks; resolves whether it succeeds or not. */
@@ -94,11 +119,11 @@ export class Containerd {
       this.snapshotter,
       reference,
     ];
-    return tryCommand(...this.#ctr(args), options);
+    return tryCommand(...this.ctrCommand(args), options);
   }
 
-  /** In the network namespace as well: of 1.6 it is ctr that pulls. */
-  #ctr(args: readonly string[]): [command: string, args: readonly string[]] {
+  /** `ctr` against it, as a command; in the network namespace as well: of 1.6 it is ctr that pulls. */
+  ctrCommand(args: readonly string[]): [command: string, args: readonly string[]] {
     const all = ['--address', this.address, '--namespace', 'k8s.io', ...args];
     return inNamespace(this.#options.namespace, this.#binaries.ctr, all);
   }
@@ -128,14 +153,14 @@ export class Containerd {
 
   /** CPU time in seconds of containerd itself. */
   async cpuSeconds(): Promise<number> {
-    const shell = await onlyChild(this.#daemon.pid);
+    const shell = await onlyChild(this.daemon.pid);
     const stat = await readFile(`/proc/${await onlyChild(shell)}/stat`, 'utf8');
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return (Number(fields[11]) + Number(fields[12])) / 100;
   }
 
   async stop(): Promise<void> {
-    await this.#daemon.stop();
+    await this.daemon.stop();
   }
 }
 
@@ -146,6 +171,7 @@ async function onlyChild(pid: number): Promise<number> {
 
 function configToml(major: 1 | 2, folder: string, options: ContainerdOptions): string {
   const snapshotter = options.snapshotter ?? 'native';
+  const discard = options.discardUnpackedLayers === true;
   const shared = `
 root = "${folder}/root"
 state = "${folder}/state"
@@ -166,6 +192,7 @@ ${shared}
     conf_dir = "${folder}/cni"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "${snapshotter}"
+    discard_unpacked_layers = ${discard}
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "${options.hostsDir}"
 `;
@@ -180,6 +207,7 @@ ${shared}
     conf_dir = "${folder}/cni"
 [plugins."io.containerd.cri.v1.images"]
   snapshotter = "${snapshotter}"
+  discard_unpacked_layers = ${discard}
   [plugins."io.containerd.cri.v1.images".registry]
     config_path = "${options.hostsDir}"
 [plugins."io.containerd.transfer.v1.local"]

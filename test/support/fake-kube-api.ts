@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { createSecureServer, type Http2SecureServer, type Http2ServerRequest } from 'node:http2';
 import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { freePorts } from '../../src/demo/free-ports.ts';
 import { selfSigned } from './fake-registry/self-signed.ts';
 import type { Scratch } from './scratch.ts';
@@ -37,11 +38,17 @@ type FakeServer = Server | Http2SecureServer;
 
 export type Protocol = 'HTTP/1.1' | 'HTTP/2';
 
-/** Query and token of a request that came. */
+/** A request that came. */
 export interface SeenRequest {
+  readonly method: string;
+  readonly path: string;
   readonly query: Readonly<Record<string, string>>;
   readonly token: string;
+  readonly body: string;
 }
+
+/** What a test answers to it. An object without a status is one of 200. */
+export type Route = (request: SeenRequest) => { readonly status?: number; readonly object: object };
 
 /**
  * As much of an API server as lists and watches EndpointSlices, over HTTPS, and of the folder that a Pod finds its
@@ -51,6 +58,8 @@ export class FakeKubeApi {
   /** Stands for `/`. */
   readonly root: string;
   readonly requests: SeenRequest[] = [];
+  /** Answers of other objects than slices, by `GET /api/v1/…`. */
+  readonly routes = new Map<string, Route>();
   /** Answers everything with this, and these headers. */
   refusal: { readonly status: number; readonly headers?: Readonly<Record<string, string>> } | undefined;
   /** Takes requests and says nothing. */
@@ -205,14 +214,27 @@ export class FakeKubeApi {
   }
 
   #answer(req: IncomingMessage | Http2ServerRequest, res: Answer): void {
+    // Of a client that goes while it sends nothing is to be answered.
+    this.#respond(req, res).catch(() => undefined);
+  }
+
+  async #respond(req: IncomingMessage | Http2ServerRequest, res: Answer): Promise<void> {
     const url = new URL(req.url ?? '', 'https://api');
     const query = Object.fromEntries(url.searchParams);
     const token = req.headers.authorization?.replace(/^Bearer /, '') ?? '';
-    this.requests.push({ query, token });
+    const method = req.method ?? 'GET';
+    const body = method === 'GET' ? '' : await text(req);
+    const request = { method, path: url.pathname, query, token, body };
+    this.requests.push(request);
     if (this.isMute) return;
+    const route = this.routes.get(`${method} ${url.pathname}`);
     if (this.refusal !== undefined) refuse(res, this.refusal.status, 'as the test has it', this.refusal.headers);
     else if (token !== this.token) refuse(res, 401, 'Unauthorized');
-    else if (url.pathname !== `/apis/discovery.k8s.io/v1/namespaces/${NAMESPACE}/endpointslices`)
+    else if (route !== undefined) {
+      const { status = 200, object } = route(request);
+      res.writeHead(status, { 'content-type': 'application/json' });
+      res.end(JSON.stringify(object));
+    } else if (url.pathname !== `/apis/discovery.k8s.io/v1/namespaces/${NAMESPACE}/endpointslices`)
       refuse(res, 403, 'no');
     else if (query.labelSelector !== `kubernetes.io/service-name=${SERVICE}`) refuse(res, 403, 'all of them?');
     else if (query.watch === 'true') this.#watch(res, Number(query.resourceVersion));
@@ -248,7 +270,7 @@ function withVersion(slice: FakeSlice, version: number): object {
   return { ...slice, metadata: { ...slice.metadata, resourceVersion: String(version) } };
 }
 
-function statusOf(code: number, message: string): object {
+export function statusOf(code: number, message: string): object {
   return { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', code, message };
 }
 

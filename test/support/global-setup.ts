@@ -1,13 +1,15 @@
 import { fileURLToPath } from 'node:url';
 import { run, which } from './commands.ts';
 import { buildContainerd2, builtContainerd } from './containerd-binaries.ts';
+import { buildHelm, builtHelm } from './helm-binary.ts';
 import { buildKubeApiserver, builtKubeApiserver } from './kube-apiserver-binary.ts';
+import { fetchPrometheusOperatorCrds } from './prometheus-operator-crds.ts';
 
 const PACKAGES = fileURLToPath(new URL('../../.ci/packages', import.meta.url));
 
 /**
- * Runs once before the integration tests: installs the Debian packages and builds the containerd and the API server that they
- * use, where that is possible. What then is still missing, each test finds out by itself, and is skipped by name.
+ * Runs once before the integration tests: installs the Debian packages and builds the containerd, the API server and the
+ * helm that they use, where that is possible. What then is still missing, each test finds out by itself, and is skipped by name.
  */
 export async function setup(): Promise<void> {
   await run('sh', [PACKAGES], { timeoutMs: 600_000 }).then(
@@ -23,4 +25,9 @@ export async function setup(): Promise<void> {
     console.warn('windlass: building kube-apiserver with Go, once: three to five minutes');
     await buildKubeApiserver().catch((error) => console.warn(`windlass: ${error}`));
   }
+  if (typeof builtHelm() === 'string') {
+    console.warn('windlass: building helm with Go, once: a minute or two');
+    await buildHelm().catch((error) => console.warn(`windlass: ${error}`));
+  }
+  await fetchPrometheusOperatorCrds().catch((error) => console.warn(`windlass: ${error}`));
 }

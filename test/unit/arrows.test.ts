@@ -12,12 +12,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 const ROWS = [
   ['main.ts'],
   ['cli'],
-  ['agent.ts', 'demo'],
+  ['agent.ts', 'demo', 'doctor'],
   ['cluster.ts'],
   ['mirror', 'peer', 'status'],
   ['pull'],
   ['store', 'routing', 'discovery', 'upstream', 'containerd'],
-  ['oci', 'config'],
+  ['kubernetes', 'oci', 'config'],
   ['errors.ts', 'metrics'],
 ];
 const ROOMS = ROWS.flat();

@@ -36,8 +36,18 @@ describe('the command line', () => {
   test('--help lists the commands', async () => {
     const { code, stdout, stderr } = await windlass('--help');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    for (const command of ['agent', 'configure', 'cleanup', 'demo', 'status', 'drop'])
-      expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
+    const commands = [
+      'agent',
+      'configure',
+      'cleanup',
+      'doctor',
+      'demo',
+      'status',
+      'drop',
+      'make-secret',
+      'await-cleanup',
+    ];
+    for (const command of commands) expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
   });
 
   test.each([
@@ -62,6 +72,8 @@ describe('the command line', () => {
     ['an unknown command', ['agnet'], /unknown command 'agnet'[\s\S]*Did you mean agent/],
     ['an unknown option', ['--frobnicate'], /unknown option '--frobnicate'/],
     ['an unknown option of status', ['status', '--wacth'], /unknown option '--wacth'[\s\S]*Did you mean --watch/],
+    ['a Secret without a name', ['make-secret'], /required option '--name <name>' not specified/],
+    ['no DaemonSet', ['await-cleanup', '--timeout', 'soon'], /'soon' is invalid\. write a time above 0/],
     ['nothing to drop', ['drop'], /missing required argument 'digest\|tag'/],
     ['no number of agents', ['demo', '--agents', 'x'], /write a whole number from 1 to 16/],
     ['an unknown option of the demo', ['demo', '--frobnicate'], /unknown option '--frobnicate'/],

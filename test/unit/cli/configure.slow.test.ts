@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type FileTree, readTree } from '../../support/file-tree.ts';
-import { type Ended, run } from './child.ts';
+import { type Ended, run, start } from './child.ts';
 
 const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
 
@@ -113,6 +113,46 @@ describe('windlass configure', { timeout: 60_000 }, () => {
       code: 0,
       stdout: expect.stringMatching(/as it should be/),
     });
+  });
+
+  test("takes the name of an installation from a service account's token, as a Pod has it", async () => {
+    const claims = { 'kubernetes.io': { serviceaccount: { name: 'windlass', uid: 'first' } } };
+    const payload = Buffer.from(JSON.stringify(claims)).toString('base64url');
+    const token = await put('token', `e30.${payload}.c2VhbA`);
+    await windlass('configure', ...SETTINGS, '--install-id-from', token);
+    expect(await windlass('cleanup', ...SETTINGS, '--tombstone-from', token)).toMatchObject({ code: 0 });
+    expect((await windlass('configure', ...SETTINGS, '--install-id-from', token)).stdout).toMatch(
+      /^nothing is .* first /,
+    );
+    expect(await windlass('configure', ...SETTINGS, '--install-id', 'second')).toMatchObject({ code: 0 });
+
+    await writeFile(token, '');
+    expect(await windlass('configure', ...SETTINGS, '--install-id-from', token)).toMatchObject({ code: 2, stdout: '' });
+    expect(await windlass('cleanup', ...SETTINGS, '--tombstone-from', join(cwd, 'none'))).toMatchObject({ code: 2 });
+    // A name that is not known must not be taken for none: everything is still there.
+    expect(await written()).toHaveLength(2);
+  });
+
+  test('tells a Pod that all is well where something was left alone, and nothing else', async () => {
+    await windlass('configure', ...SETTINGS);
+    await writeFile(join(cwd, 'certs.d/docker.io/hosts.toml'), '# changed\n', { flag: 'a' });
+    for (const command of ['configure', 'cleanup']) {
+      expect(await windlass('--tolerate-left', command, ...SETTINGS)).toMatchObject({
+        code: 0,
+        stderr: expect.stringMatching(/^left alone: /),
+      });
+    }
+    expect(await windlass('--tolerate-left', 'configure', '--store.path=')).toMatchObject({ code: 2 });
+    await put('certs.d/.windlass/record.json', '{}');
+    expect(await windlass('--tolerate-left', 'cleanup', ...SETTINGS)).toMatchObject({ code: 1 });
+  });
+
+  test('cleanup --stay ends when it is told to', async () => {
+    await windlass('configure', ...SETTINGS);
+    const child = start(process.execPath, [MAIN, 'cleanup', ...SETTINGS, '--stay'], { cwd });
+    await child.untilStdout(/^(removed: .*\n){2}$/);
+    child.kill('SIGTERM');
+    expect(await child.ended).toMatchObject({ code: 0, stderr: '' });
   });
 
   test('a late cleanup of an installation that is gone leaves the next one alone, also where that had nothing to write', async () => {

@@ -15,6 +15,7 @@ const QUIET: AgentStatus = {
   ready: true,
   discovery: 'none',
   peers: [],
+  gone: [],
   transfers: [],
   uploads: { running: 0, rate: 0 },
   totals: {
@@ -30,6 +31,7 @@ const QUIET: AgentStatus = {
     blamed: 0,
     refused: 0,
   },
+  lastHour: { overMs: 0, hitRate: null, byteHitRate: null, servedBytes: 0, upstreamBytes: 0, savedBytes: 0 },
   store: { blobs: 0, sizeBytes: 0, ingestBytes: 0, maxBytes: 20 * 1024 * MIB },
 };
 
@@ -38,20 +40,28 @@ const peer = (nodeName: string, changes: Partial<PeerStatus> = {}): PeerStatus =
   peerId: `12D3KooW${nodeName}`,
   zone: 'zone-a',
   dataAddress: '10.0.0.3:5051',
+  p2pAddresses: ['/ip4/10.0.0.3/tcp/5052'],
   state: 'live',
   ...changes,
 });
 
 const transfer = (changes: Partial<TransferStatus> = {}): TransferStatus => ({
+  id: 'i',
+  pull: 'p',
+  registry: 'docker.io',
+  repository: null,
   digest: `sha256:${'0123456789abcdef'.repeat(4)}`,
   sizeBytes: 100 * MIB,
   written: 25 * MIB,
   state: 'writing',
   source: 'peer',
   from: ['node-2'],
+  parentRole: 'writer',
+  path: ['node-2'],
   rate: 12.5 * MIB,
   readers: 1,
   children: 2,
+  to: ['node-3', 'node-4'],
   ...changes,
 });
 

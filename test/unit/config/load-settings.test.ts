@@ -52,7 +52,7 @@ const settingsOf = async (written: Written) => (await load(written)).settings;
 
 test('with nothing given everything has its default', () => {
   expect(checkValues(new Map()).settings).toEqual({
-    node: { name: hostname(), zone: '' },
+    node: { name: hostname(), zone: '', startupTaint: '' },
     mirror: {
       listen: [
         { host: '127.0.0.1', port: 5050 },
@@ -82,8 +82,17 @@ test('with nothing given everything has its default', () => {
     },
     cluster: { secretFile: [], insecure: false },
     claims: { timeout: 2000 },
-    containerd: { preset: 'default', certsDir: '', configFile: '' },
-    status: { listen: { host: '127.0.0.1', port: 5053 } },
+    containerd: {
+      preset: 'default',
+      certsDir: '',
+      configFile: '',
+      socket: '',
+      contentDir: '',
+      namespace: 'k8s.io',
+      keepTwice: true,
+      shareWhenDown: false,
+    },
+    status: { listen: { host: '127.0.0.1', port: 5053 }, names: 'local' },
     store: { path: '/var/lib/windlass', maxSize: 20 * 2 ** 30, minFree: 0.2, scrubRate: 8 * 2 ** 20 },
     log: { level: 'info', format: 'json' },
     tags: { maxAge: 30_000, staleWhenDown: true },
@@ -348,6 +357,11 @@ describe('a fault names key, value, origin and what would be right', () => {
       'the DNS name of a Service',
       { flags: ['--discovery.kubernetes.service=windlass-peers.kube-system.svc.cluster.local'] },
       'discovery.kubernetes.service = "windlass-peers.kube-system.svc.cluster.local" (flag --discovery.kubernetes.service): write the name of a Service, or namespace/name, as in kube-system/windlass-peers, in lower case; did you mean kube-system/windlass-peers?',
+    ],
+    [
+      'a whole taint',
+      { flags: ['--node.startup-taint=windlass.dev/agent-not-ready:NoSchedule'] },
+      'node.startupTaint = "windlass.dev/agent-not-ready:NoSchedule" (flag --node.startup-taint): write the key of a taint, as in windlass.dev/agent-not-ready; did you mean windlass.dev/agent-not-ready?',
     ],
     [
       'a Service with too many parts',

@@ -16,8 +16,9 @@ const snippets = [...readme.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)]
   .map(([, text = '']) => text)
   .filter((text) => !text.startsWith('rules:'));
 
-test('there are settings for three machines, for a DNS name, for Kubernetes, and for registries', () => {
+test('there are settings for containerd, for three machines, for a DNS name, for Kubernetes, and for registries', () => {
   expect(snippets.map((text) => /^(?:#.*\n)?(\w+)/.exec(text)?.[1])).toEqual([
+    'containerd',
     'cluster',
     'discovery',
     'discovery',

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { configPathFaults } from '../../../src/containerd/config-path.ts';
+import { configPathFaults, discardsLayers } from '../../../src/containerd/config-path.ts';
 
 const CERTS = '/etc/containerd/certs.d';
 const V2 = 'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n';
+const OLD_TABLE = '[plugins."io.containerd.grpc.v1.cri".registry]\n';
 const V3 = 'version = 3\n[plugins."io.containerd.cri.v1.images".registry]\n';
 
 function faults(...texts: readonly string[]) {
@@ -11,6 +12,29 @@ function faults(...texts: readonly string[]) {
     CERTS,
   );
 }
+
+describe('discard_unpacked_layers', () => {
+  const on = 'discard_unpacked_layers = true\n';
+  test.each([
+    ['2.x', true, [`version = 3\n[plugins."io.containerd.cri.v1.images"]\n${on}`]],
+    ['1.x', true, [`version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd]\n${on}`]],
+    ['the first version of the file', true, [`[plugins.cri.containerd]\n${on}`]],
+    [
+      'the section of 1.x in a file of 2.x',
+      false,
+      [`version = 3\n[plugins."io.containerd.grpc.v1.cri".containerd]\n${on}`],
+    ],
+    [
+      'turned off again by a later file',
+      false,
+      [on, on.replace('true', 'false')].map((line) => `version = 3\n[plugins."io.containerd.cri.v1.images"]\n${line}`),
+    ],
+    ['a file that does not parse', false, ['[[[']],
+    ['no file', false, []],
+  ])('%s: %s', (_name, is, texts) => {
+    expect(discardsLayers(texts.map((text) => ({ path: '/c.toml', text })))).toBe(is);
+  });
+});
 
 describe("containerd's config_path", () => {
   test.each([
@@ -46,8 +70,29 @@ describe("containerd's config_path", () => {
     ['unparsable', 'half a file', [`${V2}config_path = "`]],
   ])('%s: %s', (code, _name, texts) => {
     const found = faults(...texts);
-    expect(found).toEqual([{ code, what: expect.any(String), mend: expect.any(String) }]);
+    expect(found).toEqual([expect.objectContaining({ code, what: expect.any(String), mend: expect.any(String) })]);
     if (code !== 'unparsable') expect(`${found[0]?.what} ${found[0]?.mend}`).toMatch(/config_path/);
+  });
+
+  test.each([
+    ['a list that names it', `${V3}config_path = "${CERTS}:/etc/docker/certs.d"\n`, { before: '2.2' }],
+    ['a list that does not', `${V3}config_path = "/a:/b"\n`, undefined],
+    ['no value', 'version = 3\n', { from: '2.0', before: '2.2' }],
+    ['the section of 1.x in a file of 2.x', `${V2.replace('2', '3')}config_path = "${CERTS}"\n`, { from: '2.3' }],
+    ['the section of 2.x in a file of 1.x', `${V3.replace('3', '2')}config_path = "${CERTS}"\n`, undefined],
+    ['both sections, saying the same', `${V3}config_path = "${CERTS}"\n${OLD_TABLE}config_path = "${CERTS}"\n`, {}],
+    [
+      'both sections, saying otherwise',
+      `${V3}config_path = "${CERTS}"\n${OLD_TABLE}config_path = "/a"\n`,
+      { before: '2.3' },
+    ],
+  ])('does no harm with some releases: %s', (_name, text, harmless) => {
+    expect(faults(text)[0]?.harmless).toEqual(harmless);
+  });
+
+  test('may be a list where layers are discarded: then containerd pulls by itself', () => {
+    const list = `registry.config_path = "/a:${CERTS}"\n`;
+    expect(faults(`${V3.replace('.registry]', ']')}discard_unpacked_layers = true\n${list}`)).toEqual([]);
   });
 
   test('is that of the last file which sets it', () => {

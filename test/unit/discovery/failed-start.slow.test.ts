@@ -1,6 +1,8 @@
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { eventually } from '../../support/eventually.ts';
+// Loaded before the agent starts: it takes longer than a start that fails, where others have the processors.
+import '../../../src/kubernetes/api-access.ts';
 import { FakeKubeApi, SERVICE } from '../../support/fake-kube-api.ts';
 import { InProcessAgent } from '../../support/in-process-agent.ts';
 import { Scratch } from '../../support/scratch.ts';

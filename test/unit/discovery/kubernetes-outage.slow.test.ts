@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { ANSWER_MS } from '../../../src/discovery/slice-requests.ts';
+import { ANSWER_MS } from '../../../src/kubernetes/kube-api.ts';
 import type { Protocol } from '../../support/fake-kube-api.ts';
 import { KubernetesScene, sliceOf } from './kubernetes-scene.ts';
 

@@ -1,8 +1,8 @@
 import { pino } from 'pino';
-import { ApiAccess } from '../../../src/discovery/api-access.ts';
 import type { Candidate } from '../../../src/discovery/discovery.ts';
 import { KubernetesDiscovery } from '../../../src/discovery/kubernetes-discovery.ts';
 import { SILENT_MS } from '../../../src/discovery/slice-requests.ts';
+import { ApiAccess } from '../../../src/kubernetes/api-access.ts';
 import { EventQueue } from '../../support/event-queue.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeKubeApi, NAMESPACE, type Protocol, SERVICE } from '../../support/fake-kube-api.ts';

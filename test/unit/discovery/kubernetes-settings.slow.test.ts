@@ -4,9 +4,9 @@ import type { NetworkInterfaceInfo } from 'node:os';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ApiAccess } from '../../../src/discovery/api-access.ts';
 import { createDiscovery } from '../../../src/discovery/create-discovery.ts';
 import { ownAddresses } from '../../../src/discovery/own-addresses.ts';
+import { ApiAccess } from '../../../src/kubernetes/api-access.ts';
 import { systemTimers } from '../../../src/routing/timers.ts';
 import { Scratch } from '../../support/scratch.ts';
 
@@ -63,7 +63,7 @@ test('the API server is asked at its address, of either family: nothing is looke
 test('without its files a request fails, with their name, until they are there', async () => {
   const access = new ApiAccess(scratch.path);
   await expect(access.request('/x', {})).rejects.toMatchObject({
-    code: 'DISCOVERY_UNAVAILABLE',
+    code: 'KUBERNETES_UNAVAILABLE',
     message: expect.stringMatching(/^the Pod's service account cannot be used: ENOENT.*ca\.crt/),
   });
   await mkdir(scratch.join(ACCOUNT), { recursive: true });
@@ -81,7 +81,7 @@ test('after a load that failed half way a request loads anew, and does not go on
   const access = new ApiAccess(scratch.path);
   for (let time = 0; time < 2; time++) {
     await expect(access.request('/x', {})).rejects.toMatchObject({
-      code: 'DISCOVERY_UNAVAILABLE',
+      code: 'KUBERNETES_UNAVAILABLE',
       message: expect.stringMatching(/^the Pod's service account cannot be used: EISDIR/),
     });
   }

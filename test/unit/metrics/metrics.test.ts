@@ -20,6 +20,33 @@ describe('metrics', () => {
     }
   });
 
+  it('have only labels whose values are few, whatever peers, clients and registries do', () => {
+    const few = [
+      // Words of ours.
+      'answer',
+      'kind',
+      'method',
+      'path',
+      'plane',
+      'reason',
+      'result',
+      'source',
+      'zone',
+      // Codes of errors, and of HTTP (status-label.ts).
+      'code',
+      'status',
+      // Entries of the settings.
+      'registry',
+    ];
+    // Of this agent itself, and of the first ten peers that are left out.
+    const named = ['windlass_agent_info', 'windlass_peers_left_out'];
+    const ours = Object.values(new Metrics()).filter((value) => 'labelNames' in value);
+    expect(ours.length).toBeGreaterThan(40);
+    for (const { name, labelNames } of ours as unknown as { name: string; labelNames: string[] }[]) {
+      if (!named.includes(name)) expect(few, name).toEqual(expect.arrayContaining(labelNames));
+    }
+  });
+
   it('all of ours begin with windlass_, and two agents in one process share none', async () => {
     const [one, other] = [new Metrics(), new Metrics()];
     one.storePassed.inc();

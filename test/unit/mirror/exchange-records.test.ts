@@ -62,6 +62,29 @@ test('what is not there is told, but is no warning; what cannot be had is one', 
   ]);
 });
 
+test('the time of a blob is that of a whole one: not of HEAD, a range, or what was not there', async () => {
+  const bytes = Buffer.alloc(5000, 'b');
+  const digest = digestOf(bytes);
+  upstream.serve(`library/x/blobs/${digest}`, bytes);
+  const url = mirror.url(`library/x/blobs/${digest}`);
+  const times = async () => {
+    const { values } = await mirror.metrics.mirrorBlob.get();
+    const counts = values.filter(({ metricName }) => metricName === 'windlass_mirror_blob_seconds_count');
+    return Object.fromEntries(counts.map(({ labels, value }) => [labels.source, value]));
+  };
+  expect(await times()).toEqual({ store: 0, content: 0, ingest: 0, peer: 0, upstream: 0 });
+
+  await httpGet(url);
+  await eventually(() => lines.some(({ msg }) => msg === 'ingest ended'));
+  await httpGet(url);
+  await httpGet(url, { method: 'HEAD' });
+  await httpGet(url, { headers: { range: 'bytes=0-9' } });
+  await httpGet(mirror.url(`library/x/blobs/${digestOf(Buffer.from('neither'))}`));
+  await eventually(() => lines.filter(({ msg }) => msg === 'request').length === 5);
+
+  expect(await times()).toMatchObject({ upstream: 1, store: 1 });
+});
+
 test('bodies that ended early are counted from 0 on', async () => {
   expect(await mirror.metrics.registry.metrics()).toContain(
     'windlass_mirror_broken_responses_total{code="DIGEST_MISMATCH"} 0',

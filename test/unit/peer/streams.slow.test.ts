@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { WindlassError } from '../../../src/errors.ts';
+import { Metrics } from '../../../src/metrics/metrics.ts';
 import type { PeerEvent, PeerOffers } from '../../../src/pull/peer-streams.ts';
 import { PIECE_BYTES } from '../../../src/pull/piece.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -59,7 +60,8 @@ describe.each(['tls', 'none'] as const)('between two agents, encryption %s,', (e
   it('carries a blob whole, and keeps the connection for the next', async () => {
     const blob = newBlob(5 * MIB + 123);
     const { parent, server, metrics } = await start({ offers: holding(blob) });
-    const client = await startClient({ encryption });
+    const received = new Metrics();
+    const client = await startClient({ encryption, metrics: received, zoneOf: () => 'other' });
     for (let i = 0; i < 3; i += 1) {
       const stream = await client.open(parent, blob.digest, { offset: 0, signal });
       expect(stream.sizeBytes).toBe(blob.bytes.length);
@@ -69,6 +71,9 @@ describe.each(['tls', 'none'] as const)('between two agents, encryption %s,', (e
     expect(client.downloads).toEqual([]);
     await eventually(() => server.uploads.length === 0);
     expect((await metrics.peerSentBytes.get()).values[0]?.value).toBe(3 * blob.bytes.length);
+    expect((await received.peerReceivedBytes.get()).values).toContainEqual(
+      expect.objectContaining({ labels: { zone: 'other' }, value: 3 * blob.bytes.length }),
+    );
   });
 
   it('begins with the piece that contains the offset', async () => {

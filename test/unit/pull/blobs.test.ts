@@ -227,6 +227,38 @@ describe('once', () => {
     expect(await heading).toMatchObject({ message: 'left' });
   });
 
+  test('what has ended is remembered: what it was, how it ended, where from, and where its time went', async () => {
+    const { blobs, descriptors, store, open } = await setUp((opening) =>
+      opening.index === 0 ? rejecting('NOT_FOUND')(opening) : whole(BYTES)(opening),
+    );
+    descriptors.setSize(ORIGIN, DIGEST, BYTES.length);
+    expect(blobs.recent.since(0)).toEqual([]);
+    await failureOf(readAll(await open()));
+    await eventually(() => blobs.running().length === 0);
+    await readAll(await open());
+    await eventually(() => store.stat(DIGEST) !== undefined && blobs.running().length === 0);
+    // From the store: nothing was fetched.
+    await readAll(await open());
+    const [failed, committed, ...others] = blobs.recent.since(0);
+    expect(others).toEqual([]);
+    expect(failed).toMatchObject({ sequence: 1, state: 'failed', code: 'NOT_FOUND', writtenBytes: 0 });
+    expect(committed).toMatchObject({
+      sequence: 2,
+      origin: ORIGIN,
+      digest: DIGEST,
+      pull: DIGEST.slice('sha256:'.length, 'sha256:'.length + 12),
+      state: 'committed',
+      code: undefined,
+      writtenBytes: BYTES.length,
+      source: 'upstream',
+      parents: [],
+    });
+    expect(committed?.times.claim, 'alone, nobody is asked').toBe(0);
+    for (const phase of ['firstByte', 'transfer', 'verify', 'commit'] as const) {
+      expect(committed?.times[phase], phase).toBeGreaterThan(0);
+    }
+  });
+
   test('a registry that is not on the list: refused, and nothing is asked', async () => {
     const { blobs } = await setUp(whole(BYTES), { registries: scriptedRegistries({}) });
     const origin = { registry: 'denied.example', repository: 'x' };

@@ -22,6 +22,15 @@ export async function startedStore(maxBytes = 1024 * MIB): Promise<BlobStore> {
   return store;
 }
 
+/** Puts a blob into a store. */
+export async function keep(store: BlobStore, bytes: Uint8Array): Promise<void> {
+  const writer = await store.create(digestOf(bytes));
+  await writer.write([bytes]);
+  await writer.verify();
+  await writer.commit();
+  await writer.close();
+}
+
 export interface RunningIngest {
   readonly ingest: Ingest;
   readonly ended: ReturnType<Ingest['run']>;
@@ -111,6 +120,7 @@ export function scriptedRegistries(client: Partial<RegistryClient>): Registries 
       if (host === 'denied.example') throw new WindlassError('REGISTRY_DENIED', host);
       return {
         host,
+        label: host,
         credentialsFingerprint: async () => undefined,
         headManifest: missing,
         getManifest: missing,

@@ -13,6 +13,8 @@ import { digestOf } from './scripted-source.ts';
 const MANIFEST = Buffer.from(JSON.stringify({ schemaVersion: 2, config: {}, layers: [] }));
 const DIGEST = digestOf(MANIFEST);
 const MOVED = digestOf(Buffer.from('moved'));
+/** The entry of the settings. */
+const LABEL = '*.example.com';
 const MAX_AGE_MS = 30_000;
 
 const unhandled: unknown[] = [];
@@ -39,6 +41,7 @@ async function setUp(options: Partial<TagsOptions> = {}) {
     get: async (): Promise<ManifestBody> => ({ ...named(undefined), bytes: MANIFEST }),
   };
   const registries = scriptedRegistries({
+    label: LABEL,
     headManifest: (_, __, { signal }) => {
       upstream.heads += 1;
       return Promise.race([upstream.head(), aborted(signal)]);
@@ -60,7 +63,8 @@ async function setUp(options: Partial<TagsOptions> = {}) {
     const counted = (await metric.get()).values.filter(({ value }) => value > 0);
     return Object.fromEntries(counted.map(({ labels, value }) => [labels.result, value]));
   };
-  return { tags, upstream, store, manifests, results, resolve: () => tags.resolve(ORIGIN, 'v1', forever) };
+  const stale = async () => (await metrics.tagStale.get()).values;
+  return { tags, upstream, store, manifests, results, stale, resolve: () => tags.resolve(ORIGIN, 'v1', forever) };
 }
 
 describe('checks', () => {
@@ -224,7 +228,7 @@ describe('upstream is down', () => {
   test.each(['UPSTREAM_UNAVAILABLE', 'UPSTREAM_RATE_LIMITED', 'UPSTREAM_STALLED', 'UPSTREAM_NONSENSE'] as const)(
     '%s: the tag as last known, asked again after maxAge',
     async (code) => {
-      const { resolve, upstream, results } = await setUp();
+      const { resolve, upstream, results, stale } = await setUp();
       await resolve();
       await vi.advanceTimersByTimeAsync(MAX_AGE_MS);
       upstream.head = refusing(code);
@@ -232,6 +236,8 @@ describe('upstream is down', () => {
         expect(await resolve()).toMatchObject({ source: 'store', record: { digest: DIGEST } });
       expect(upstream.heads).toBe(2);
       expect(await results()).toEqual({ checked: 1, stale: 5 });
+      // By what the settings call the registry: clients may name any that a wildcard allows.
+      expect(await stale()).toMatchObject([{ labels: { registry: LABEL }, value: 5 }]);
       await vi.advanceTimersByTimeAsync(MAX_AGE_MS + 1);
       upstream.head = async () => named(MOVED);
       expect(await resolve()).toMatchObject({ source: 'upstream', record: { digest: MOVED } });

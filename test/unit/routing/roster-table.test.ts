@@ -44,6 +44,23 @@ describe('a table of members', () => {
     expect(new Set(checksums).size).toBe(checksums.length);
   });
 
+  test('remembers for an hour who went, and how, unless it came back', async () => {
+    const clock = new SimulatedClock();
+    const table = new RosterTable(entryOf(1, 1, 0), clock);
+    for (const number of [2, 3, 4]) table.take(entryOf(number, 1, 0), true);
+    table.take(entryOf(2, 1, 1, true), true);
+    table.die(simulatedPeerId(3), { incarnation: 1, sequence: 0 });
+    const gone = () => table.gone().map(({ entry, state }) => [entry.member.nodeName, state]);
+    expect(gone()).toEqual([
+      [describeAgent(2, 1).nodeName, 'left'],
+      [describeAgent(3, 1).nodeName, 'dead'],
+    ]);
+    table.take(entryOf(3, 2, 0), true);
+    expect(gone()).toEqual([[describeAgent(2, 1).nodeName, 'left']]);
+    await clock.run(3_600_001);
+    expect(gone()).toEqual([]);
+  });
+
   test('tells each change once: what joined is live, what left is not', () => {
     assert(
       property(array(step, { maxLength: 40 }), (steps) => {

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { Metrics } from '../../../src/metrics/metrics.ts';
-import type { PeerStatus } from '../../../src/status/agent-status.ts';
+import type { GonePeer, PeerStatus } from '../../../src/status/agent-status.ts';
+import { History } from '../../../src/status/history.ts';
 import { RateMeter } from '../../../src/status/rate-meter.ts';
 import { type RunningTransfer, StatusReport } from '../../../src/status/status-report.ts';
 
@@ -9,16 +10,19 @@ const EMPTY_STORE = { blobs: 0, blobBytes: 0, ingestBytes: 0, maxBytes: 1000 };
 interface Parts {
   readonly metrics?: Metrics;
   readonly peers?: readonly PeerStatus[];
+  readonly gone?: readonly GonePeer[];
   readonly transfers?: readonly RunningTransfer[];
 }
 
-const reportOf = ({ metrics = new Metrics(), peers = [], transfers = [] }: Parts) =>
+const reportOf = ({ metrics = new Metrics(), peers = [], gone = [], transfers = [] }: Parts) =>
   new StatusReport({
+    history: new History(metrics),
     node: 'n1',
     zone: () => 'a',
     version: '1.2.3',
     discovery: 'static',
     peers: () => peers,
+    gone: () => gone,
     transfers: () => transfers,
     store: () => EMPTY_STORE,
     metrics,
@@ -29,11 +33,14 @@ const peer = (nodeName: string): PeerStatus => ({
   peerId: `id-of-${nodeName}`,
   zone: 'a',
   dataAddress: '10.0.0.1:5051',
+  p2pAddresses: ['/ip4/10.0.0.1/tcp/5052'],
   state: 'live',
 });
 
 const transfer = (changes: Partial<RunningTransfer>): RunningTransfer => ({
   id: 'i',
+  pull: 'p',
+  origin: { registry: 'docker.io', repository: 'private/one' },
   digest: 'sha256:0',
   state: 'writing',
   sizeBytes: 100,
@@ -42,12 +49,15 @@ const transfer = (changes: Partial<RunningTransfer>): RunningTransfer => ({
   startedAtMs: Date.now() - 1000,
   source: 'none',
   parents: [],
+  parentRole: undefined,
+  path: [],
   children: 0,
+  to: [],
   ...changes,
 });
 
 test('an agent that has done nothing has no rates to tell, and no nonsense either', async () => {
-  const status = await reportOf({}).read(false);
+  const status = await reportOf({}).read(false, false);
   expect(status).toMatchObject({
     node: 'n1',
     zone: 'a',
@@ -76,7 +86,7 @@ test('the hit rate counts what was answered well, and the bytes that did not com
   metrics.mirrorBytes.inc({ source: 'upstream' }, 400);
   metrics.upstreamBytes.inc({ registry: 'a' }, 150);
   metrics.upstreamBytes.inc({ registry: 'b' }, 100);
-  const { totals } = await reportOf({ metrics }).read(true);
+  const { totals } = await reportOf({ metrics }).read(true, false);
   expect(totals).toMatchObject({ hitRate: 0.8, byteHitRate: 0.75, savedBytes: 750, upstreamBytes: 250 });
   expect(totals.requests).toMatchObject({ store: 5, peer: 3, upstream: 2 });
 });
@@ -85,7 +95,7 @@ test('an agent that fetches more than its own clients take saves nothing, which 
   const metrics = new Metrics();
   metrics.mirrorBytes.inc({ source: 'upstream' }, 10);
   metrics.upstreamBytes.inc({ registry: 'a' }, 1000);
-  expect((await reportOf({ metrics }).read(true)).totals).toMatchObject({ savedBytes: 0, byteHitRate: 0 });
+  expect((await reportOf({ metrics }).read(true, false)).totals).toMatchObject({ savedBytes: 0, byteHitRate: 0 });
 });
 
 test('peers stand by name, transfers by age; the peer that one is read from by its name', async () => {
@@ -96,7 +106,7 @@ test('peers stand by name, transfers by age; the peer that one is read from by i
       transfer({ id: 'early', digest: 'sha256:a', source: 'peer', parents: ['id-of-n2'], children: 2 }),
       transfer({ id: 'middle', digest: 'sha256:c', startedAtMs: Date.now() - 500, parents: ['id-of-nobody'] }),
     ],
-  }).read(true);
+  }).read(true, false);
   expect(status.peers.map(({ nodeName }) => nodeName)).toEqual(['n2', 'n3']);
   expect(status.transfers.map(({ digest, from }) => [digest, from])).toEqual([
     ['sha256:a', ['n2']],
@@ -104,6 +114,32 @@ test('peers stand by name, transfers by age; the peer that one is read from by i
     ['sha256:b', []],
   ]);
   expect(status.transfers[0]).toMatchObject({ source: 'peer', children: 2, readers: 1, sizeBytes: 100, written: 10 });
+});
+
+test('the way of a blob is told by names of nodes; that of its repository only to who may know it', async () => {
+  const report = reportOf({
+    peers: [peer('n2'), peer('n3')],
+    transfers: [
+      transfer({
+        parents: ['id-of-n3'],
+        parentRole: 'relay',
+        path: ['id-of-n2', 'id-of-n3'],
+        to: ['id-of-n2', 'id-x'],
+      }),
+    ],
+  });
+  const [told] = (await report.read(true, true)).transfers;
+  expect(told).toMatchObject({ path: ['n2', 'n3'], from: ['n3'], to: ['n2', 'id-x'], parentRole: 'relay' });
+  expect(told).toMatchObject({ registry: 'docker.io', repository: 'private/one' });
+  const hidden = await report.read(true, false);
+  expect(hidden.transfers[0]).toMatchObject({ registry: 'docker.io', repository: null });
+  expect(JSON.stringify(hidden)).not.toContain('private/one');
+});
+
+test('who went is told, unless its node is back as another member', async () => {
+  const gone = (nodeName: string) => ({ nodeName, zone: 'a', state: 'dead' as const, goneMs: 5 });
+  const report = reportOf({ peers: [peer('n2')], gone: [gone('n2'), gone('n3')] });
+  expect((await report.read(true, false)).gone).toEqual([gone('n3')]);
 });
 
 test('a rate is that since the last look, by whoever; at the first since the beginning', () => {

@@ -341,6 +341,22 @@ describe('room', () => {
     expect((await metrics.storePassed.get()).values[0]?.value).toBe(1);
   });
 
+  it('counts and names what it cannot delete', async () => {
+    const { logger, lines } = capturingLogger();
+    const metrics = new Metrics();
+    const path = await temporaryFolder();
+    const store = await startedStore(path, { metrics, logger });
+    const digest = await put(store, randomBytes(100));
+    await rm(fileOf(path, digest));
+    // unlink(2) fails on a folder, root or not.
+    await mkdir(fileOf(path, digest));
+
+    expect(await store.delete(digest)).toBe(true);
+
+    expect(lines).toContainEqual(expect.objectContaining({ path: fileOf(path, digest) }));
+    expect((await metrics.storeDeleteFailures.get()).values[0]?.value).toBe(1);
+  });
+
   it('counts what it evicts', async () => {
     const metrics = new Metrics();
     const store = await startedStore(await temporaryFolder(), { metrics, maxBytes: 10_000 });

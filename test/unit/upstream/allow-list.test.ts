@@ -116,6 +116,7 @@ describe('registries', () => {
     scratch.defer(() => registries.close());
     for (const name of ['a', 'b']) {
       const client = registries.get(`${name}.example.com`);
+      expect(client.label).toBe('*.example.com');
       await client.headManifest(REPOSITORY, TAG, patient);
       await client.getManifest(REPOSITORY, TAG, patient);
     }

@@ -7,10 +7,10 @@ export interface ApiFailureOptions {
   readonly retryAfterMs?: number | undefined;
 }
 
-/** What kept the API server from telling who is there. */
+/** What kept the API server from doing what was asked, or from telling it. */
 export function apiFailure(message: string, options: ApiFailureOptions = {}): WindlassError {
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return new WindlassError('DISCOVERY_UNAVAILABLE', message, Object.fromEntries(given));
+  return new WindlassError('KUBERNETES_UNAVAILABLE', message, Object.fromEntries(given));
 }
 
 export function apiNonsense(what: string, cause?: unknown): WindlassError {

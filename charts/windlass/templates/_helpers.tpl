@@ -1,0 +1,103 @@
+{{- define "windlass.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{/* 40: what is appended to it must fit into the 63 of a name. */}}
+{{- define "windlass.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- else if contains (include "windlass.name" .) .Release.Name }}
+{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "windlass.name" .) | trunc 40 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "windlass.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
+{{- define "windlass.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "windlass.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "windlass.labels" -}}
+{{ include "windlass.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Without versions: a new chart alone restarts no Pod. */}}
+{{- define "windlass.podLabels" -}}
+{{ include "windlass.selectorLabels" . }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "windlass.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "windlass.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- required "serviceAccount.create is false: name one that exists in serviceAccount.name" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "windlass.image" -}}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/* What a container needs to run any command of the image. */}}
+{{- define "windlass.container" -}}
+image: {{ include "windlass.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- end }}
+
+{{/* What every Pod has: it runs on a node that may have nothing yet, neither a network for Pods nor DNS. */}}
+{{- define "windlass.pod" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+dnsPolicy: Default
+enableServiceLinks: false
+priorityClassName: {{ .Values.priorityClassName }}
+securityContext:
+  {{- $selinux := dict }}
+  {{- with .Values.seLinuxOptions }}
+  {{- $selinux = dict "seLinuxOptions" . }}
+  {{- end }}
+  {{- merge $selinux .Values.podSecurityContext | toYaml | nindent 2 }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Of Pods that only speak with the API: as little as the agent. */}}
+{{- define "windlass.hookSecurityContext" -}}
+runAsUser: 65532
+runAsGroup: 65532
+runAsNonRoot: true
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- define "windlass.peersService" -}}
+{{ include "windlass.fullname" . }}-peers
+{{- end }}

@@ -1,0 +1,82 @@
+import { Command } from 'commander';
+import { hasCode, WindlassError } from '../errors.ts';
+import { awaitRollout, type Rollout } from '../kubernetes/rollout.ts';
+import {
+  PodCommand,
+  type PodCommandOptions,
+  parseNamespace,
+  parseObjectName,
+  sayOnce,
+  timeoutOption,
+} from './pod-command.ts';
+
+/** Some nodes could not be reached. */
+const EXIT_LEFT = 3;
+const DEFAULT_TIMEOUT = '5m';
+
+const RIGHTS = `
+Exit code 0: all nodes are cleaned up. 3: not all, and those are named. 1: it could not be found out.
+
+The Pod's service account needs, in the DaemonSet's namespace and (nodes) in the cluster:
+  - { apiGroups: [apps], resources: [daemonsets], resourceNames: [NAME], verbs: [get] }
+  - { apiGroups: [""], resources: [pods], verbs: [list] }
+  - { apiGroups: [""], resources: [nodes], verbs: [list] }
+`;
+
+interface AwaitCleanupFlags {
+  readonly daemonset: string;
+  readonly namespace?: string;
+  readonly timeout: number;
+}
+
+export function awaitCleanupCommand(options: PodCommandOptions = {}): Command {
+  return new Command('await-cleanup')
+    .description(
+      'In a Job of the chart: waits until each node has a Pod of the clean-up DaemonSet that is ready, and names those that have not.',
+    )
+    .requiredOption(
+      '--daemonset <name>',
+      'whose Pods run windlass cleanup --tombstone, and are ready then',
+      parseObjectName,
+    )
+    .option('--namespace <namespace>', "of the DaemonSet (default: the Pod's)", parseNamespace)
+    .addOption(timeoutOption('how long to wait at most; nodes that are down are waited for 30 s', DEFAULT_TIMEOUT))
+    .addHelpText('after', RIGHTS)
+    .action(async ({ daemonset: name, namespace, timeout }: AwaitCleanupFlags) => {
+      using pod = new PodCommand('await-cleanup', namespace, options);
+      const rollout = await awaitRollout(pod.api, {
+        namespace: pod.namespace,
+        name,
+        timeoutMs: timeout,
+        timers: pod.timers,
+        signal: pod.signal,
+        onProgress: ({ desired, ready }) => say(`${ready} of ${desired} nodes are cleaned up`),
+        onFailure: sayOnce(),
+      }).catch((error) => {
+        throw explained(error, pod.namespace, name);
+      });
+      report(rollout);
+    });
+}
+
+function report({ desired, ready, unreached }: Rollout): void {
+  for (const { node, why } of unreached) say(`not cleaned up: ${node}: ${why}`);
+  const missing = Math.max(desired - ready, unreached.length);
+  if (missing > unreached.length) say(`not cleaned up: ${missing - unreached.length} more, which cannot be named`);
+  if (missing === 0) return;
+  say('Pulls go on there without the mirror. Once such a node is back, windlass cleanup, as root, makes it as it was.');
+  process.exitCode = EXIT_LEFT;
+}
+
+function explained(error: unknown, namespace: string, name: string): unknown {
+  if (!hasCode(error, 'KUBERNETES_UNAVAILABLE') || error.upstreamStatus !== 403) return error;
+  const rights = `get of the DaemonSet ${name} and list of pods, by a Role in the namespace ${namespace}, and list of nodes, by a ClusterRole`;
+  return new WindlassError('KUBERNETES_UNAVAILABLE', `${error.message}. The service account needs ${rights}`, {
+    cause: error,
+    upstreamStatus: 403,
+  });
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

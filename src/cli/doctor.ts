@@ -1,0 +1,73 @@
+import { Command } from 'commander';
+import { readSettings } from '../config/load-settings.ts';
+import { terminalOf } from '../demo/terminal.ts';
+import { diagnose } from '../doctor/doctor.ts';
+import type { CheckResult } from '../doctor/finding.ts';
+import { type ImageName, parseImageName } from '../doctor/image-name.ts';
+import { subjectOf } from '../doctor/subject.ts';
+import { parseStatusUrl, statusUrl } from '../status/status-client.ts';
+import { renderDiagnosis } from './render-diagnosis.ts';
+import { settingsHelp } from './settings-help.ts';
+
+/** All was looked at, and something is wrong. */
+const EXIT_FOUND = 3;
+
+interface DoctorFlags {
+  readonly image?: ImageName;
+  readonly pull: boolean;
+  readonly strict?: true;
+  readonly json?: true;
+  readonly url?: string;
+  readonly root: string;
+}
+
+export function doctorCommand(): Command {
+  return (
+    new Command('doctor')
+      .description(
+        'Says what keeps the pulls of this node from going through the mirror, how to mend it, and where that is documented. Changes nothing; run it as root on the node, with the settings of its agent. Exit code 0: nothing is wrong, 3: something is, 1: doctor itself failed, 2: wrong usage.',
+      )
+      .usage('[--config FILE] [--SETTING VALUE]…')
+      .option(
+        '--image <name>',
+        'ask the mirror for this image as well, as in docker.io/library/redis:7',
+        parseImageName,
+      )
+      .option('--no-pull', 'do not have containerd pull (and remove again) an empty image that the mirror itself has')
+      .option('--strict', 'warnings count for the exit code as well')
+      .option('--json', 'print what was found as JSON')
+      .option('--url <url>', "where the agent's status is asked, if not at status.listen")
+      .option('--root <folder>', 'where / of the node is mounted, in a Pod', '/')
+      // As of the agent: the settings that say where things are.
+      .allowUnknownOption()
+      .allowExcessArguments()
+      .addHelpText('after', () => `\n${settingsHelp()}`)
+      .action(async (flags: DoctorFlags, command: Command) => {
+        process.exitCode = await run(flags, command.args);
+      })
+  );
+}
+
+async function run({ image, pull, strict, json, url, root }: DoctorFlags, args: readonly string[]): Promise<number> {
+  const cwd = process.cwd();
+  const { settings } = await readSettings({ flags: args, env: process.env, cwd });
+  const subject = subjectOf({
+    settings,
+    cwd,
+    statusUrl: url === undefined ? statusUrl(settings.status.listen) : parseStatusUrl(url),
+    root,
+  });
+  const checks = await diagnose(subject, { image, pull });
+  const isFound = hasFindings(checks, strict === true);
+  const { name } = settings.node;
+  const text =
+    json === true
+      ? JSON.stringify({ node: name, ok: !isFound, checks }, undefined, 2)
+      : renderDiagnosis(name, checks, terminalOf(process.stdout, process.env));
+  process.stdout.write(`${text}\n`);
+  return isFound ? EXIT_FOUND : 0;
+}
+
+function hasFindings(checks: readonly CheckResult[], isStrict: boolean): boolean {
+  return checks.some(({ findings }) => findings.some(({ severity }) => isStrict || severity === 'error'));
+}

@@ -1,0 +1,99 @@
+import protobuf from 'protobufjs';
+
+/**
+ * What this agent calls of containerd's API, in the API's own words: copied from api/services/content/v1/content.proto,
+ * api/services/events/v1/events.proto and api/types/event.proto of github.com/containerd/containerd/api v1.11.1
+ * (Apache-2.0, Copyright The containerd Authors), cut down to these calls and fields. Text in a module, so that the one
+ * bundled file has it. Numbers and types are those of containerd 1.6 to 2.3.
+ */
+const PROTO = `
+syntax = "proto3";
+package containerd.services.content.v1;
+
+message Timestamp {  // as google.protobuf.Timestamp
+  int64 seconds = 1;
+  int32 nanos = 2;
+}
+
+message Info {
+  string digest = 1;
+  int64 size = 2;
+  Timestamp created_at = 3;
+  map<string, string> labels = 5;
+}
+
+message InfoRequest {
+  string digest = 1;
+}
+
+message InfoResponse {
+  Info info = 1;
+}
+
+message ListContentRequest {
+  repeated string filters = 1;
+}
+
+message ListContentResponse {
+  repeated Info info = 1;
+}
+
+message SubscribeRequest {
+  repeated string filters = 1;
+}
+
+message Envelope {
+  string namespace = 2;
+  string topic = 3;
+}
+`;
+
+const PACKAGE = 'containerd.services.content.v1';
+
+const { root } = protobuf.parse(PROTO);
+
+/** One method: its path, and how its messages are written and read. */
+export interface Method<Request, Answer> {
+  readonly path: string;
+  readonly serialize: (request: Request) => Buffer;
+  readonly deserialize: (bytes: Buffer) => Answer;
+}
+
+/** Of one content, as the namespace knows it. */
+export interface InfoMessage {
+  readonly digest: string;
+  readonly size: number;
+  readonly createdAt?: { readonly seconds: number };
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export const INFO: Method<{ readonly digest: string }, { readonly info?: InfoMessage }> = method(
+  '/containerd.services.content.v1.Content/Info',
+  'InfoRequest',
+  'InfoResponse',
+);
+
+/** A stream of pages. */
+export const LIST: Method<{ readonly filters: readonly string[] }, { readonly info: readonly InfoMessage[] }> = method(
+  '/containerd.services.content.v1.Content/List',
+  'ListContentRequest',
+  'ListContentResponse',
+);
+
+/** A stream without end. */
+export const SUBSCRIBE: Method<{ readonly filters: readonly string[] }, { readonly topic: string }> = method(
+  '/containerd.services.events.v1.Events/Subscribe',
+  'SubscribeRequest',
+  'Envelope',
+);
+
+function method<Request extends object, Answer>(path: string, request: string, answer: string) {
+  const requestType = root.lookupType(`${PACKAGE}.${request}`);
+  const answerType = root.lookupType(`${PACKAGE}.${answer}`);
+  return {
+    path,
+    serialize: (message: Request) => Buffer.from(requestType.encode(requestType.create(message)).finish()),
+    deserialize: (bytes: Buffer) =>
+      answerType.toObject(answerType.decode(bytes), { longs: Number, defaults: true, objects: true }) as Answer,
+  };
+}

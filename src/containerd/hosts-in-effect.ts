@@ -1,0 +1,27 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { folderNames } from './host-folders.ts';
+import { textOf, unless } from './if-there.ts';
+
+/** What containerd reads for a registry. */
+export interface HostsInEffect {
+  /** In certs.d, the first that is there of `host_port_`, `host:port` and `_default`; undefined: there is none. */
+  readonly folder: string | undefined;
+  /** Of its hosts.toml; undefined where that is missing or empty, which is the same. */
+  readonly text: string | undefined;
+  /** It is no folder: pulls from the registry fail. */
+  readonly isBroken: boolean;
+}
+
+/** As containerd looks it up at each pull. @throws what the system says where it cannot be read */
+export async function hostsInEffect(certsDir: string, host: string): Promise<HostsInEffect> {
+  for (const folder of [...folderNames(host), '_default']) {
+    const path = join(certsDir, folder);
+    const stats = await unless(stat(path), 'ENOENT', 'ENOTDIR');
+    if (stats === undefined) continue;
+    if (!stats.isDirectory()) return { folder, text: undefined, isBroken: true };
+    const text = await textOf(join(path, 'hosts.toml'));
+    return { folder, text: text === '' ? undefined : text, isBroken: false };
+  }
+  return { folder: undefined, text: undefined, isBroken: false };
+}

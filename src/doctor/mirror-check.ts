@@ -1,0 +1,146 @@
+import { Pool } from 'undici';
+import { systemCode } from '../errors.ts';
+import { MANIFEST_ACCEPT } from '../oci/manifest.ts';
+import { PROBE_REPOSITORY, probeImage } from '../oci/probe-image.ts';
+import { DOCUMENTS } from './documents.ts';
+import { type CheckResult, type Finding, firstOf, result } from './finding.ts';
+import type { ImageName } from './image-name.ts';
+import type { Subject } from './subject.ts';
+
+/** From the mirror's memory. */
+const PROBE_MS = 5_000;
+/** Longer than `mirror.headersTimeout` by default: upstream may be slow. */
+const IMAGE_MS = 30_000;
+const CONNECTIONS = 4;
+
+interface Answer {
+  readonly status: number;
+  readonly digest: string | undefined;
+  /** What the mirror says of it, where it says something. */
+  readonly message: string;
+}
+
+/**
+ * Asks the mirror as containerd would: by HEAD, with `ns`, for each registry; of `image` for the image's manifest.
+ * The first is answered without any registry, the second shows that upstream can be reached.
+ */
+export async function checkMirror(
+  { mirrorUrl, hosts }: Subject,
+  image: ImageName | undefined,
+  tag: string,
+): Promise<CheckResult> {
+  const mirror = new Pool(mirrorUrl, { connections: CONNECTIONS, connect: { timeout: PROBE_MS } });
+  try {
+    const probe = (host: string) => ask(mirror, 'HEAD', `${PROBE_REPOSITORY}/manifests/${tag}`, host, PROBE_MS);
+    const first = await probe(hosts[0] ?? '');
+    // Where nobody answers, nobody answers for the others either.
+    const answers = await Promise.all(
+      hosts.map(async (host, index) => ({
+        host,
+        answer: index === 0 || first instanceof Error ? first : await probe(host),
+      })),
+    );
+    const findings = probeFindings(mirrorUrl, answers);
+    const served = hosts.length - new Set(findings.flatMap(({ about = [] }) => about)).size;
+    const seen = `${mirrorUrl} answers for ${served} of ${hosts.length} registries`;
+    if (image === undefined || served === 0) return result('mirror', seen, findings);
+    const { registry, repository, reference, text } = image;
+    const answer = await ask(mirror, 'GET', `${repository}/manifests/${reference}`, registry, IMAGE_MS);
+    if (answer instanceof Error || answer.status !== 200) findings.push(imageFinding(image, answer));
+    return result('mirror', `${seen}${findings.length === 0 ? `, and has ${text}` : ''}`, findings);
+  } finally {
+    await mirror.destroy();
+  }
+}
+
+/** @returns the error where there is no answer */
+async function ask(
+  mirror: Pool,
+  method: 'HEAD' | 'GET',
+  path: string,
+  host: string,
+  headersTimeout: number,
+): Promise<Answer | Error> {
+  try {
+    const { statusCode, headers, body } = await mirror.request({
+      method,
+      path: `/v2/${path}?ns=${encodeURIComponent(host)}`,
+      headers: { accept: MANIFEST_ACCEPT },
+      headersTimeout,
+    });
+    const text = await body.text();
+    const digest = headers['docker-content-digest'];
+    return { status: statusCode, digest: typeof digest === 'string' ? digest : undefined, message: messageIn(text) };
+  } catch (error) {
+    if (error instanceof Error) return error;
+    throw error;
+  }
+}
+
+function probeFindings(
+  mirrorUrl: string,
+  answers: readonly { readonly host: string; readonly answer: Answer | Error }[],
+): Finding[] {
+  const { digest } = probeImage().manifest;
+  const of = (matches: (answer: Answer | Error) => boolean) =>
+    answers.filter(({ answer }) => matches(answer)).map(({ host }) => host);
+  const isRight = (answer: Answer) => answer.status === 200 && answer.digest === digest;
+  const silent = of((answer) => answer instanceof Error);
+  const denied = of((answer) => !(answer instanceof Error) && answer.status === 403);
+  const odd = of((answer) => !(answer instanceof Error) && answer.status !== 403 && !isRight(answer));
+  const findings: Finding[] = [];
+  const add = (code: string, about: readonly string[], what: string, mend: string) => {
+    if (about.length > 0) findings.push({ code, severity: 'error', what, mend, docs: DOCUMENTS.hostsToml, about });
+  };
+  const [error] = answers.flatMap(({ answer }) => (answer instanceof Error ? [answer] : []));
+  add(
+    'mirror-away',
+    silent,
+    `nothing answers at ${mirrorUrl} (${error === undefined ? '' : (systemCode(error) ?? error.message)}), where containerd is to ask first`,
+    'start the agent; if it listens elsewhere, give windlass doctor and windlass configure its mirror.listen',
+  );
+  add(
+    'mirror-denies',
+    denied,
+    `the agent does not mirror ${firstOf(denied)}: it answers 403, and containerd goes on to the registry`,
+    'give the agent the same `registries` as windlass configure and windlass doctor, and restart it',
+  );
+  add(
+    'mirror-strange',
+    odd,
+    `what answers at ${mirrorUrl} for ${firstOf(odd)} is no mirror of ours, or one of another version`,
+    'see what listens there (ss -ltnp), and give it or mirror.listen another port; after an upgrade restart the agent',
+  );
+  return findings;
+}
+
+function imageFinding({ text, registry }: ImageName, answer: Answer | Error): Finding {
+  const said = answer instanceof Error ? answer.message : `${answer.status}: ${answer.message}`;
+  const [code, mend] = imageFault(registry, answer instanceof Error ? undefined : answer.status);
+  const what = `the mirror does not have ${text} (${said})`;
+  return { code, severity: 'error', what, mend, docs: DOCUMENTS.imageNames };
+}
+
+/** @param status undefined: no answer */
+function imageFault(registry: string, status: number | undefined): [code: string, mend: string] {
+  if (status === 403) return ['image-denied', `add ${registry} to the \`registries\` of all agents`];
+  if (status === 404) {
+    return [
+      'image-not-found',
+      `look at the name; if ${registry} wants credentials for it, nothing is wrong: the mirror leaves such images to containerd unless its entry in registries has credentials`,
+    ];
+  }
+  return [
+    'image-unavailable',
+    `see whether this node reaches ${registry} (DNS, firewall, upstream.proxy, upstream.ca); the agent's log has the reason`,
+  ];
+}
+
+function messageIn(body: string): string {
+  try {
+    const message: unknown = JSON.parse(body)?.errors?.[0]?.message;
+    return typeof message === 'string' ? message.slice(0, 300) : '';
+  } catch {
+    return '';
+  }
+}

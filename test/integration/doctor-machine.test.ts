@@ -1,0 +1,160 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { checkClock } from '../../src/doctor/clock-check.ts';
+import { checkDisk } from '../../src/doctor/disk-check.ts';
+import { checkPeers } from '../../src/doctor/peers-check.ts';
+import { readStatus } from '../../src/status/status-client.ts';
+import { AgentCluster } from '../support/agent-cluster.ts';
+import { AgentProcess } from '../support/agent-process.ts';
+import { run, tryCommand } from '../support/commands.ts';
+import { codesOf, doctor, emptyRoot, subjectWith } from '../support/doctor.ts';
+import { rootMissing } from '../support/requires.ts';
+import { Scratch } from '../support/scratch.ts';
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+describe('windlass doctor and other agents', () => {
+  let scratch: Scratch;
+  let cluster: AgentCluster;
+  const CLOSED = '/ip4/127.0.0.1/tcp/9';
+
+  beforeAll(async () => {
+    scratch = await Scratch.create();
+    cluster = await AgentCluster.start(scratch, {
+      agents: 3,
+      registries: { 'registry.example': 'http://127.0.0.1:9' },
+      // The others are told an address at which it is not.
+      settingsOf: (index) => (index === 2 ? { p2p: { announce: [CLOSED] } } : {}),
+    });
+  });
+  afterAll(() => scratch?.dispose());
+
+  const look = async (index: number) => {
+    const { configPath, statusUrl } = cluster.agent(index);
+    const status = await readStatus(statusUrl, AbortSignal.timeout(60_000));
+    return { subject: await subjectWith([`--config=${configPath}`]), status };
+  };
+
+  test('reach each other on both ports, but for one that says a wrong address', async () => {
+    const { subject, status } = await look(0);
+    const { findings, seen } = await checkPeers(subject, status);
+    expect(findings).toMatchObject([{ code: 'peers-unreachable-p2p', about: [expect.stringMatching(/^node-2 /)] }]);
+    expect(seen).toBe('1 of 2 other agents can be reached on both ports');
+    // A look is no stranger's try at the door.
+    expect(await cluster.metric('windlass_peer_refused_total', { reason: 'stranger' })).toBe(0);
+    const fromWrong = await look(2);
+    expect(await checkPeers(fromWrong.subject, fromWrong.status)).toMatchObject({ findings: [] });
+  });
+
+  test('cannot be reached on their data port, or are others than they should be', async () => {
+    const { subject, status } = await look(2);
+    const [first, second] = status.peers;
+    const told = (dataAddress = '') => ({ ...status, peers: [{ ...(first ?? status.peers[0]), dataAddress }] });
+    expect(await checkPeers(subject, told('127.0.0.1:9') as typeof status)).toMatchObject({
+      findings: [{ code: 'peers-unreachable-peer', about: [expect.stringMatching(/^node-0 .*ECONNREFUSED/)] }],
+    });
+    expect(await checkPeers(subject, told(second?.dataAddress) as typeof status)).toMatchObject({
+      findings: [{ code: 'peers-strange', about: [expect.stringMatching(/^node-0 .*another answers/)] }],
+    });
+    // Something listens there, and is no libp2p.
+    const p2pAddresses = [`/ip4/127.0.0.1/tcp/${cluster.agent(0).mirrorPort}`];
+    const web = { ...status, peers: status.peers.map((peer) => ({ ...peer, p2pAddresses })) };
+    expect(await checkPeers(subject, web)).toMatchObject({
+      findings: [{ code: 'peers-unreachable-p2p', about: Array(2).fill(expect.stringMatching(/no libp2p/)) }],
+    });
+  });
+
+  test('are not there', async () => {
+    const { subject, status } = await look(0);
+    expect(await checkPeers(subject, { ...status, peers: [] })).toMatchObject({
+      findings: [{ code: 'peers-none', severity: 'warning' }],
+    });
+  });
+});
+
+describe('windlass doctor and the machine', () => {
+  let scratch: Scratch;
+  beforeAll(async () => {
+    scratch = await Scratch.create();
+  });
+  afterAll(() => scratch?.dispose());
+
+  test.each([
+    [0, []],
+    [-7_200, ['clock-apart']],
+    [7_200, ['clock-apart']],
+  ])("a registry's clock that is %d s apart", async (seconds, codes) => {
+    const server = createServer((_request, response) => {
+      response
+        .setHeader('date', new Date(Date.now() + seconds * 1000).toUTCString())
+        .writeHead(401)
+        .end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const { port } = server.address() as AddressInfo;
+      const entry = JSON.stringify([{ host: 'registry.example', endpoint: `http://127.0.0.1:${port}` }]);
+      const { findings, skipped } = await checkClock(await subjectWith([`--registries=${entry}`]));
+      expect({ skipped, codes: findings.map(({ code }) => code) }).toEqual({ skipped: false, codes });
+    } finally {
+      server.close();
+    }
+  });
+
+  const noRoot = rootMissing() === undefined ? '' : ` [skipped: ${rootMissing()}]`;
+  test.skipIf(noRoot !== '')(`a disk that is full, one that is small, and one without inodes${noRoot}`, async () => {
+    const disk = scratch.join('disk');
+    await mkdir(disk);
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=8m,nr_inodes=64', 'tmpfs', disk]);
+    scratch.defer(() => run('umount', ['-l', disk]));
+    const look = async (...more: string[]) => {
+      const { findings } = await checkDisk(await subjectWith([`--store.path=${disk}/store`, ...more]));
+      return findings.map(({ code }) => code);
+    };
+    expect(await look('--store.max-size=4MiB')).toEqual([]);
+    expect(await look()).toEqual(['disk-small']);
+    await writeFile(`${disk}/large`, Buffer.alloc(7 * 1024 * 1024));
+    expect(await look()).toEqual(['disk-full']);
+    await rm(`${disk}/large`);
+    for (let count = 0; count < 61; count++) await writeFile(`${disk}/${count}`, '');
+    expect(await look('--store.max-size=4MiB')).toEqual(['disk-inodes']);
+  });
+
+  test.skipIf(noRoot !== '')(`limits that are low; no containerd, no agent, no configuration${noRoot}`, async () => {
+    const script =
+      'echo 100 > /proc/sys/net/core/somaxconn && echo 0 > /proc/sys/user/max_inotify_instances && exec "$0" "$@"';
+    const nowhere = ['certs-dir', 'config-file', 'socket'].map(
+      (one) => `--containerd.${one}=${scratch.join('nowhere')}`,
+    );
+    const args = ['doctor', '--json', `--root=${await emptyRoot(scratch)}`, `--store.path=${scratch.path}`, ...nowhere];
+    const { code, stdout, stderr } = await tryCommand('unshare', [
+      ...['--net', '--user', '--map-root-user', 'sh', '-c', script, process.execPath, MAIN, ...args],
+    ]);
+    expect({ code, stderr }).toEqual({ code: 3, stderr: '' });
+    expect(codesOf(JSON.parse(stdout).checks)).toEqual([
+      'agent-away',
+      'socket-silent',
+      'config-path-unset',
+      'hosts-toml-no-file',
+      'mirror-away',
+      'limit-backlog',
+      'limit-inotify',
+    ]);
+  });
+
+  test('an agent whose limit of open files is under its settings', async () => {
+    const agent = await AgentProcess.start(scratch, {
+      registries: { 'registry.example': 'http://127.0.0.1:9' },
+      settings: { mirror: { maxConnections: 1_000_000 } },
+    });
+    // That of AgentProcess's own listeners stays, and so does the rest of what is not there.
+    const address = `127.0.0.1:${agent.mirrorPort}`;
+    const more = ['--mirror.max-connections=1000000', `--mirror.listen=${address}`];
+    expect(codesOf(await doctor([`--config=${agent.configPath}`, ...more], scratch.path, false))).toContain(
+      'limit-open-files',
+    );
+  });
+});

@@ -1,0 +1,36 @@
+import { mkdir, symlink } from 'node:fs/promises';
+import { readSettings } from '../../src/config/load-settings.ts';
+import { diagnose } from '../../src/doctor/doctor.ts';
+import type { CheckResult, Finding } from '../../src/doctor/finding.ts';
+import { type Subject, subjectOf } from '../../src/doctor/subject.ts';
+import { statusUrl } from '../../src/status/status-client.ts';
+import type { Scratch } from './scratch.ts';
+
+/** What `windlass doctor` would look at with these flags. */
+export async function subjectWith(flags: readonly string[], root?: string): Promise<Subject> {
+  const { settings } = await readSettings({ flags, env: {}, cwd: '/' });
+  return subjectOf({ settings, cwd: '/', statusUrl: statusUrl(settings.status.listen), root });
+}
+
+/** In this process: a command of its own takes a second longer. @param root of `emptyRoot` */
+export async function doctor(flags: readonly string[], root: string, pull = true): Promise<readonly CheckResult[]> {
+  return diagnose(await subjectWith(flags, root), { pull });
+}
+
+/** For `--root`: a node where nothing is but the scratch folder, whatever runs on the machine of the tests. */
+export async function emptyRoot(scratch: Scratch): Promise<string> {
+  const root = scratch.join('root');
+  const [, first = ''] = scratch.path.split('/');
+  await mkdir(root);
+  await symlink(`/${first}`, `${root}/${first}`);
+  return root;
+}
+
+export function findingsOf(checks: readonly CheckResult[]): readonly Finding[] {
+  return checks.flatMap(({ findings }) => findings);
+}
+
+/** Of the findings, in the order of the checks. */
+export function codesOf(checks: readonly CheckResult[]): string[] {
+  return findingsOf(checks).map(({ code }) => code);
+}
