@@ -1,17 +1,18 @@
 import { mkdir } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { which } from '../../support/commands.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type FileTree, makeTree, readTree } from '../../support/file-tree.ts';
-import { buildBusyboxImage, type Image } from '../../support/image.ts';
+import { CHART } from '../../support/helm.ts';
+import { builtHelm } from '../../support/helm-binary.ts';
+import { buildBusyboxImage, type Image, seededBytes } from '../../support/image.ts';
 import { describeWith } from '../../support/requires.ts';
+import { buildWindlassImage, type WindlassImage, windlassImageMissing } from '../../support/windlass-image.ts';
 import { expectOnce } from '../lab/expect-once.ts';
 import { clusterMissing, KubeCluster, mixedContainerds } from './kube-cluster.ts';
 import type { KubeNode } from './kube-node.ts';
 import { daemonSet, failedPulls, pod, rolledOut, runsOn } from './workload.ts';
 
-const CHART = fileURLToPath(new URL('../../../charts/windlass', import.meta.url));
 const CERTS = '/etc/containerd/certs.d';
 const NAMESPACE = 'windlass';
 const TAINT = 'windlass.dev/agent-not-ready';
@@ -31,20 +32,23 @@ const BEFORE: FileTree = {
 };
 
 /** One after the other, each goes on where the one before ended. */
-describeWith('a Kubernetes cluster, one node of it with containerd 1.6', clusterMissing, () => {
+const built = builtHelm();
+const missing = [...clusterMissing, typeof built === 'string' ? built : undefined, await windlassImageMissing()];
+
+describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing, () => {
   let cluster: KubeCluster;
-  let agentImage: string;
+  let agentImage: WindlassImage;
   const before = new Map<string, FileTree>();
 
   beforeAll(async () => {
-    agentImage = await agentArchive();
+    agentImage = await buildWindlassImage();
     cluster = await KubeCluster.start({ nodes: mixedContainerds(), mostNodes: 4, prepare });
-    await cluster.load(agentImage);
+    await cluster.load(agentImage.archive);
   });
   afterAll(() => cluster?.dispose());
 
   it('helm install: an agent on each node, ready, and containerd asks it', async () => {
-    await helm('install', ...VALUES, '--create-namespace', '--wait');
+    await helm('install', ...values(), '--create-namespace', '--wait');
     await rolledOut(cluster, 'windlass', NAMESPACE);
     await helm('test');
   });
@@ -93,7 +97,7 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', cluster
     const [containerd] = mixedContainerds();
     if (containerd === undefined) throw new Error('no containerd');
     const node = await cluster.addNode(containerd, { taints: `${TAINT}=:NoSchedule`, prepare });
-    await node.load(agentImage);
+    await node.load(agentImage.archive);
     await runsOn(cluster, 'app', ['n4'], 'app:v3');
     expect(await cluster.kubectl('get', 'node', 'n4', '-o', 'jsonpath={.spec.taints}')).not.toContain(TAINT);
     await cluster.network.mend(upstream);
@@ -111,7 +115,7 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', cluster
         await runsOn(cluster, `busy-${made}`, [`n${1 + (made % 4)}`], 'app:busy');
       }
     })();
-    await helm('upgrade', ...VALUES, '--set', 'config.log.level=debug', '--wait');
+    await helm('upgrade', ...values(), '--set', 'config.log.level=debug', '--wait');
     await rolledOut(cluster, 'windlass', NAMESPACE);
     await helm('rollback', '--wait');
     await rolledOut(cluster, 'windlass', NAMESPACE);
@@ -124,9 +128,21 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', cluster
   it('helm uninstall: every node as it was, byte for byte and mode for mode; pulls go on upstream', async () => {
     await helm('uninstall', '--wait');
     for (const node of cluster.nodes) expect(await readTree(node.disk(CERTS))).toEqual(before.get(node.name));
-    const left = await cluster.kubectl('-n', NAMESPACE, 'get', 'all,configmaps,secrets,roles,rolebindings,serviceaccounts', '-o', 'name');
+    const left = await cluster.kubectl(
+      '-n',
+      NAMESPACE,
+      'get',
+      'all,configmaps,secrets,roles,rolebindings,serviceaccounts',
+      '-o',
+      'name',
+    );
     expect(left.split('\n').filter((name) => name !== '' && !/\/(default|kube-root-ca\.crt)$/.test(name))).toEqual([]);
-    const cluster_ = await cluster.kubectl('get', 'clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings', '-o', 'name');
+    const cluster_ = await cluster.kubectl(
+      'get',
+      'clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings',
+      '-o',
+      'name',
+    );
     expect(cluster_).not.toContain('windlass');
     await push('v4');
     await cluster.apply(daemonSet('app', 'app:v4'));
@@ -144,8 +160,20 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', cluster
 
   /** Of the release: its name and namespace are given. */
   async function helm(command: string, ...args: readonly string[]): Promise<string> {
+    const binary = builtHelm();
+    if (typeof binary === 'string') throw new Error(binary);
     const chart = command === 'install' || command === 'upgrade' ? [CHART] : [];
-    return cluster.plane.run(helmBinary(), [command, 'windlass', ...chart, '-n', NAMESPACE, '--timeout', '5m', ...args]);
+    return cluster.plane.run(binary.path, [command, 'windlass', ...chart, '-n', NAMESPACE, '--timeout', '5m', ...args]);
+  }
+
+  /** The image that the nodes were given, docker.io's real address, and the taint that new nodes have. */
+  function values(): string[] {
+    const [repository = '', tag = ''] = agentImage.reference.split(':');
+    const registries = [{ host: 'docker.io', endpoint: cluster.registry.url }];
+    return [
+      ...['--set', `image.repository=${repository},image.tag=${tag},startupTaint.enabled=true`],
+      ...['--set-json', `config.registries=${JSON.stringify(registries)}`],
+    ];
   }
 
   async function push(tag: string, layers: readonly string[] = [tag]): Promise<Image> {

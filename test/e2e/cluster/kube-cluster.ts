@@ -7,6 +7,7 @@ import { eventually } from '../../support/eventually.ts';
 import { buildImage, type Image } from '../../support/image.ts';
 import { builtKubeApiserver } from '../../support/kube-apiserver-binary.ts';
 import { builtKubernetes } from '../../support/kubernetes-binaries.ts';
+import { ociArchive } from '../../support/oci-archive.ts';
 import { commandsMissing, type Missing, rootMissing } from '../../support/requires.ts';
 import { Scratch } from '../../support/scratch.ts';
 import { LabRegistry } from '../lab/lab-registry.ts';
@@ -16,7 +17,6 @@ import { cgroupsMissing } from './cgroups.ts';
 import { ControlPlane, type KubernetesBinaries } from './control-plane.ts';
 import { KubeNode, makeMountPoints } from './kube-node.ts';
 import { CNI_FOLDER, PAUSE_IMAGE, podNetwork } from './node-files.ts';
-import { ociArchive } from './oci-archive.ts';
 
 /** The kubelet sets these for the whole machine. */
 const SYSCTLS = [

@@ -41,7 +41,12 @@ export async function rolledOut(cluster: KubeCluster, name: string, namespace = 
 }
 
 /** Until Pods of that image are ready on these nodes, whatever becomes of others. */
-export async function runsOn(cluster: KubeCluster, app: string, nodes: readonly string[], image: string): Promise<void> {
+export async function runsOn(
+  cluster: KubeCluster,
+  app: string,
+  nodes: readonly string[],
+  image: string,
+): Promise<void> {
   let seen: readonly string[] = [];
   await eventually(
     async () => {
@@ -63,10 +68,10 @@ async function readyOn(cluster: KubeCluster, app: string, image: string): Promis
   return ready.map(({ spec }) => spec.nodeName ?? '').sort();
 }
 
-/** What kubelets said of pulls that failed, in all namespaces. */
+/** What kubelets said of pulls that failed, in the default namespace. */
 export async function failedPulls(cluster: KubeCluster): Promise<string[]> {
   const { items }: { items: { readonly reason: string; readonly message: string }[] } = JSON.parse(
-    await cluster.kubectl('get', 'events', '-A', '-o', 'json'),
+    await cluster.kubectl('get', 'events', '-o', 'json'),
   );
   return items.flatMap(({ reason, message }) => (reason === 'Failed' && /pull/i.test(message) ? [message] : []));
 }
