@@ -19,11 +19,12 @@ export class Metrics {
   readonly registry = new Registry();
 
   // The agent.
-  readonly info = this.#gauge('windlass_agent_info', 'Always 1: version, node name and zone of this agent.', [
-    'version',
-    'node',
-    'zone',
-  ]);
+  // `node_name`: a target's own label `node`, which the chart's monitors set, would push a `node` of ours aside.
+  readonly info = this.#gauge(
+    'windlass_agent_info',
+    'Always 1: version, node name and zone of this agent, and how it finds others (discovery.kind; none: a lone one).',
+    ['version', 'node_name', 'zone', 'discovery'],
+  );
   readonly ready = this.#gauge('windlass_ready', '1 while pulls are served, 0 while it starts or stops.');
 
   // The mirror: what clients asked, and what they got.
@@ -201,7 +202,7 @@ export class Metrics {
   readonly peersLeftOut = this.#gauge(
     'windlass_peers_left_out',
     '1 for each agent that this one reads nothing from for the moment, by its node name and reason (wrong, silent): at most 10.',
-    ['node', 'reason'],
+    ['peer_node', 'reason'],
   );
 
   constructor() {

@@ -48,11 +48,19 @@ describe("the chart's dashboard", () => {
   });
 
   it('takes its data source, job and nodes from variables, in every query', () => {
-    expect(dashboard.templating.list?.map(({ name }) => name)).toEqual(['datasource', 'job', 'node', 'instance']);
+    expect(dashboard.templating.list?.map(({ name }) => name)).toEqual([
+      'datasource',
+      'cluster',
+      'namespace',
+      'job',
+      'node',
+      'instance',
+    ]);
     for (const panel of panelsOf(dashboard)) {
       expect(panel.datasource).toEqual({ type: 'prometheus', uid: '$datasource' });
       for (const { expr } of queriesOf(panel)) {
-        for (const [selector] of expr.matchAll(/\w+\{[^}]*\}/g)) expect(selector).toContain('job=~"$job"');
+        for (const [selector] of expr.matchAll(/\w+\{[^}]*\}/g))
+          expect(selector).toContain('cluster=~"$cluster",namespace=~"$namespace",job=~"$job"');
         expect(expr.match(/\b(?:windlass|process|nodejs)_\w+(?!\w*\{)(?!\w)/g) ?? []).toEqual([]);
       }
     }
