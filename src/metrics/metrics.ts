@@ -10,6 +10,7 @@ const DURATION_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 const BLOB_BUCKETS = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640];
 /** What may have served an answer. */
 const SERVING = ['store', 'content', 'ingest', 'peer', 'upstream'] as const satisfies readonly SourceLabel[];
+export const SOURCES: readonly SourceLabel[] = [...SERVING, 'none'];
 
 /** Whose zone bytes came from: this node's own, another; `unknown` where either is not told. */
 export type ZoneLabel = 'same' | 'other' | 'unknown';
@@ -213,7 +214,7 @@ export class Metrics {
     );
     memoryLimit.set(memoryLimitBytes());
     // From 0 on: what is born at 1 has never increased, and an alert on it would miss the first.
-    for (const source of [...SERVING, 'none']) this.mirrorBytes.inc({ source }, 0);
+    for (const source of SOURCES) this.mirrorBytes.inc({ source }, 0);
     for (const source of SERVING) {
       this.mirrorFirstByte.zero({ source });
       this.mirrorBlob.zero({ source });
