@@ -11,6 +11,7 @@ import {
   VariableSort,
 } from '@grafana/grafana-foundation-sdk/dashboard';
 import { hitRates } from './hit-rates.ts';
+import { longView } from './long-view.ts';
 import { nodes } from './nodes.ts';
 import { DATASOURCE } from './panels.ts';
 import { requests } from './requests.ts';
@@ -30,6 +31,7 @@ const ROWS: readonly { readonly title: string; readonly panels: () => readonly P
   { title: 'Store', panels: store },
   { title: 'Runtimes and registries', panels: requests },
   { title: 'Nodes', panels: nodes },
+  { title: 'Over weeks', panels: longView },
 ];
 
 /** The values that a label of agents has, of those that the variables `within` choose. */
