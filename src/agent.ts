@@ -50,6 +50,7 @@ export interface AgentOptions {
 export function createAgent(settings: Settings, { logger, wireVersion, podRoot }: AgentOptions): Agent {
   const metrics = new Metrics();
   const hashes = new HashPool();
+  const version = readVersion();
   const store = new DiskBlobStore({
     path: settings.store.path,
     maxBytes: settings.store.maxSize,
@@ -69,7 +70,7 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
     connectTimeoutMs: settings.upstream.connectTimeout,
     headersTimeoutMs: settings.upstream.headersTimeout,
     stallTimeoutMs: settings.upstream.stallTimeout,
-    userAgent: `windlass/${readVersion()}`,
+    userAgent: `windlass/${version}`,
     logger: logger.child({ room: 'upstream' }),
     metrics,
   });
@@ -99,7 +100,7 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
     report: new StatusReport({
       node: settings.node.name,
       zone,
-      version: readVersion(),
+      version,
       discovery: settings.discovery.kind,
       peerId: () => cluster?.peerId,
       peers: () => cluster?.others.map((member) => ({ ...member, state: 'live' as const })) ?? [],
@@ -121,7 +122,8 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
       metrics.ready.set(status.ready ? 1 : 0);
       // Discovery may tell another zone.
       metrics.info.reset();
-      metrics.info.set({ version: readVersion(), node: settings.node.name, zone: zone() }, 1);
+      const { node, discovery } = settings;
+      metrics.info.set({ version, node_name: node.name, zone: zone(), discovery: discovery.kind }, 1);
       metrics.storeBlobs.set(stats.blobs);
       metrics.storeBytes.set(stats.blobBytes);
       metrics.storeIngestBytes.set(stats.ingestBytes);

@@ -145,8 +145,8 @@ export class Cluster {
     const { peersLeftOut } = this.#options.metrics;
     peersLeftOut.reset();
     for (const { peerId, reason } of this.swarm.offenders.leftOut().slice(0, LEFT_OUT_NAMED)) {
-      const node = this.roster.get(peerId)?.nodeName;
-      if (node !== undefined) peersLeftOut.set({ node, reason }, 1);
+      const name = this.roster.get(peerId)?.nodeName;
+      if (name !== undefined) peersLeftOut.set({ peer_node: name, reason }, 1);
     }
   }
 

@@ -11,6 +11,7 @@ import {
   VariableSort,
 } from '@grafana/grafana-foundation-sdk/dashboard';
 import { hitRates } from './hit-rates.ts';
+import { longView } from './long-view.ts';
 import { nodes } from './nodes.ts';
 import { DATASOURCE } from './panels.ts';
 import { requests } from './requests.ts';
@@ -30,11 +31,20 @@ const ROWS: readonly { readonly title: string; readonly panels: () => readonly P
   { title: 'Store', panels: store },
   { title: 'Runtimes and registries', panels: requests },
   { title: 'Nodes', panels: nodes },
+  { title: 'Over weeks', panels: longView },
 ];
 
-function variable(name: string, label: string, query: string): QueryVariableBuilder {
+/** The values that a label of agents has, of those that the variables `within` choose. */
+function labelVariable(
+  name: string,
+  title: string,
+  within: readonly string[],
+  label: string = name,
+): QueryVariableBuilder {
+  const matchers = within.map((chosen) => `${chosen === 'node' ? 'node_name' : chosen}=~"$${chosen}"`);
+  const query = `label_values(windlass_agent_info{${matchers.join(',')}}, ${label})`;
   return new QueryVariableBuilder(name)
-    .label(label)
+    .label(title)
     .datasource(DATASOURCE)
     .query({ qryType: 1, query, refId: `variable-${name}` })
     .definition(query)
@@ -62,12 +72,13 @@ function buildDashboard(): Dashboard {
     .time({ from: 'now-6h', to: 'now' })
     .refresh('1m')
     .withVariable(new DatasourceVariableBuilder('datasource').label('Data source').type('prometheus'))
-    .withVariable(variable('job', 'Job', 'label_values(windlass_agent_info, job)').allValue('.*'))
+    // `.*` finds those without the label as well: a Prometheus of one cluster has no label `cluster`.
+    .withVariable(labelVariable('cluster', 'Cluster', []).allValue('.*'))
+    .withVariable(labelVariable('namespace', 'Namespace', ['cluster']).allValue('.*'))
+    .withVariable(labelVariable('job', 'Job', ['cluster', 'namespace']).allValue('.*'))
     // By name; what the queries take are the addresses of the nodes that are chosen here.
-    .withVariable(variable('node', 'Node', 'label_values(windlass_agent_info{job=~"$job"}, node)').allValue('.*'))
-    .withVariable(
-      variable('instance', 'Instance', 'label_values(windlass_agent_info{job=~"$job",node=~"$node"}, instance)'),
-    );
+    .withVariable(labelVariable('node', 'Node', ['cluster', 'namespace', 'job'], 'node_name').allValue('.*'))
+    .withVariable(labelVariable('instance', 'Instance', ['cluster', 'namespace', 'job', 'node']));
   let id = 0;
   const nextId = () => {
     id += 1;

@@ -1,8 +1,8 @@
 import { type Column, type GraphOptions, graph, table } from './panels.ts';
-import { ofNodes } from './selectors.ts';
+import { byAgent, ofNodes } from './selectors.ts';
 
-const grown = (metric: string) => `sum by (instance) (increase(${ofNodes(metric)}[$__range]))`;
-const now = (metric: string) => `max by (instance) (${ofNodes(metric)})`;
+const grown = (metric: string) => byAgent('sum', `increase(${ofNodes(metric)}[$__range])`);
+const now = (metric: string) => byAgent('max', ofNodes(metric));
 
 const COLUMNS: readonly Column[] = [
   { title: 'serves', unit: 'bool_yes_no', expr: now('windlass_ready') },
@@ -34,7 +34,7 @@ const GRAPHS: readonly GraphOptions[] = [
     description: 'Cores in use.',
     unit: 'short',
     width: 8,
-    series: { '{{instance}}': `sum by (instance) (rate(${ofNodes('process_cpu_seconds_total')}[$__rate_interval]))` },
+    series: { '{{instance}}': byAgent('sum', `rate(${ofNodes('process_cpu_seconds_total')}[$__rate_interval])`) },
   },
   {
     title: 'Memory',
@@ -59,8 +59,15 @@ const TABLE = {
   description: 'Sums are of the time shown. Who fetches for others has much from registries: that is as it should be.',
   width: 24,
   labels: {
-    expr: `max by (instance, node, zone, version) (${ofNodes('windlass_agent_info')})`,
-    titles: { node: 'node', instance: 'instance', zone: 'zone', version: 'version' },
+    expr: byAgent('max', ofNodes('windlass_agent_info'), ['node_name', 'zone', 'version']),
+    titles: {
+      node_name: 'node',
+      instance: 'instance',
+      zone: 'zone',
+      version: 'version',
+      namespace: 'namespace',
+      cluster: 'cluster',
+    },
   },
   columns: COLUMNS,
 };

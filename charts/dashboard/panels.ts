@@ -31,6 +31,9 @@ interface PanelOptions {
   readonly max?: number;
 }
 
+/** What grows from step to step needs steps of some scrapes. */
+const MIN_STEP = '5m';
+
 export interface StatOptions extends PanelOptions {
   readonly expr: string;
   /** One value for all of the time shown, not the last of many. */
@@ -83,7 +86,8 @@ export function graph({ title, description, unit, width, max, series, stacked, c
     )
     .tooltip(new VizTooltipOptionsBuilder().mode(TooltipDisplayMode.Multi).sort(SortOrder.Descending));
   for (const [index, [legendFormat, expr]] of Object.entries(series).entries()) {
-    panel.withTarget(new DataqueryBuilder().refId(refId(index)).expr(expr).legendFormat(legendFormat).range());
+    const query = new DataqueryBuilder().refId(refId(index)).expr(expr).legendFormat(legendFormat).range();
+    panel.withTarget(expr.includes('$__interval') ? query.interval(MIN_STEP) : query);
   }
   return max === undefined ? panel : panel.max(max);
 }
@@ -95,12 +99,12 @@ export interface Column {
 }
 
 export interface TableOptions extends Omit<PanelOptions, 'unit'> {
-  /** Its labels are the first columns, by label and title; all other expressions share the first of them. */
+  /** Its labels are the first columns, by label and title; all other expressions share those that name a row. */
   readonly labels: { readonly expr: string; readonly titles: Readonly<Record<string, string>> };
   readonly columns: readonly Column[];
 }
 
-/** One row for each value of the label that all queries share. */
+/** One row for each value of the labels that all queries share. */
 export function table({ title, description, width, labels, columns }: TableOptions): TableBuilder {
   const names = Object.keys(labels.titles);
   // Grafana calls the value of query B `Value #B`.

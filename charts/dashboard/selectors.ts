@@ -1,7 +1,9 @@
-/** What the variables choose: agents of these jobs, and of these nodes. */
-const NODES = 'job=~"$job",instance=~"$instance"';
-/** All agents of these jobs: what is fetched by one and served by another must not be taken apart. */
-const CLUSTER = 'job=~"$job"';
+/** All agents of what the variables choose: what is fetched by one and served by another must not be taken apart. */
+const CLUSTER = 'cluster=~"$cluster",namespace=~"$namespace",job=~"$job"';
+/** Those of the chosen nodes. */
+const NODES = `${CLUSTER},instance=~"$instance"`;
+/** One agent: in two clusters an address may be the same. Where a label is absent it is empty, and does no harm. */
+export const AGENT = ['cluster', 'namespace', 'instance'];
 
 /** A metric of the chosen nodes, with further matchers: `source!="none"`. */
 export function ofNodes(metric: string, ...matchers: readonly string[]): string {
@@ -13,15 +15,20 @@ export function ofCluster(metric: string, ...matchers: readonly string[]): strin
   return `${metric}{${[CLUSTER, ...matchers].join(',')}}`;
 }
 
-type Window = '$__rate_interval' | '$__range';
+type Window = '$__interval' | '$__range';
 
 /** A second, summed up by these labels. */
 export function rateOf(series: string, by: readonly string[] = []): string {
   return `${sumBy(by)}(rate(${series}[$__rate_interval]))`;
 }
 
+/** Of each agent, by `max` or `sum`; with further labels. */
+export function byAgent(how: 'max' | 'sum', expr: string, more: readonly string[] = []): string {
+  return `${how} by (${[...AGENT, ...more].join(', ')}) (${expr})`;
+}
+
 /** How much it grew in each step, or in all of the time shown. */
-export function increaseOf(series: string, by: readonly string[] = [], window: Window = '$__rate_interval'): string {
+export function increaseOf(series: string, by: readonly string[] = [], window: Window = '$__interval'): string {
   return `${sumBy(by)}(increase(${series}[${window}]))`;
 }
 

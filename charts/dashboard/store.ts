@@ -1,5 +1,5 @@
 import { type GraphOptions, graph } from './panels.ts';
-import { increaseOf, ofNodes, rateOf } from './selectors.ts';
+import { AGENT, increaseOf, ofNodes, rateOf } from './selectors.ts';
 
 const GRAPHS: readonly GraphOptions[] = [
   {
@@ -18,7 +18,7 @@ const GRAPHS: readonly GraphOptions[] = [
     description: 'Bytes deleted to make room. More within hours than is held: the store is too small.',
     unit: 'binBps',
     width: 8,
-    series: { '{{instance}}': rateOf(ofNodes('windlass_store_evicted_bytes_total'), ['instance']) },
+    series: { '{{instance}}': rateOf(ofNodes('windlass_store_evicted_bytes_total'), AGENT) },
   },
   {
     title: 'Faults of the store',

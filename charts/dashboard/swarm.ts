@@ -67,7 +67,7 @@ const GRAPHS: readonly GraphOptions[] = [
     unit: 'short',
     width: 8,
     series: {
-      '{{node}} ({{reason}})': `count by (node, reason) (${ofNodes('windlass_peers_left_out')})`,
+      '{{peer_node}} ({{reason}})': `count by (peer_node, reason) (${ofNodes('windlass_peers_left_out')})`,
       all: `count(${ofNodes('windlass_peers_left_out')}) or vector(0)`,
     },
   },

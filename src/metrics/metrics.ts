@@ -10,6 +10,7 @@ const DURATION_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 const BLOB_BUCKETS = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640];
 /** What may have served an answer. */
 const SERVING = ['store', 'content', 'ingest', 'peer', 'upstream'] as const satisfies readonly SourceLabel[];
+export const SOURCES: readonly SourceLabel[] = [...SERVING, 'none'];
 
 /** Whose zone bytes came from: this node's own, another; `unknown` where either is not told. */
 export type ZoneLabel = 'same' | 'other' | 'unknown';
@@ -19,11 +20,12 @@ export class Metrics {
   readonly registry = new Registry();
 
   // The agent.
-  readonly info = this.#gauge('windlass_agent_info', 'Always 1: version, node name and zone of this agent.', [
-    'version',
-    'node',
-    'zone',
-  ]);
+  // `node_name`: a target's own label `node`, which the chart's monitors set, would push a `node` of ours aside.
+  readonly info = this.#gauge(
+    'windlass_agent_info',
+    'Always 1: version, node name and zone of this agent, and how it finds others (discovery.kind; none: a lone one).',
+    ['version', 'node_name', 'zone', 'discovery'],
+  );
   readonly ready = this.#gauge('windlass_ready', '1 while pulls are served, 0 while it starts or stops.');
 
   // The mirror: what clients asked, and what they got.
@@ -208,7 +210,7 @@ export class Metrics {
   readonly peersLeftOut = this.#gauge(
     'windlass_peers_left_out',
     '1 for each agent that this one reads nothing from for the moment, by its node name and reason (wrong, silent): at most 10.',
-    ['node', 'reason'],
+    ['peer_node', 'reason'],
   );
 
   constructor() {
@@ -219,7 +221,7 @@ export class Metrics {
     );
     memoryLimit.set(memoryLimitBytes());
     // From 0 on: what is born at 1 has never increased, and an alert on it would miss the first.
-    for (const source of [...SERVING, 'none']) this.mirrorBytes.inc({ source }, 0);
+    for (const source of SOURCES) this.mirrorBytes.inc({ source }, 0);
     for (const source of SERVING) {
       this.mirrorFirstByte.zero({ source });
       this.mirrorBlob.zero({ source });

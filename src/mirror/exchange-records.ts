@@ -1,14 +1,15 @@
 import type { Logger } from 'pino';
 import { type ErrorCode, WindlassError } from '../errors.ts';
-import type { Metrics } from '../metrics/metrics.ts';
+import { type Metrics, SOURCES, type SourceLabel } from '../metrics/metrics.ts';
 import { statusLabel } from '../metrics/status-label.ts';
 import type { Manifests } from '../pull/manifests.ts';
 import { ClientGone } from './body-sender.ts';
 import type { Exchange } from './exchange.ts';
 
 /** What a body under way can end by. */
-const BREAKING_CODES: readonly ErrorCode[] = [
+const BREAKING_CODES: readonly (ErrorCode | 'INTERNAL')[] = [
   'DIGEST_MISMATCH',
+  'INTERNAL',
   'NOT_FOUND',
   'READER_TOO_SLOW',
   'STOPPING',
@@ -26,14 +27,22 @@ export interface ExchangeRecordsOptions {
   readonly logger: Logger;
 }
 
-/** What the metrics and the log keep of each exchange, once it has ended. */
+/** What the metrics and the log keep of each exchange: its bytes while they are sent, the rest once it has ended. */
 export class ExchangeRecords {
   readonly #options: ExchangeRecordsOptions;
+  /** Of each source; its labels are not looked up again for every portion of bytes. */
+  readonly #sentBytes: ReadonlyMap<SourceLabel, { inc(count: number): void }>;
 
   constructor(options: ExchangeRecordsOptions) {
     this.#options = options;
+    const { mirrorBytes } = options.metrics;
+    this.#sentBytes = new Map(SOURCES.map((source) => [source, mirrorBytes.labels({ source })]));
     // From 0 on, so that queries see the first one as an increase.
     for (const code of BREAKING_CODES) options.metrics.mirrorBroken.inc({ code }, 0);
+  }
+
+  addBytes(source: SourceLabel, count: number): void {
+    this.#sentBytes.get(source)?.inc(count);
   }
 
   add(exchange: Exchange): void {
@@ -43,7 +52,7 @@ export class ExchangeRecords {
     const ms = performance.now() - exchange.startedAtMs;
     const method = isHead ? 'HEAD' : 'GET';
     metrics.mirrorRequests.inc({ kind, method, code: statusLabel(response.statusCode), source });
-    metrics.mirrorBytes.inc({ source }, bytes);
+    exchange.tellBytes();
     metrics.mirrorDuration.observe({ kind, source }, ms / 1000);
     if (firstByteMs !== undefined) metrics.mirrorFirstByte.observe({ source }, firstByteMs / 1000);
     const left = error instanceof ClientGone || exchange.signal.aborted;

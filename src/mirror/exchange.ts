@@ -3,6 +3,9 @@ import type { SourceLabel } from '../metrics/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Target } from './request-path.ts';
 
+/** How often the metrics hear of bytes: of a long pull as it goes on, but not of each buffer. */
+const TELL_EVERY_BYTES = 1024 * 1024;
+
 /** One request and its answer: what handlers write to, and what the log and the metrics read at the end. */
 export class Exchange {
   readonly id: string;
@@ -18,12 +21,22 @@ export class Exchange {
   source: SourceLabel = 'none';
   ingestId: string | undefined;
   bytes = 0;
+  /** How many of them `onBytes` was told. */
+  #toldBytes = 0;
+  readonly #onBytes: (source: SourceLabel, count: number) => void;
   firstByteMs: number | undefined;
   /** Why the answer is an error, or why the body ended early. */
   error: unknown;
 
-  constructor(id: string, request: IncomingMessage, response: ServerResponse) {
+  /** @param onBytes told of what was sent, in portions of 1 MiB and more; `tellBytes` tells the rest */
+  constructor(
+    id: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+    onBytes: (source: SourceLabel, count: number) => void,
+  ) {
     this.id = id;
+    this.#onBytes = onBytes;
     this.request = request;
     this.response = response;
     this.isHead = request.method === 'HEAD';
@@ -51,6 +64,12 @@ export class Exchange {
   sent(count: number): void {
     this.firstByteMs ??= performance.now() - this.startedAtMs;
     this.bytes += count;
+    if (this.bytes - this.#toldBytes >= TELL_EVERY_BYTES) this.tellBytes();
+  }
+
+  tellBytes(): void {
+    this.#onBytes(this.source, this.bytes - this.#toldBytes);
+    this.#toldBytes = this.bytes;
   }
 
   /** A whole answer at once. On HEAD the body only tells its length. */

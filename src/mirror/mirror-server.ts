@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { type FastifyInstance, fastify } from 'fastify';
 import type { Logger } from 'pino';
 import { systemCode, WindlassError } from '../errors.ts';
-import type { Metrics } from '../metrics/metrics.ts';
+import type { Metrics, SourceLabel } from '../metrics/metrics.ts';
 import { isProbe } from '../oci/probe-image.ts';
 import type { Blobs } from '../pull/blobs.ts';
 import type { Manifests } from '../pull/manifests.ts';
@@ -89,7 +89,9 @@ export class MirrorServer {
       handler: async (request, reply) => {
         reply.hijack();
         if (!(await this.#turns.take(request.raw.socket, reply.raw))) return;
-        await this.#serve(new Exchange(randomBytes(5).toString('hex'), request.raw, reply.raw));
+        const id = randomBytes(5).toString('hex');
+        const onBytes = (source: SourceLabel, count: number) => this.#records.addBytes(source, count);
+        await this.#serve(new Exchange(id, request.raw, reply.raw, onBytes));
       },
     });
   }

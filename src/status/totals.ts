@@ -1,8 +1,6 @@
 import type { Counter } from 'prom-client';
-import type { Metrics, SourceLabel } from '../metrics/metrics.ts';
+import { type Metrics, SOURCES, type SourceLabel } from '../metrics/metrics.ts';
 import type { Totals } from './agent-status.ts';
-
-const SOURCES: readonly SourceLabel[] = ['store', 'content', 'ingest', 'peer', 'upstream', 'none'];
 
 /** Sums up what the metrics count. */
 export async function readTotals(metrics: Metrics): Promise<Totals> {

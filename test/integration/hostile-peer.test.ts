@@ -182,8 +182,8 @@ describeWith('a member that lies', [RealRegistry.missing], () => {
     };
     // Keepers name others for a moment after each complaint.
     for (let i = 0; i < 20 && evil.asked.length < times; i += 1) await pullOne();
-    const { nodeName: node } = evil.roster.self;
-    expect(await agent.metric('windlass_peers_left_out', { node, reason })).toBe(1);
+    const { nodeName } = evil.roster.self;
+    expect(await agent.metric('windlass_peers_left_out', { peer_node: nodeName, reason })).toBe(1);
     for (let i = 0; i < 2; i += 1) await pullOne();
     expect(evil.asked).toHaveLength(times);
     expect(whoBlame(reason)).toEqual([agent]);

@@ -31,7 +31,9 @@ async function expectedToFire(): Promise<Map<string, Set<string>>> {
     const samples = tests.flatMap(({ promql_expr_test: queries }) => queries.flatMap(({ exp_samples }) => exp_samples));
     for (const { labels } of samples) {
       const name = /alertname="(\w+)"/.exec(labels)?.[1];
-      if (name !== undefined) found.set(name, new Set([...labels.matchAll(/(\w+)="/g)].map(([, label = '']) => label)));
+      if (name === undefined) continue;
+      const seen = [...labels.matchAll(/(\w+)="/g)].map(([, label = '']) => label);
+      found.set(name, new Set([...(found.get(name) ?? []), ...seen]));
     }
   }
   return found;

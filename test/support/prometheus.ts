@@ -6,12 +6,19 @@ import { Daemon } from './daemon.ts';
 import { eventually } from './eventually.ts';
 import type { Scratch } from './scratch.ts';
 
-/** Seconds between scrapes, and between evaluations of rules. */
-const INTERVAL_S = 2;
+/** Seconds between scrapes, between evaluations of rules, and that a scrape may take: this machine may be busy. */
+const INTERVAL_S = 5;
+
+interface Target {
+  /** `host:port` */
+  readonly address: string;
+  /** What service discovery and relabeling would add. */
+  readonly labels: Readonly<Record<string, string>>;
+}
 
 export interface PrometheusOptions {
-  /** `host:port` of each target; their label `job` is `windlass`. */
-  readonly targets: readonly string[];
+  /** Their label `job` is `windlass`. */
+  readonly targets: readonly Target[];
   readonly rulePaths: readonly string[];
 }
 
@@ -72,7 +79,12 @@ export class Prometheus {
         evaluation_interval: `${INTERVAL_S}s`,
       },
       rule_files: rulePaths,
-      scrape_configs: [{ job_name: 'windlass', static_configs: [{ targets }] }],
+      scrape_configs: [
+        {
+          job_name: 'windlass',
+          static_configs: targets.map(({ address, labels }) => ({ targets: [address], labels })),
+        },
+      ],
     };
     await writeFile(`${folder}/prometheus.yml`, stringify(config));
     const daemon = new Daemon(scratch, 'prometheus', 'prometheus', [
@@ -92,8 +104,10 @@ export class Prometheus {
     const fromS = Date.now() / 1000;
     await eventually(
       async () => {
-        const ages = await this.query('timestamp(up == 1)');
-        return ages.length === this.#targets && ages.every(({ values: [atS = 0] }) => atS > fromS + INTERVAL_S);
+        // Not timestamp(up == 1): what was compared has the time of the query.
+        const [times, up] = [await this.query('timestamp(up)'), await this.query('up == 1')];
+        const late = times.every(({ values: [atS = 0] }) => atS > fromS + INTERVAL_S);
+        return late && times.length === this.#targets && up.length === this.#targets;
       },
       { timeoutMs: 120_000, everyMs: 500, what: () => `targets to be scraped; it said:\n${this.#daemon.tail()}` },
     );

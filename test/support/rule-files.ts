@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { parse } from 'yaml';
+import { parse, stringify } from 'yaml';
 
 const FILES = new URL('../../charts/windlass/files/', import.meta.url);
 
@@ -14,11 +14,31 @@ export interface Alert {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
-interface RuleFile {
-  readonly groups: readonly { readonly rules: readonly Alert[] }[];
+interface Recording {
+  readonly record: string;
+  readonly expr: string;
 }
 
-export async function readAlerts(): Promise<readonly Alert[]> {
-  const { groups } = parse(await readFile(ALERTS_PATH, 'utf8')) as RuleFile;
+interface RuleFile<R> {
+  readonly groups: readonly { readonly interval?: string; readonly rules: readonly R[] }[];
+}
+
+export function readAlerts(): Promise<readonly Alert[]> {
+  return rulesOf<Alert>(ALERTS_PATH);
+}
+
+export function readRecorded(): Promise<readonly Recording[]> {
+  return rulesOf<Recording>(RECORDING_PATH);
+}
+
+/** Copies a file of rules, so that Prometheus evaluates all of them as often as it is told for all: tests cannot wait. */
+export async function copyWithoutIntervals(from: string, to: string): Promise<string> {
+  const { groups } = parse(await readFile(from, 'utf8')) as RuleFile<unknown>;
+  await writeFile(to, stringify({ groups: groups.map(({ interval: _, ...group }) => group) }));
+  return to;
+}
+
+async function rulesOf<R>(path: string): Promise<readonly R[]> {
+  const { groups } = parse(await readFile(path, 'utf8')) as RuleFile<R>;
   return groups.flatMap(({ rules }) => rules);
 }

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { renderDashboard } from '../../../charts/dashboard/dashboard.ts';
 import { Metrics } from '../../../src/metrics/metrics.ts';
 import { panelsOf, queriesOf, readDashboard } from '../../support/dashboard-file.ts';
+import { readRecorded } from '../../support/rule-files.ts';
 
 const GRID_WIDTH = 24;
 
@@ -23,11 +24,18 @@ describe("the chart's dashboard", () => {
   it('asks only for metrics that an agent has', async () => {
     const known = new Set((await new Metrics().registry.getMetricsAsJSON()).map(({ name }) => name));
     const asked = panelsOf(dashboard).flatMap((panel) =>
-      queriesOf(panel).flatMap(({ expr }) => expr.match(/\b(?:windlass|process|nodejs)_\w+/g) ?? []),
+      queriesOf(panel).flatMap(({ expr }) => expr.match(/(?<!:)\b(?:windlass|process|nodejs)_\w+/g) ?? []),
     );
     expect(asked.length).toBeGreaterThan(50);
     const unknown = asked.filter((name) => !known.has(name) && !known.has(name.replace(/_(?:bucket|count|sum)$/, '')));
     expect(unknown).toEqual([]);
+  });
+
+  it('shows all that is recorded, and nothing recorded that is not', async () => {
+    const asked = panelsOf(dashboard).flatMap((panel) =>
+      queriesOf(panel).flatMap(({ expr }) => expr.match(/\b\w+:windlass_\w+:\w+/g) ?? []),
+    );
+    expect(new Set(asked)).toEqual(new Set((await readRecorded()).map(({ record }) => record)));
   });
 
   it('has panels that fill the grid without covering each other, each with an id of its own and an explanation', () => {
@@ -48,12 +56,20 @@ describe("the chart's dashboard", () => {
   });
 
   it('takes its data source, job and nodes from variables, in every query', () => {
-    expect(dashboard.templating.list?.map(({ name }) => name)).toEqual(['datasource', 'job', 'node', 'instance']);
+    expect(dashboard.templating.list?.map(({ name }) => name)).toEqual([
+      'datasource',
+      'cluster',
+      'namespace',
+      'job',
+      'node',
+      'instance',
+    ]);
     for (const panel of panelsOf(dashboard)) {
       expect(panel.datasource).toEqual({ type: 'prometheus', uid: '$datasource' });
       for (const { expr } of queriesOf(panel)) {
-        for (const [selector] of expr.matchAll(/\w+\{[^}]*\}/g)) expect(selector).toContain('job=~"$job"');
-        expect(expr.match(/\b(?:windlass|process|nodejs)_\w+(?!\w*\{)(?!\w)/g) ?? []).toEqual([]);
+        for (const [selector] of expr.matchAll(/[\w:]+\{[^}]*\}/g))
+          expect(selector).toContain('cluster=~"$cluster",namespace=~"$namespace",job=~"$job"');
+        expect(expr.match(/(?<!:)\b(?:windlass|process|nodejs)_[\w:]+(?![\w:]*\{)(?!\w)/g) ?? []).toEqual([]);
       }
     }
   });

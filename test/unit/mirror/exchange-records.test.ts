@@ -8,6 +8,7 @@ import { LocalMirror } from '../../support/local-mirror.ts';
 import { ScriptedUpstream } from '../../support/scripted-upstream.ts';
 
 const [INFO, WARN] = [30, 40];
+const MIB = 1024 * 1024;
 const lines: Record<string, unknown>[] = [];
 let upstream: ScriptedUpstream;
 let mirror: LocalMirror;
@@ -85,8 +86,34 @@ test('the time of a blob is that of a whole one: not of HEAD, a range, or what w
   expect(await times()).toMatchObject({ upstream: 1, store: 1 });
 });
 
-test('bodies that ended early are counted from 0 on', async () => {
-  expect(await mirror.metrics.registry.metrics()).toContain(
-    'windlass_mirror_broken_responses_total{code="DIGEST_MISMATCH"} 0',
-  );
+test('bytes are counted while they are sent, not when a long pull has ended; none is missed, none counted twice', async () => {
+  const bytes = Buffer.alloc(4 * MIB + 77, 'c');
+  const digest = digestOf(bytes);
+  const rest = Promise.withResolvers<void>();
+  upstream.on(`library/x/blobs/${digest}`, async (_, response) => {
+    response.writeHead(200, { 'content-length': bytes.length }).write(bytes.subarray(0, 3 * MIB));
+    await rest.promise;
+    response.end(bytes.subarray(3 * MIB));
+  });
+  const sent = async () => {
+    const { values } = await mirror.metrics.mirrorBytes.get();
+    return Object.fromEntries(values.map(({ labels, value }) => [labels.source, value]));
+  };
+
+  const pulling = httpGet(mirror.url(`library/x/blobs/${digest}`));
+  const counted = await eventually(async () => {
+    const { upstream: count = 0 } = await sent();
+    return count >= 2 * MIB && count;
+  });
+  expect(counted).toBeLessThanOrEqual(3 * MIB);
+  expect(lines.some(({ msg }) => msg === 'request')).toBe(false);
+  rest.resolve();
+  expect((await pulling).bytes.equals(bytes)).toBe(true);
+  await eventually(() => lines.some(({ msg }) => msg === 'request'));
+
+  expect(await sent()).toEqual({ upstream: bytes.length, store: 0, content: 0, ingest: 0, peer: 0, none: 0 });
+});
+
+test.each(['DIGEST_MISMATCH', 'INTERNAL'])('bodies that ended early by %s are counted from 0 on', async (code) => {
+  expect(await mirror.metrics.registry.metrics()).toContain(`windlass_mirror_broken_responses_total{code="${code}"} 0`);
 });
