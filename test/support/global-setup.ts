@@ -3,12 +3,13 @@ import { run, which } from './commands.ts';
 import { buildContainerd2, builtContainerd } from './containerd-binaries.ts';
 import { buildHelm, builtHelm } from './helm-binary.ts';
 import { buildKubeApiserver, builtKubeApiserver } from './kube-apiserver-binary.ts';
+import { buildKubernetes, builtKubernetes } from './kubernetes-binaries.ts';
 import { fetchPrometheusOperatorCrds } from './prometheus-operator-crds.ts';
 
 const PACKAGES = fileURLToPath(new URL('../../.ci/packages', import.meta.url));
 
 /**
- * Runs once before the integration tests: installs the Debian packages and builds the containerd, the API server and the
+ * Runs once before the integration tests: installs the Debian packages and builds the containerd, the Kubernetes and the
  * helm that they use, where that is possible. What then is still missing, each test finds out by itself, and is skipped by name.
  */
 export async function setup(): Promise<void> {
@@ -24,6 +25,10 @@ export async function setup(): Promise<void> {
   if (typeof builtKubeApiserver() === 'string' && which('etcd') !== undefined) {
     console.warn('windlass: building kube-apiserver with Go, once: three to five minutes');
     await buildKubeApiserver().catch((error) => console.warn(`windlass: ${error}`));
+  }
+  if (typeof builtKubernetes() === 'string' && which('etcd') !== undefined) {
+    console.warn('windlass: building the rest of Kubernetes with Go, once: two to four minutes');
+    await buildKubernetes().catch((error) => console.warn(`windlass: ${error}`));
   }
   if (typeof builtHelm() === 'string') {
     console.warn('windlass: building helm with Go, once: a minute or two');

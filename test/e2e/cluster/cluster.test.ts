@@ -1,22 +1,24 @@
 import { mkdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { which } from '../../support/commands.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type FileTree, makeTree, readTree } from '../../support/file-tree.ts';
-import { CHART } from '../../support/helm.ts';
 import { builtHelm } from '../../support/helm-binary.ts';
 import { buildBusyboxImage, type Image, seededBytes } from '../../support/image.ts';
+import { prometheusOperatorCrds } from '../../support/prometheus-operator-crds.ts';
 import { describeWith } from '../../support/requires.ts';
 import { buildWindlassImage, type WindlassImage, windlassImageMissing } from '../../support/windlass-image.ts';
 import { expectOnce } from '../lab/expect-once.ts';
 import { clusterMissing, KubeCluster, mixedContainerds } from './kube-cluster.ts';
 import type { KubeNode } from './kube-node.ts';
+import { commandsAfter, commandsOf } from './readme.ts';
 import { daemonSet, failedPulls, pod, rolledOut, runsOn } from './workload.ts';
 
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const CERTS = '/etc/containerd/certs.d';
 const NAMESPACE = 'windlass';
 const TAINT = 'windlass.dev/agent-not-ready';
-const REPOSITORY = 'library/app';
 const MIB = 1024 * 1024;
 
 /** What an administrator had there: docker.io comes from elsewhere, by a file of odd rights; and a registry of theirs. */
@@ -32,8 +34,8 @@ const BEFORE: FileTree = {
 };
 
 /** One after the other, each goes on where the one before ended. */
-const built = builtHelm();
-const missing = [...clusterMissing, typeof built === 'string' ? built : undefined, await windlassImageMissing()];
+const needed = [builtHelm(), prometheusOperatorCrds()].map((built) => (typeof built === 'string' ? built : undefined));
+const missing = [...clusterMissing, ...needed, await windlassImageMissing()];
 
 describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing, () => {
   let cluster: KubeCluster;
@@ -47,10 +49,20 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing
   });
   afterAll(() => cluster?.dispose());
 
-  it('helm install: an agent on each node, ready, and containerd asks it', async () => {
-    await helm('install', ...values(), '--create-namespace', '--wait');
-    await rolledOut(cluster, 'windlass', NAMESPACE);
-    await helm('test');
+  it('is installed by the commands of the README: an agent on each node, and its mirror is asked', async () => {
+    for (const block of commandsOf('### Install')) await type(block);
+    for (const block of commandsOf('### Does containerd ask it?'))
+      expect(await type(block)).not.toContain('configuration:');
+    await push('7', [], 'library/redis');
+    const [look = '', tryIt = '', monitor = ''] = commandsOf('### See that it works');
+    expect(await type(look)).toContain('n1');
+    expect(await type(tryIt)).toMatch(/^windlass_peers(?:\{.*\})? 2$/m);
+    expect((await cluster.registry.report()).otherBytes).toBe(0);
+    await cluster.plane.kubectl(['apply', '--server-side', '-f', '-'], await operatorCrds());
+    await type(monitor);
+    expect(
+      await cluster.kubectl('-n', NAMESPACE, 'get', 'servicemonitors,prometheusrules,configmaps', '-o', 'name'),
+    ).toMatch(/servicemonitor.*\n.*prometheusrule.*\n[\s\S]*dashboard/);
   });
 
   it('a DaemonSet of an image that nobody has: upstream gives it once, and all Pods run', async () => {
@@ -103,21 +115,28 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing
     await cluster.network.mend(upstream);
   });
 
-  it('helm upgrade and rollback while Pods are made all the time: no pull fails', async () => {
+  it('turned off, on, and rolled back while Pods are made all the time: no pull fails', async () => {
     await push('busy');
     let made = 0;
     const stop = new AbortController();
     const making = (async () => {
       while (!stop.signal.aborted) {
         made += 1;
+        const [name, node] = [`busy-${made}`, `n${1 + (made % 4)}`];
         // Always: each asks for its tag anew.
-        await cluster.apply(pod(`busy-${made}`, 'app:busy', `n${1 + (made % 4)}`));
-        await runsOn(cluster, `busy-${made}`, [`n${1 + (made % 4)}`], 'app:busy');
+        await cluster.apply(pod(name, 'app:busy', node));
+        await runsOn(cluster, name, [node], 'app:busy');
       }
     })();
-    await helm('upgrade', ...values(), '--set', 'config.log.level=debug', '--wait');
+    const [off = '', on = ''] = commandsAfter('**Turned off without uninstalling**')
+      .trim()
+      .split(/\n(?=helm)/);
+    await type(off);
     await rolledOut(cluster, 'windlass', NAMESPACE);
-    await helm('rollback', '--wait');
+    for (const node of cluster.nodes) expect(await readTree(node.disk(CERTS))).toEqual(before.get(node.name));
+    await type(on);
+    await rolledOut(cluster, 'windlass', NAMESPACE);
+    await type('helm rollback windlass --namespace windlass --wait');
     await rolledOut(cluster, 'windlass', NAMESPACE);
     stop.abort();
     await making;
@@ -125,25 +144,17 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing
     expect(await failedPulls(cluster)).toEqual([]);
   });
 
-  it('helm uninstall: every node as it was, byte for byte and mode for mode; pulls go on upstream', async () => {
-    await helm('uninstall', '--wait');
+  it('is uninstalled by the commands of the README: every node as it was, byte for byte; pulls go on upstream', async () => {
+    const [uninstall = ''] = commandsOf('## Uninstall');
+    const [helm = '', ...others] = uninstall.trim().split('\n');
+    await type(helm);
     for (const node of cluster.nodes) expect(await readTree(node.disk(CERTS))).toEqual(before.get(node.name));
-    const left = await cluster.kubectl(
-      '-n',
-      NAMESPACE,
-      'get',
-      'all,configmaps,secrets,roles,rolebindings,serviceaccounts',
-      '-o',
-      'name',
-    );
-    expect(left.split('\n').filter((name) => name !== '' && !/\/(default|kube-root-ca\.crt)$/.test(name))).toEqual([]);
-    const cluster_ = await cluster.kubectl(
-      'get',
-      'clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings',
-      '-o',
-      'name',
-    );
-    expect(cluster_).not.toContain('windlass');
+    await eventually(async () => (await leftBehind()).length === 0, {
+      timeoutMs: 120_000,
+      everyMs: 500,
+      what: 'the release to be gone',
+    });
+    await type(others.join('\n'));
     await push('v4');
     await cluster.apply(daemonSet('app', 'app:v4'));
     await rolledOut(cluster, 'app');
@@ -152,37 +163,56 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing
     expect(otherBytes).toBeGreaterThan(0);
   });
 
+  async function operatorCrds(): Promise<string> {
+    const crds = prometheusOperatorCrds();
+    if (typeof crds === 'string') throw new Error(crds);
+    return (await crds()).join('\n---\n');
+  }
+
+  /** What the release made, and is still there; Pods take their time to end. */
+  async function leftBehind(): Promise<string[]> {
+    const kinds = 'all,configmaps,secrets,roles,rolebindings,serviceaccounts,servicemonitors,prometheusrules';
+    const own = await cluster.kubectl('-n', NAMESPACE, 'get', kinds, '-o', 'name');
+    const policies = 'validatingadmissionpolicies,validatingadmissionpolicybindings';
+    const all = await cluster.kubectl('get', `clusterroles,clusterrolebindings,${policies}`, '-o', 'name');
+    const names = [...own.split('\n'), ...all.split('\n').filter((name) => name.includes('windlass'))];
+    return names.filter((name) => name !== '' && !/\/(?:default|kube-root-ca\.crt)$/.test(name));
+  }
+
   async function prepare(node: KubeNode): Promise<void> {
     await mkdir(node.disk(CERTS), { recursive: true });
     await makeTree(node.disk(CERTS), BEFORE);
     before.set(node.name, await readTree(node.disk(CERTS)));
   }
 
-  /** Of the release: its name and namespace are given. */
-  async function helm(command: string, ...args: readonly string[]): Promise<string> {
+  /**
+   * A block of commands, as an administrator types it on the control plane's host. Of what the README says only the
+   * image's name differs, for nodes were given that image; and what the lab wants: docker.io at another address, the
+   * taint of new nodes, two agents replaced at a time.
+   * @returns what it said
+   */
+  async function type(block: string): Promise<string> {
     const binary = builtHelm();
     if (typeof binary === 'string') throw new Error(binary);
-    const chart = command === 'install' || command === 'upgrade' ? [CHART] : [];
-    return cluster.plane.run(binary.path, [command, 'windlass', ...chart, '-n', NAMESPACE, '--timeout', '5m', ...args]);
-  }
-
-  /** The image that the nodes were given, docker.io's real address, and the taint that new nodes have. */
-  function values(): string[] {
     const [repository = '', tag = ''] = agentImage.reference.split(':');
-    const registries = [{ host: 'docker.io', endpoint: cluster.registry.url }];
-    return [
-      ...['--set', `image.repository=${repository},image.tag=${tag},startupTaint.enabled=true`],
-      ...['--set-json', `config.registries=${JSON.stringify(registries)}`],
-    ];
+    const registries = JSON.stringify([{ host: 'docker.io', endpoint: cluster.registry.url }]);
+    const own = [
+      `image.tag=${tag}`,
+      '--set startupTaint.enabled=true,updateStrategy.rollingUpdate.maxUnavailable=2',
+      `--set-json 'config.registries=${registries}'`,
+    ].join(' ');
+    const script = block.replace('registry.example.com/windlass', repository).replace('image.tag=0.1.0', own);
+    return cluster.plane.shell(script, { cwd: ROOT, commands: { helm: binary.path } });
   }
 
-  async function push(tag: string, layers: readonly string[] = [tag]): Promise<Image> {
+  async function push(tag: string, layers: readonly string[] = [tag], repository = 'library/app'): Promise<Image> {
     const busybox = which('busybox') ?? '/bin/busybox';
     const image = await buildBusyboxImage(busybox, {
       seed: tag,
+      command: ['/bin/busybox', 'sleep', '100000'],
       layerFiles: layers.map((name) => [{ path: `data/${name}`, bytes: seededBytes(name, 4 * MIB) }]),
     });
-    await cluster.push(REPOSITORY, tag, image);
+    await cluster.push(repository, tag, image);
     return image;
   }
 });

@@ -1,6 +1,6 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { run, tryCommand } from '../../support/commands.ts';
+import { run, SYSTEM_PATH, tryCommand } from '../../support/commands.ts';
 import { Daemon } from '../../support/daemon.ts';
 import { inNamespace } from '../../support/in-namespace.ts';
 import type { Scratch } from '../../support/scratch.ts';
@@ -104,12 +104,25 @@ export class ControlPlane {
     return tryCommand(...this.#command('kubectl', args), this.#options(input));
   }
 
-  /** Any command that speaks to the API by KUBECONFIG. */
-  async run(command: string, args: readonly string[]): Promise<string> {
-    const { stdout } = await run(...inNamespace(this.#host.namespace, command, args), {
-      ...this.#options(),
-      timeoutMs: 600_000,
-    });
+  /**
+   * A script of bash, ended by the first command that fails, that finds kubectl and these commands by their names.
+   * @returns what it said on stdout
+   */
+  async shell(
+    script: string,
+    options: { readonly cwd: string; readonly commands: Readonly<Record<string, string>> },
+  ): Promise<string> {
+    const bin = this.#path('bin');
+    await mkdir(bin, { recursive: true });
+    const commands = { kubectl: join(this.#binaries.folder, 'kubectl'), ...options.commands };
+    for (const [name, path] of Object.entries(commands)) {
+      await symlink(path, join(bin, name)).catch((error) => {
+        if (error.code !== 'EEXIST') throw error;
+      });
+    }
+    const bash = inNamespace(this.#host.namespace, 'bash', ['-euo', 'pipefail', '-c', script]);
+    const home = { HOME: this.#path('home'), PATH: `${bin}:${SYSTEM_PATH}`, KUBECONFIG: this.kubeconfig };
+    const { stdout } = await run(...bash, { cwd: options.cwd, env: home, timeoutMs: 600_000 });
     return stdout;
   }
 

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run, SYSTEM_PATH, tryCommand } from '../../support/commands.ts';
 import type { ContainerdBinaries } from '../../support/containerd-binaries.ts';
@@ -113,8 +113,8 @@ export class KubeNode {
   async #pid(): Promise<number> {
     const parent = this.#daemon?.pid;
     return eventually(async () => {
-      const { stdout } = await tryCommand('pgrep', ['-P', String(parent)]);
-      return Number(stdout.split('\n')[0]) || undefined;
+      const children = await readFile(`/proc/${parent}/task/${parent}/children`, 'utf8');
+      return Number(children.split(' ')[0]) || undefined;
     });
   }
 
