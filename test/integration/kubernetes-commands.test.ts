@@ -253,7 +253,7 @@ describeWith("the chart's commands, with a real API server", missing, () => {
         stderr: '',
         stdout: [
           '0 of 3 nodes are cleaned up',
-          'not cleaned up: a: the node is not ready: Kubelet stopped posting node status.',
+          'not cleaned up: a: the node is down: Kubelet stopped posting node status.',
           'not cleaned up: b: its Pod clean-b is not ready: cleanup ended with 1: windlass: /etc/containerd/certs.d cannot be read: EIO',
           'not cleaned up: c: it has no Pod',
           'Pulls go on there without the mirror. Once such a node is back, windlass cleanup, as root, makes it as it was.',

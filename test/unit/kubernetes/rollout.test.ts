@@ -15,9 +15,16 @@ interface FakePod {
   readonly isLeaving?: boolean;
 }
 
+interface FakeNode {
+  readonly isReady: boolean;
+  readonly labels?: object;
+  /** Its conditions, where they are not those of a node that is ready, or down. */
+  readonly conditions?: readonly object[];
+}
+
 /** What an API server tells of one DaemonSet, as the test has it. */
 class FakeCluster implements Pick<KubeApi, 'json'> {
-  readonly nodes = new Map<string, { isReady: boolean; labels?: object }>();
+  readonly nodes = new Map<string, FakeNode>();
   pods: FakePod[] = [];
   numbers = { observedGeneration: 2, desiredNumberScheduled: 0, updatedNumberScheduled: 0, numberReady: 0 };
   failure: Error | undefined;
@@ -183,11 +190,7 @@ describe('at the end of its time', () => {
     cluster.nodes.set('windows', { isReady: true, labels: { os: 'windows' } });
     cluster.pods = [{ node: 'a' }, { node: 'b', isScheduled: false }];
     cluster.count(3, 0);
-    expect(await ends()).toEqual([
-      `a: the node is not ready: ${DOWN}`,
-      `b: the node is not ready: ${DOWN}`,
-      'c: it has no Pod',
-    ]);
+    expect(await ends()).toEqual([`a: the node is down: ${DOWN}`, `b: the node is down: ${DOWN}`, 'c: it has no Pod']);
   });
 
   test('nodes that should have none are not, nor nodes that are gone', async () => {
@@ -196,6 +199,14 @@ describe('at the end of its time', () => {
     cluster.pods = [{ node: 'a' }, { node: 'gone' }];
     cluster.count(1, 0);
     expect(await ends()).toEqual(['a: its Pod clean-a is not ready: it is Pending']);
+  });
+
+  test('Pods of nodes that are gone, or no longer selected, stand for no other node', async () => {
+    for (const name of ['a', 'b']) cluster.nodes.set(name, { isReady: true });
+    cluster.nodes.set('windows', { isReady: true, labels: { os: 'windows' } });
+    cluster.pods = [{ node: 'a' }, { node: 'gone' }, { node: 'windows' }];
+    cluster.count(2, 0);
+    expect(await ends()).toEqual(['a: its Pod clean-a is not ready: it is Pending', 'b: it has no Pod']);
   });
 
   test("Pods of others and Pods that go away are nobody's", async () => {
@@ -245,6 +256,33 @@ describe('nodes that are down', () => {
     await until(5 * MINUTES, outcome);
     expect(clock.now()).toBeLessThanOrEqual(60_000 + 2 * 15_000 + 30_000);
     expect(outcome.rollout).toMatchObject({ desired: 2, ready: 1, unreached: [{ node: 'b', isNodeDown: true }] });
+  });
+
+  test('that have not said a word yet are down as well', async () => {
+    cluster.nodes.set('b', { isReady: false, conditions: [] });
+    reachA();
+    const outcome = start();
+    await until(5 * MINUTES, outcome);
+    expect(clock.now()).toBeLessThanOrEqual(2 * 15_000 + 30_000);
+    expect(outcome.rollout?.unreached).toMatchObject([{ why: 'the node is down: its kubelet has said nothing' }]);
+  });
+
+  test('that are only not ready, their kubelet lives, are none: they are waited for to the end', async () => {
+    const network = {
+      type: 'Ready',
+      status: 'False',
+      reason: 'KubeletNotReady',
+      message: 'cni plugin not initialized',
+    };
+    cluster.nodes.set('b', { isReady: false, conditions: [network] });
+    reachA();
+    const outcome = start();
+    await until(4 * MINUTES, outcome);
+    expect(outcome).toEqual({});
+    await until(10 * MINUTES, outcome);
+    expect(clock.now()).toBe(5 * MINUTES);
+    const why = 'its Pod clean-b is not ready: it is Pending';
+    expect(outcome.rollout?.unreached).toEqual([{ node: 'b', why, isNodeDown: false }]);
   });
 
   test('that come back in time are cleaned up as well', async () => {
@@ -314,9 +352,9 @@ function page(all: readonly object[], { limit, continue: from = '0' }: Readonly<
   return { metadata, items: all.slice(Number(from), end) };
 }
 
-function nodeOf(name: string, { isReady, labels = { os: 'linux' } }: { isReady: boolean; labels?: object }) {
+function nodeOf(name: string, { isReady, labels = { os: 'linux' }, conditions }: FakeNode) {
   const condition = isReady ? { status: 'True', message: 'kubelet is posting' } : { status: 'Unknown', message: DOWN };
-  return { metadata: { name, labels }, status: { conditions: [{ type: 'Ready', ...condition }] } };
+  return { metadata: { name, labels }, status: { conditions: conditions ?? [{ type: 'Ready', ...condition }] } };
 }
 
 function podOf({ node, status = {}, isScheduled = true, uid = 'ours', isLeaving = false }: FakePod) {
