@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { isDataKey } from '../config/object-name.ts';
 import { hasCode, WindlassError } from '../errors.ts';
 import { apiFailure } from '../kubernetes/api-failure.ts';
-import { isDataKey } from '../kubernetes/object-name.ts';
 import { retried } from '../kubernetes/retried.ts';
 import { createSecret, readSecret, type SecretKey } from '../kubernetes/secret.ts';
 import { freshSecret, parseSecret } from '../routing/secret-contents.ts';

@@ -1,8 +1,8 @@
 import { InvalidArgumentError, Option } from 'commander';
+import { isNamespaceName, isObjectName } from '../config/object-name.ts';
 import { parseDuration } from '../config/units.ts';
 import { WindlassError } from '../errors.ts';
 import { KubeApi } from '../kubernetes/kube-api.ts';
-import { isNamespaceName, isObjectName } from '../kubernetes/object-name.ts';
 import { accessOf, podNamespace, requirePod } from '../kubernetes/pod.ts';
 import type { Timers } from '../kubernetes/timers.ts';
 import { type SignalSource, StopSignals } from './stop-signals.ts';
