@@ -75,7 +75,7 @@ describeWith('the startup taint, with a real API server', missing, () => {
     expect(warnings(agent)).toEqual([
       expect.objectContaining({
         level: 40,
-        hint: expect.stringContaining('needs get and patch of nodes'),
+        hint: expect.stringContaining('needs patch of nodes'),
         err: expect.objectContaining({ message: expect.stringMatching(/answered 403: nodes "a" is forbidden/) }),
       }),
     ]);
@@ -120,9 +120,22 @@ describeWith('the startup taint, with a real API server', missing, () => {
       expect(await keysOf('b')).toContain(KEY);
     });
 
-    test('a token that is bound to no Pod removes none', async () => {
+    test("its own Node is its to read, by a patch of nothing, and no other's", async () => {
+      const before = await api.must('GET', '/api/v1/nodes/a');
+      const { status, text } = await api.call('PATCH', '/api/v1/nodes/a', [], tokenOfA);
+      expect([status, JSON.parse(text)]).toEqual([200, JSON.parse(before)]);
+      expect(await api.must('GET', '/api/v1/nodes/a')).toBe(before);
+      expect(await denied('b', [])).toContain('not b, with a token of a');
+      for (const node of ['a', 'b']) {
+        expect((await api.call('GET', `/api/v1/nodes/${node}`, undefined, tokenOfA)).status).toBe(403);
+      }
+    });
+
+    test('a token that is bound to no Pod reads and removes none', async () => {
       const unbound = await api.tokenOf(NAMESPACE, ACCOUNT);
-      expect(await denied('a', without(await taintsOf('a')), unbound)).toContain('with a token of no node');
+      for (const patch of [[], without(await taintsOf('a'))]) {
+        expect(await denied('a', patch, unbound)).toContain('with a token of no node');
+      }
     });
 
     test.each([
