@@ -70,7 +70,7 @@ export class StartupTaint {
     this.#running = this.#run();
   }
 
-  /** Afterwards nothing is patched. Idempotent, and for one that never started too. */
+  /** No patch begins any more, and when it resolves none is under way. Idempotent, and for one that never started too. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#running;
