@@ -93,7 +93,12 @@ describeWith('the startup taint, with a real API server', missing, () => {
     let tokenOfA: string;
 
     beforeAll(async () => {
-      const values = { fullname: 'windlass', serviceAccountName: ACCOUNT, namespace: NAMESPACE, key: KEY };
+      const values = {
+        clusterName: `${NAMESPACE}.windlass`,
+        serviceAccountName: ACCOUNT,
+        namespace: NAMESPACE,
+        key: KEY,
+      };
       for (const object of await startupTaintPolicy(values)) {
         await api.must('POST', COLLECTIONS[object.kind] ?? object.kind, object);
       }
