@@ -179,7 +179,7 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
   let stopping: Promise<void> | undefined;
   const stop = async () => {
     status.ready = false;
-    await startupTaint?.stop();
+    const taintLeft = startupTaint?.stop();
     const enough = AbortSignal.timeout(settings.stop.gracePeriod);
     await serving?.admin.stop();
     await Promise.all([serving?.mirror.drain(enough), cluster?.leave()]);
@@ -193,6 +193,7 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
     await registries.close();
     await store.stop();
     await status.stop();
+    await taintLeft;
     logger.info('agent stopped');
   };
 

@@ -1,5 +1,4 @@
 import { Command } from 'commander';
-import { hasCode, WindlassError } from '../errors.ts';
 import { awaitRollout, type Rollout } from '../kubernetes/rollout.ts';
 import {
   PodCommand,
@@ -8,14 +7,16 @@ import {
   parseObjectName,
   sayOnce,
   timeoutOption,
+  withRights,
 } from './pod-command.ts';
 
 /** Some nodes could not be reached. */
 const EXIT_LEFT = 3;
-const DEFAULT_TIMEOUT = '5m';
+/** Less than Helm waits for a hook by default. */
+const DEFAULT_TIMEOUT = '4m';
 
 const RIGHTS = `
-Exit code 0: all nodes are cleaned up. 3: not all, and those are named. 1: it could not be found out.
+Exit code 0: all nodes are cleaned up. 3: not all, and those are named; or none was selected. 1: it could not be found out.
 
 The Pod's service account needs, in the DaemonSet's namespace and (nodes) in the cluster:
   - { apiGroups: [apps], resources: [daemonsets], resourceNames: [NAME], verbs: [get] }
@@ -53,28 +54,28 @@ export function awaitCleanupCommand(options: PodCommandOptions = {}): Command {
         onProgress: ({ desired, ready }) => say(`${ready} of ${desired} nodes are cleaned up`),
         onFailure: sayOnce(),
       }).catch((error) => {
-        throw explained(error, pod.namespace, name);
+        throw withRights(error, rightsTo(name, pod.namespace));
       });
       report(rollout);
     });
 }
 
-function report({ desired, ready, unreached }: Rollout): void {
+function rightsTo(name: string, namespace: string): string {
+  return `get of the DaemonSet ${name} and list of pods, by a Role in the namespace ${namespace}, and list of nodes, by a ClusterRole`;
+}
+
+function report({ desired, ready, unreached, isNoneSelected, stale }: Rollout): void {
+  if (stale !== undefined) say(`this is what was found before the API server failed: ${stale.message}`);
   for (const { node, why } of unreached) say(`not cleaned up: ${node}: ${why}`);
   const missing = Math.max(desired - ready, unreached.length);
   if (missing > unreached.length) say(`not cleaned up: ${missing - unreached.length} more, which cannot be named`);
-  if (missing === 0) return;
-  say('Pulls go on there without the mirror. Once such a node is back, windlass cleanup, as root, makes it as it was.');
+  if (isNoneSelected) say('no node is cleaned up: there are nodes, and the DaemonSet selects none of them');
+  if (missing === 0 && !isNoneSelected) return;
   process.exitCode = EXIT_LEFT;
-}
-
-function explained(error: unknown, namespace: string, name: string): unknown {
-  if (!hasCode(error, 'KUBERNETES_UNAVAILABLE') || error.upstreamStatus !== 403) return error;
-  const rights = `get of the DaemonSet ${name} and list of pods, by a Role in the namespace ${namespace}, and list of nodes, by a ClusterRole`;
-  return new WindlassError('KUBERNETES_UNAVAILABLE', `${error.message}. The service account needs ${rights}`, {
-    cause: error,
-    upstreamStatus: 403,
-  });
+  if (missing > 0)
+    say(
+      'Pulls go on there without the mirror. Once such a node is back, windlass cleanup, as root, makes it as it was.',
+    );
 }
 
 function say(line: string): void {

@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { hasCode, WindlassError } from '../errors.ts';
+import { isDataKey } from '../config/object-name.ts';
+import { WindlassError } from '../errors.ts';
 import { apiFailure } from '../kubernetes/api-failure.ts';
-import { isDataKey } from '../kubernetes/object-name.ts';
 import { retried } from '../kubernetes/retried.ts';
 import { createSecret, readSecret, type SecretKey } from '../kubernetes/secret.ts';
 import { freshSecret, parseSecret } from '../routing/secret-contents.ts';
@@ -12,6 +12,7 @@ import {
   parseObjectName,
   sayOnce,
   timeoutOption,
+  withRights,
 } from './pod-command.ts';
 
 const DEFAULT_KEY = 'secret';
@@ -60,7 +61,7 @@ async function makeSecret({ api, timers, signal }: PodCommand, at: SecretKey, ti
   try {
     return await retried(once, { timeoutMs, timers, signal, onFailure: sayOnce() });
   } catch (error) {
-    throw hasCode(error, 'KUBERNETES_UNAVAILABLE') ? explained(error, at) : error;
+    throw withRights(error, rightsTo(at));
   }
 }
 
@@ -85,13 +86,8 @@ function faultOf(value: Buffer): string | undefined {
   }
 }
 
-function explained(error: WindlassError, { namespace, name }: SecretKey): WindlassError {
-  if (error.upstreamStatus !== 403) return error;
-  const rights = `get, create and patch of secrets with resourceNames [${name}], by a Role in the namespace ${namespace}`;
-  return new WindlassError('KUBERNETES_UNAVAILABLE', `${error.message}. The service account needs ${rights}`, {
-    cause: error,
-    upstreamStatus: 403,
-  });
+function rightsTo({ namespace, name }: SecretKey): string {
+  return `get, create and patch of secrets with resourceNames [${name}], by a Role in the namespace ${namespace}`;
 }
 
 function parseKey(text: string): string {

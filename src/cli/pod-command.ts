@@ -1,8 +1,8 @@
 import { InvalidArgumentError, Option } from 'commander';
+import { isNamespaceName, isObjectName } from '../config/object-name.ts';
 import { parseDuration } from '../config/units.ts';
-import { WindlassError } from '../errors.ts';
+import { hasCode, WindlassError } from '../errors.ts';
 import { KubeApi } from '../kubernetes/kube-api.ts';
-import { isNamespaceName, isObjectName } from '../kubernetes/object-name.ts';
 import { accessOf, podNamespace, requirePod } from '../kubernetes/pod.ts';
 import type { Timers } from '../kubernetes/timers.ts';
 import { type SignalSource, StopSignals } from './stop-signals.ts';
@@ -80,6 +80,15 @@ export function sayOnce(): (error: WindlassError) => void {
     if (message !== said) process.stderr.write(`trying again: ${message}\n`);
     said = message;
   };
+}
+
+/** The failure; where it is a 403, it says which rights are needed. */
+export function withRights(error: unknown, rights: string): unknown {
+  if (!hasCode(error, 'KUBERNETES_UNAVAILABLE') || error.upstreamStatus !== 403) return error;
+  return new WindlassError('KUBERNETES_UNAVAILABLE', `${error.message}. The service account needs ${rights}`, {
+    cause: error,
+    upstreamStatus: 403,
+  });
 }
 
 function parseTimeout(text: string): number {

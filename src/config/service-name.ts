@@ -1,12 +1,13 @@
+import { DNS_LABEL } from './dns-names.ts';
+
 /** A Kubernetes Service. Without a namespace: that of one's own Pod. */
 export interface ServiceName {
   readonly namespace?: string;
   readonly name: string;
 }
 
-const LABEL = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?';
-const FORM = new RegExp(`^(?:(${LABEL})/)?(${LABEL})$`);
-const DNS_FORM = new RegExp(`^(${LABEL})\\.(${LABEL})\\.svc(?:\\.|$)`);
+const FORM = new RegExp(`^(?:(${DNS_LABEL})/)?(${DNS_LABEL})$`);
+const DNS_FORM = new RegExp(`^(${DNS_LABEL})\\.(${DNS_LABEL})\\.svc(?:\\.|$)`);
 /** As IANA has them, and Kubernetes takes them: at most 15 characters, one of them a letter, no `--`. */
 const PORT_NAME = /^(?=.{1,15}$)(?=.*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*$/;
 

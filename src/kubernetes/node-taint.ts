@@ -15,6 +15,9 @@ interface Step {
 /**
  * Removes all taints of that key from a Node. Those of others stay, whatever they are by then: each is removed from
  * its place only if it is what stands there (else the API server answers 422).
+ *
+ * The Node is read by a patch of nothing, which changes nothing: admission policies, which can narrow what is patched
+ * to one's own Node, never see what is got.
  * @returns false: there were none
  */
 export async function removeTaint(
@@ -23,13 +26,21 @@ export async function removeTaint(
   key: string,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const path = `/api/v1/nodes/${encodeURIComponent(nodeName)}`;
-  const { data: node } = nodeSchema.safeParse(await api.json({ path }, signal));
+  const patch = (steps: readonly Step[]) =>
+    api.json(
+      {
+        method: 'PATCH',
+        path: `/api/v1/nodes/${encodeURIComponent(nodeName)}`,
+        query: { fieldManager: 'windlass' },
+        body: { type: 'application/json-patch+json', value: steps },
+      },
+      signal,
+    );
+  const { data: node } = nodeSchema.safeParse(await patch([]));
   if (node === undefined) throw apiNonsense('what is no Node');
   const steps = stepsOf(node.spec?.taints ?? [], key);
   if (steps.length === 0) return false;
-  const body = { type: 'application/json-patch+json', value: steps };
-  await api.json({ method: 'PATCH', path, query: { fieldManager: 'windlass' }, body }, signal);
+  await patch(steps);
   return true;
 }
 

@@ -1,4 +1,5 @@
-import { WindlassError } from '../errors.ts';
+import { hasCode, WindlassError } from '../errors.ts';
+import { apiFailure } from './api-failure.ts';
 import { listDaemonPods } from './daemon-pod.ts';
 import { type DaemonSet, readDaemonSet } from './daemon-set.ts';
 import type { KubeApi } from './kube-api.ts';
@@ -13,6 +14,8 @@ const POLL_MS = 2_000;
 const SURVEY_MS = 15_000;
 /** When only nodes that are down are left, none of them is waited for longer than it takes to start a kubelet anew. */
 const DOWN_MS = 30_000;
+/** For what is asked at the end: Helm, which waits a minute longer than await-cleanup, is to see the answer. */
+const LAST_MS = 20_000;
 
 export interface Rollout {
   /** Nodes that should have a Pod. */
@@ -21,6 +24,10 @@ export interface Rollout {
   readonly ready: number;
   /** The others, as far as they can be named. */
   readonly unreached: readonly Unreached[];
+  /** There are nodes, and it is to have a Pod on none of them. */
+  readonly isNoneSelected: boolean;
+  /** Why this is not what there was at the end, but what was found before. */
+  readonly stale?: WindlassError;
 }
 
 export interface RolloutOptions {
@@ -38,10 +45,36 @@ export interface RolloutOptions {
 
 /**
  * Waits until a DaemonSet has a Pod that is ready on each of its nodes, until all others of them are down, or until the
- * time is over.
- * @throws OBJECT_UNUSABLE if there is no such DaemonSet, or nothing controls it; KUBERNETES_UNAVAILABLE
+ * time is over (and LAST_MS longer, while an API server answers slowly).
+ * @throws OBJECT_UNUSABLE if there is no such DaemonSet, or nothing controls it; KUBERNETES_UNAVAILABLE if nothing was
+ * found out before it was
  */
 export async function awaitRollout(api: Pick<KubeApi, 'json'>, options: RolloutOptions): Promise<Rollout> {
+  const { timeoutMs, timers, signal } = options;
+  const tooLate = new AbortController();
+  const cancel = timers.after(timeoutMs + LAST_MS, () =>
+    tooLate.abort(apiFailure('the API server answers too slowly')),
+  );
+  const bound = { ...options, signal: AbortSignal.any([signal, tooLate.signal]) };
+  let latest: Rollout | undefined;
+  try {
+    return await follow(api, bound, (found) => {
+      latest = found;
+    });
+  } catch (error) {
+    if (latest === undefined || !hasCode(error, 'KUBERNETES_UNAVAILABLE')) throw error;
+    return { ...latest, stale: error };
+  } finally {
+    cancel();
+  }
+}
+
+/** @param onFound each time that it has looked at all nodes */
+async function follow(
+  api: Pick<KubeApi, 'json'>,
+  options: RolloutOptions,
+  onFound: (found: Rollout) => void,
+): Promise<Rollout> {
   const { namespace, name, timeoutMs, timers, signal, onProgress } = options;
   const endMs = timers.now() + timeoutMs;
   const ask = <T>(call: () => Promise<T>) => retried(call, { ...options, timeoutMs: endMs - timers.now() });
@@ -55,15 +88,19 @@ export async function awaitRollout(api: Pick<KubeApi, 'json'>, options: RolloutO
       told = `${ready} of ${desired}`;
       onProgress({ desired, ready });
     }
-    if (isObserved && ready >= desired) return { desired, ready, unreached: [] };
+    if (isObserved && ready >= desired) {
+      const isNoneSelected = desired === 0 && (await ask(() => listNodes(api, signal))).length > 0;
+      return { desired, ready, unreached: [], isNoneSelected };
+    }
     const isOver = timers.now() >= endMs;
     if (isOver && !isObserved) throw uncontrolled(namespace, name);
     if (isOver || timers.now() >= surveyMs) {
       const left = await ask(() => survey(api, namespace, set, signal));
-      if (isOver) return { desired, ready, unreached: left };
+      const found = { desired, ready, unreached: left, isNoneSelected: false };
+      if (isOver) return found;
+      if (isObserved) onFound(found);
       downSinceMs = areAllDown(set, left) ? (downSinceMs ?? timers.now()) : undefined;
-      if (downSinceMs !== undefined && timers.now() - downSinceMs >= DOWN_MS)
-        return { desired, ready, unreached: left };
+      if (downSinceMs !== undefined && timers.now() - downSinceMs >= DOWN_MS) return found;
       surveyMs = timers.now() + SURVEY_MS;
     }
     await sleep(Math.min(POLL_MS, Math.max(0, endMs - timers.now())), signal, timers);

@@ -8,21 +8,25 @@ import { sleep } from './sleep.ts';
 import type { Timers } from './timers.ts';
 
 const LONGEST_WAIT_MS = 60_000;
+/** Rights and names that are wrong are put right by people. With what spreads the agents it is five minutes. */
+const LONGEST_REFUSED_MS = 200_000;
 /** Whoever changes the Node at the same moment is soon done. */
 const LONGEST_CONFLICT_MS = 8_000;
 /**
  * Who makes nodes may taint them a moment after the agent looked (Karpenter does so as it registers them): it looks
- * again after this, twice as long each time, for eight minutes.
+ * again after this, twice as long each time.
  */
 const FIRST_LOOK_MS = 4_000;
 const LAST_LOOK_MS = 256_000;
+/** Then it goes on like this: a Node that is deleted is registered anew by its kubelet, with the taint. */
+const LATER_LOOK_MS = { least: 300_000, most: 600_000 };
 /** Somebody else changes the Node at the same moment: no news, unless it goes on and on. */
 const QUIET_CONFLICTS = 5;
 
 const [FORBIDDEN, NOT_FOUND, CONFLICT, UNPROCESSABLE] = [403, 404, 409, 422];
 
 const HINTS: ReadonlyMap<number | undefined, string> = new Map([
-  [FORBIDDEN, "its service account needs get and patch of nodes, and the admission policy must know this Pod's node"],
+  [FORBIDDEN, "its service account needs patch of nodes, and the admission policy must know this Pod's node"],
   [NOT_FOUND, 'node.name must be the name of the Node: in a Pod, its spec.nodeName'],
 ]);
 
@@ -39,10 +43,10 @@ export interface StartupTaintOptions {
 
 /**
  * Takes a taint off this agent's Node, so that Pods come once their images can come through the mirror. Puts nothing
- * back. Goes on trying, since a Node that keeps the taint is of no use.
+ * back. Goes on trying, since a Node that keeps the taint is of no use, and looking, for it may come again.
  *
  * ```
- *  start ─▶ look ── it is there ─▶ patch ─▶ gone ─▶ look again after 4 s, 8 s, … 256 s ─▶ done
+ *  start ─▶ look ── it is there ─▶ patch ─▶ gone ─▶ look again after 4 s, 8 s, … 256 s, then every 5 to 10 min
  *            ▲                       │
  *            └──── after a wait ◀────┘ any failure
  * ```
@@ -66,7 +70,7 @@ export class StartupTaint {
     this.#running = this.#run();
   }
 
-  /** Afterwards nothing is patched. Idempotent, and for one that never started too. */
+  /** No patch begins any more, and when it resolves none is under way. Idempotent, and for one that never started too. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#running;
@@ -76,34 +80,45 @@ export class StartupTaint {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       const waitMs = await this.#round(signal).catch((error) => this.#failed(error));
-      if (waitMs === undefined) return;
       await sleep(waitMs, signal, this.#options.timers);
     }
   }
 
-  /** @returns when to look again; undefined: never */
-  async #round(signal: AbortSignal): Promise<number | undefined> {
+  /** @returns when to look again, in ms */
+  async #round(signal: AbortSignal): Promise<number> {
     const { api, nodeName, key, logger } = this.#options;
     if (await removeTaint(api, nodeName, key, signal)) {
       logger.info({ taint: key }, 'the startup taint is removed: Pods may come to this node');
     }
     this.#failures = 0;
     this.#failure = undefined;
-    const waitMs = this.#lookMs;
+    return this.#nextLookMs();
+  }
+
+  /** Spread: agents that a roll-out starts together do not ask together. */
+  #nextLookMs(): number {
+    const { least, most } = LATER_LOOK_MS;
+    const lookMs = this.#lookMs;
+    if (lookMs > LAST_LOOK_MS) return least + (most - least) * this.#random();
     this.#lookMs *= 2;
-    return waitMs > LAST_LOOK_MS ? undefined : waitMs;
+    return lookMs * (0.5 + this.#random());
   }
 
   #failed(error: unknown): number {
     if (this.#stopping.signal.aborted) return 0;
-    const { random = Math.random } = this.#options;
     const { upstreamStatus: status, retryAfterMs = 0 } = hasCode(error, 'KUBERNETES_UNAVAILABLE') ? error : {};
-    const isConflict = status === CONFLICT || status === UNPROCESSABLE;
-    const longestMs = isConflict ? LONGEST_CONFLICT_MS : LONGEST_WAIT_MS;
-    const waitMs = Math.max(backOffMs(this.#failures, longestMs, random()), Math.min(retryAfterMs, LONGEST_WAIT_MS));
+    const waitMs = Math.max(
+      backOffMs(this.#failures, longestMs(status), this.#random()),
+      Math.min(retryAfterMs, LONGEST_WAIT_MS),
+    );
     this.#failures += 1;
-    if (!isConflict || this.#failures > QUIET_CONFLICTS) this.#complain(error, status);
+    if (!isConflict(status) || this.#failures > QUIET_CONFLICTS) this.#complain(error, status);
     return waitMs;
+  }
+
+  #random(): number {
+    const { random = Math.random } = this.#options;
+    return random();
   }
 
   /** Once when it begins, and when the reason becomes another. */
@@ -118,6 +133,15 @@ export class StartupTaint {
       'the startup taint cannot be removed; it is tried again, and pulls are served meanwhile',
     );
   }
+}
+
+function isConflict(status: number | undefined): boolean {
+  return status === CONFLICT || status === UNPROCESSABLE;
+}
+
+function longestMs(status: number | undefined): number {
+  if (isConflict(status)) return LONGEST_CONFLICT_MS;
+  return status === FORBIDDEN || status === NOT_FOUND ? LONGEST_REFUSED_MS : LONGEST_WAIT_MS;
 }
 
 export interface CreateOptions extends Omit<StartupTaintOptions, 'api' | 'key'> {

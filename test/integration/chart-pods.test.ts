@@ -81,6 +81,15 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
     }
   });
 
+  test('what writes the files of the node leaves in the status of its Pod why it failed', () => {
+    for (const pod of [podOf(standard), podOf(standard, 'windlass-cleanup')]) {
+      const writers = [...pod.initContainers, ...pod.containers].filter(({ name }: Container) => name !== 'agent');
+      expect(writers).toHaveLength(2);
+      for (const { terminationMessagePolicy } of writers)
+        expect(terminationMessagePolicy).toBe('FallbackToLogsOnError');
+    }
+  });
+
   test('kubelet waits as long as the agent drains', async () => {
     const graceOf = async (values: object) => podOf(await helm.template(values)).terminationGracePeriodSeconds;
     const drain = Number.parseInt(findSetting('stop.gracePeriod')?.shownDefault ?? '', 10);

@@ -119,8 +119,37 @@ describeWith("the chart's values", [typeof binary === 'string' ? binary : undefi
 
   test('long names stay names', async () => {
     const long = 'a'.repeat(53);
-    for (const { metadata } of await helm.template({ fullnameOverride: long, nameOverride: long })) {
-      expect(metadata.name.length).toBeLessThanOrEqual(63);
+    const values = { namespaceOverride: 'n'.repeat(63), startupTaint: { enabled: true } };
+    const objects = await helm.template({ fullnameOverride: long, nameOverride: long, ...values });
+    for (const { metadata } of objects) {
+      expect(metadata.name.length).toBeLessThanOrEqual(metadata.namespace === undefined ? 253 : 63);
+    }
+  });
+
+  test('releases of one name in two namespaces share no object', async () => {
+    const namesIn = async (namespaceOverride: string) =>
+      (await helm.template({ ...allOtherValues(), namespaceOverride })).map(
+        ({ kind, metadata }) => `${kind} ${metadata.namespace ?? ''}/${metadata.name}`,
+      );
+    const [one, other] = [await namesIn('a'), await namesIn('b')];
+    expect(one.filter((name) => name.startsWith('Cluster') || name.startsWith('Validating')).sort()).toEqual([
+      'ClusterRole /a.the-winch-cleanup',
+      'ClusterRole /a.the-winch-startup-taint',
+      'ClusterRoleBinding /a.the-winch-cleanup',
+      'ClusterRoleBinding /a.the-winch-startup-taint',
+      'ValidatingAdmissionPolicy /a.the-winch-startup-taint',
+      'ValidatingAdmissionPolicyBinding /a.the-winch-startup-taint',
+    ]);
+    expect(one.filter((name) => other.includes(name))).toEqual([]);
+  });
+
+  test('what refers to an object in no namespace has its name', async () => {
+    const objects = await helm.template(allOtherValues());
+    const bindings = objects.filter(({ kind }) => kind === 'ClusterRoleBinding');
+    expect(bindings).toHaveLength(2);
+    for (const { roleRef } of bindings) objectOf(objects, roleRef.kind, roleRef.name);
+    for (const { kind, spec } of objects) {
+      if (kind === 'ValidatingAdmissionPolicyBinding') objectOf(objects, 'ValidatingAdmissionPolicy', spec.policyName);
     }
   });
 });

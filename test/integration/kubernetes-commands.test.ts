@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { awaitCleanupCommand } from '../../src/cli/await-cleanup.ts';
 import { makeSecretCommand } from '../../src/cli/make-secret.ts';
 import type { CommandResult } from '../support/commands.ts';
+import { eventually } from '../support/eventually.ts';
 import { windlassInPod } from '../support/in-pod.ts';
 import { KubeApiserver } from '../support/kube-apiserver.ts';
 import { builtKubeApiserver } from '../support/kube-apiserver-binary.ts';
@@ -253,12 +254,22 @@ describeWith("the chart's commands, with a real API server", missing, () => {
         stderr: '',
         stdout: [
           '0 of 3 nodes are cleaned up',
-          'not cleaned up: a: the node is not ready: Kubelet stopped posting node status.',
+          'not cleaned up: a: the node is down: Kubelet stopped posting node status.',
           'not cleaned up: b: its Pod clean-b is not ready: cleanup ended with 1: windlass: /etc/containerd/certs.d cannot be read: EIO',
           'not cleaned up: c: it has no Pod',
           'Pulls go on there without the mirror. Once such a node is back, windlass cleanup, as root, makes it as it was.',
           '',
         ].join('\n'),
+      });
+    });
+
+    test('a DaemonSet that selects none of the nodes cleans none up: 3', async () => {
+      await setNumbers(0, 0);
+      expect(await awaitCleanup('1m')).toEqual({
+        code: 3,
+        stderr: '',
+        stdout:
+          '0 of 0 nodes are cleaned up\nno node is cleaned up: there are nodes, and the DaemonSet selects none of them\n',
       });
     });
 
@@ -284,7 +295,21 @@ describeWith("the chart's commands, with a real API server", missing, () => {
       ['nodes', [set, pods], [], 'nodes is forbidden'],
     ])('without the right to read %s it says which rights are needed', async (what, rules, clusterRules, message) => {
       await setNumbers(3, 0);
-      const poor = await account(`no-${what.toLowerCase().replaceAll(' ', '-')}`, rules, clusterRules);
+      const name = `no-${what.toLowerCase().replaceAll(' ', '-')}`;
+      const poor = await account(name, rules, clusterRules);
+      // What it lacks is all that it is refused.
+      const token = await api.tokenOf(NAMESPACE, name);
+      const granted = [
+        ...(rules.includes(set) ? [`${DAEMONSETS}/clean`] : []),
+        ...(rules.includes(pods) ? [`${CORE}/pods`] : []),
+        ...(clusterRules.includes(nodes) ? ['/api/v1/nodes'] : []),
+      ];
+      for (const path of granted) {
+        await eventually(async () => (await api.call('GET', path, undefined, token)).status === 200, {
+          timeoutMs: 60_000,
+          what: `the right to read ${path}`,
+        });
+      }
       const { code, stderr } = await awaitCleanup('1s', poor);
       expect(code).toBe(1);
       expect(stderr).toContain(message);

@@ -4,7 +4,7 @@ import { parseAllDocuments } from 'yaml';
 const TEMPLATE = new URL('../../charts/windlass/templates/startup-taint-policy.yaml', import.meta.url);
 
 export interface PolicyValues {
-  readonly fullname: string;
+  readonly clusterName: string;
   readonly serviceAccountName: string;
   readonly namespace: string;
   readonly key: string;
@@ -22,7 +22,7 @@ interface PolicyObject {
  */
 export async function startupTaintPolicy(values: PolicyValues): Promise<readonly PolicyObject[]> {
   const text = (await readFile(TEMPLATE, 'utf8'))
-    .replaceAll('{{ include "windlass.fullname" . }}', values.fullname)
+    .replaceAll('{{ include "windlass.clusterName" . }}', values.clusterName)
     .replaceAll('{{ include "windlass.serviceAccountName" . }}', values.serviceAccountName)
     .replaceAll('{{ include "windlass.namespace" . }}', values.namespace)
     .replaceAll('{{ .Values.startupTaint.key }}', values.key)

@@ -17,6 +17,14 @@
 {{- default .Release.Namespace .Values.namespaceOverride }}
 {{- end }}
 
+{{/*
+Of what is in no namespace: releases of the same name in others have theirs. No namespace has a dot, so that no two are
+the same. At most 63 + 1 + 40, of the 253 of such a name.
+*/}}
+{{- define "windlass.clusterName" -}}
+{{- printf "%s.%s" (include "windlass.namespace" .) (include "windlass.fullname" .) }}
+{{- end }}
+
 {{- define "windlass.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "windlass.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -60,6 +68,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "windlass.container" -}}
 image: {{ include "windlass.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- end }}
+
+{{/* The same, of one that writes the node's files: the Pod's status then says why it failed, as await-cleanup tells it. */}}
+{{- define "windlass.nodeContainer" -}}
+{{ include "windlass.container" . }}
+terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
 
 {{/* What every Pod has: it runs on a node that may have nothing yet, neither a network for Pods nor DNS. */}}

@@ -1,5 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+// Here, and not within the time that a test gives the command.
+import '../../../src/kubernetes/api-access.ts';
 import { makeSecretCommand } from '../../../src/cli/make-secret.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeKubeApi, NAMESPACE, type Route, statusOf } from '../../support/fake-kube-api.ts';
@@ -103,8 +105,13 @@ test.each([403, 429, 500, 503])(
 test('a token that is refused is read again', async () => {
   api.token = 'token-2';
   const running = makeSecret();
+  await eventually(() => asked().length > 0, { what: 'a request with the old one' });
   await api.writeToken('token-2');
-  expect(await running).toMatchObject({ code: 0 });
+  expect(await running).toMatchObject({
+    code: 0,
+    stderr: 'trying again: the API server answered 401: Unauthorized\n',
+  });
+  expect(api.requests[0]?.token).toBe('token-1');
 });
 
 test('an API server that is away is waited for, but not for ever', async () => {

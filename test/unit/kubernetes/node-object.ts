@@ -16,15 +16,15 @@ interface Step {
 /** A Node at a FakeKubeApi, which patches its taints as a real API server does. */
 export class NodeObject {
   taints: Taint[];
-  /** Called after it was read: what others do meanwhile. */
+  /** Called after it was read, which a patch of nothing does: what others do meanwhile. */
   onRead: () => void = () => undefined;
-  readonly #path: string;
 
   constructor(api: FakeKubeApi, name: string, taints: readonly Taint[]) {
     this.taints = [...taints];
-    this.#path = `/api/v1/nodes/${name}`;
-    api.routes.set(`GET ${this.#path}`, () => this.#read(name));
-    api.routes.set(`PATCH ${this.#path}`, ({ body }) => this.#patch(JSON.parse(body)));
+    api.routes.set(`PATCH /api/v1/nodes/${name}`, ({ body }) => {
+      const steps: readonly Step[] = JSON.parse(body);
+      return steps.length === 0 ? this.#read(name) : this.#patch(steps);
+    });
   }
 
   #read(name: string): ReturnType<Route> {

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { apiFailure } from '../../../src/kubernetes/api-failure.ts';
 import type { KubeApi, KubeRequest } from '../../../src/kubernetes/kube-api.ts';
 import { awaitRollout, type Rollout } from '../../../src/kubernetes/rollout.ts';
+import { sleep } from '../../../src/kubernetes/sleep.ts';
 import { EventQueue } from '../../support/event-queue.ts';
 
 const DOWN = 'Kubelet stopped posting node status.';
@@ -15,15 +16,22 @@ interface FakePod {
   readonly isLeaving?: boolean;
 }
 
+interface FakeNode {
+  readonly isReady: boolean;
+  readonly labels?: object;
+  /** Its conditions, where they are not those of a node that is ready, or down. */
+  readonly conditions?: readonly object[];
+}
+
 /** What an API server tells of one DaemonSet, as the test has it. */
 class FakeCluster implements Pick<KubeApi, 'json'> {
-  readonly nodes = new Map<string, { isReady: boolean; labels?: object }>();
+  readonly nodes = new Map<string, FakeNode>();
   pods: FakePod[] = [];
   numbers = { observedGeneration: 2, desiredNumberScheduled: 0, updatedNumberScheduled: 0, numberReady: 0 };
   failure: Error | undefined;
   readonly asked: string[] = [];
 
-  async json({ path, query = {} }: KubeRequest): Promise<unknown> {
+  async json({ path, query = {} }: KubeRequest, _signal: AbortSignal): Promise<unknown> {
     this.asked.push(path);
     if (this.failure !== undefined) throw this.failure;
     if (path === '/apis/apps/v1/namespaces/ns/daemonsets/clean') return this.#daemonSet();
@@ -93,7 +101,7 @@ test('is done when all that should have a Pod have one that is ready, of the Dae
   expect(outcome).toEqual({});
   cluster.count(3, 3);
   await until(16_000, outcome);
-  expect(outcome.rollout).toEqual({ desired: 3, ready: 3, unreached: [] });
+  expect(outcome.rollout).toEqual({ desired: 3, ready: 3, unreached: [], isNoneSelected: false });
   expect(progress).toEqual(['0/3', '2/3', '3/3']);
 });
 
@@ -104,7 +112,19 @@ test('numbers that the controller has not looked at do not count', async () => {
   expect([outcome, progress]).toEqual([{}, []]);
   cluster.count(0, 0);
   await until(30_000, outcome);
-  expect(outcome.rollout).toEqual({ desired: 0, ready: 0, unreached: [] });
+  expect(outcome.rollout).toEqual({ desired: 0, ready: 0, unreached: [], isNoneSelected: false });
+});
+
+test.each([
+  ['there are none, that is all that there is to do', [], false],
+  ['there are some, that is said', ['a'], true],
+])('no node should have a Pod: where %s', async (_name, names, isNoneSelected) => {
+  for (const name of names) cluster.nodes.set(name, { isReady: true, labels: { os: 'windows' } });
+  cluster.count(0, 0);
+  const outcome = start();
+  await until(MINUTES, outcome);
+  expect(outcome.rollout).toEqual({ desired: 0, ready: 0, unreached: [], isNoneSelected });
+  expect(clock.now()).toBe(0);
 });
 
 test('large lists are asked for now and then, and the numbers alone in between', async () => {
@@ -183,11 +203,7 @@ describe('at the end of its time', () => {
     cluster.nodes.set('windows', { isReady: true, labels: { os: 'windows' } });
     cluster.pods = [{ node: 'a' }, { node: 'b', isScheduled: false }];
     cluster.count(3, 0);
-    expect(await ends()).toEqual([
-      `a: the node is not ready: ${DOWN}`,
-      `b: the node is not ready: ${DOWN}`,
-      'c: it has no Pod',
-    ]);
+    expect(await ends()).toEqual([`a: the node is down: ${DOWN}`, `b: the node is down: ${DOWN}`, 'c: it has no Pod']);
   });
 
   test('nodes that should have none are not, nor nodes that are gone', async () => {
@@ -196,6 +212,14 @@ describe('at the end of its time', () => {
     cluster.pods = [{ node: 'a' }, { node: 'gone' }];
     cluster.count(1, 0);
     expect(await ends()).toEqual(['a: its Pod clean-a is not ready: it is Pending']);
+  });
+
+  test('Pods of nodes that are gone, or no longer selected, stand for no other node', async () => {
+    for (const name of ['a', 'b']) cluster.nodes.set(name, { isReady: true });
+    cluster.nodes.set('windows', { isReady: true, labels: { os: 'windows' } });
+    cluster.pods = [{ node: 'a' }, { node: 'gone' }, { node: 'windows' }];
+    cluster.count(2, 0);
+    expect(await ends()).toEqual(['a: its Pod clean-a is not ready: it is Pending', 'b: it has no Pod']);
   });
 
   test("Pods of others and Pods that go away are nobody's", async () => {
@@ -247,6 +271,33 @@ describe('nodes that are down', () => {
     expect(outcome.rollout).toMatchObject({ desired: 2, ready: 1, unreached: [{ node: 'b', isNodeDown: true }] });
   });
 
+  test('that have not said a word yet are down as well', async () => {
+    cluster.nodes.set('b', { isReady: false, conditions: [] });
+    reachA();
+    const outcome = start();
+    await until(5 * MINUTES, outcome);
+    expect(clock.now()).toBeLessThanOrEqual(2 * 15_000 + 30_000);
+    expect(outcome.rollout?.unreached).toMatchObject([{ why: 'the node is down: its kubelet has said nothing' }]);
+  });
+
+  test('that are only not ready, their kubelet lives, are none: they are waited for to the end', async () => {
+    const network = {
+      type: 'Ready',
+      status: 'False',
+      reason: 'KubeletNotReady',
+      message: 'cni plugin not initialized',
+    };
+    cluster.nodes.set('b', { isReady: false, conditions: [network] });
+    reachA();
+    const outcome = start();
+    await until(4 * MINUTES, outcome);
+    expect(outcome).toEqual({});
+    await until(10 * MINUTES, outcome);
+    expect(clock.now()).toBe(5 * MINUTES);
+    const why = 'its Pod clean-b is not ready: it is Pending';
+    expect(outcome.rollout?.unreached).toEqual([{ node: 'b', why, isNodeDown: false }]);
+  });
+
   test('that come back in time are cleaned up as well', async () => {
     reachA();
     const outcome = start();
@@ -275,6 +326,66 @@ describe('an API server that', () => {
     expect(outcome.rollout?.ready).toBe(1);
   });
 
+  test.each(['all it is asked', 'lists of nodes', 'the DaemonSet'])(
+    'fails for %s at the end: what was found before is told, and that it is',
+    async (what) => {
+      cluster.nodes.set('a', { isReady: true });
+      cluster.count(2, 1);
+      const outcome = start(2 * MINUTES);
+      await until(100_000, outcome);
+      const { json } = cluster;
+      cluster.json = async (ask, signal) => {
+        const isNodes = ask.path === '/api/v1/nodes';
+        const isSet = ask.path.includes('daemonsets');
+        if (what === 'lists of nodes' ? isNodes : what === 'the DaemonSet' ? isSet : true) throw apiFailure('away');
+        return json.call(cluster, ask, signal);
+      };
+      await until(10 * MINUTES, outcome);
+      expect(clock.now()).toBeLessThanOrEqual(2 * MINUTES);
+      expect(outcome).toEqual({
+        rollout: {
+          desired: 2,
+          ready: 1,
+          unreached: [{ node: 'a', why: 'it has no Pod', isNodeDown: false }],
+          isNoneSelected: false,
+          stale: expect.objectContaining({ message: 'away' }),
+        },
+      });
+    },
+  );
+
+  test('fails at the end, before anything was found out, is an error', async () => {
+    cluster.count(1, 0);
+    const { json } = cluster;
+    cluster.json = async (ask, signal) => {
+      if (ask.path === '/api/v1/nodes') throw apiFailure('away');
+      return json.call(cluster, ask, signal);
+    };
+    const outcome = start(2 * MINUTES);
+    await until(10 * MINUTES, outcome);
+    expect(outcome.error).toMatchObject({ message: 'away' });
+  });
+
+  test('lists so slowly that it comes to no end is not waited for', async () => {
+    cluster.nodes.set('a', { isReady: true });
+    cluster.count(1, 0);
+    const outcome = start(2 * MINUTES);
+    await until(100_000, outcome);
+    const { json } = cluster;
+    // Page after page, each in time.
+    cluster.json = async (ask, signal) => {
+      if (ask.path !== '/api/v1/nodes') return json.call(cluster, ask, signal);
+      await sleep(9_000, signal, clock);
+      signal.throwIfAborted();
+      return { metadata: { continue: 'more' }, items: [] };
+    };
+    await until(10 * MINUTES, outcome);
+    expect(clock.now()).toBe(2 * MINUTES + 20_000);
+    const stale = expect.objectContaining({ message: 'the API server answers too slowly' });
+    expect(outcome.rollout).toMatchObject({ unreached: [{ node: 'a' }], stale });
+    expect(clock.nextInMs).toBeUndefined();
+  });
+
   test('is away until the end is an error', async () => {
     cluster.failure = apiFailure('away');
     const outcome = start(2 * MINUTES);
@@ -298,9 +409,9 @@ describe('an API server that', () => {
     await until(14_000);
     const { json } = cluster;
     let times = 0;
-    cluster.json = async (ask) => {
+    cluster.json = async (ask, signal) => {
       if (ask.path === '/api/v1/nodes' && times++ === 0) throw apiFailure('expired', { upstreamStatus: 410 });
-      return json.call(cluster, ask);
+      return json.call(cluster, ask, signal);
     };
     await until(60_000, outcome);
     expect(outcome.rollout?.unreached).toHaveLength(1);
@@ -314,9 +425,9 @@ function page(all: readonly object[], { limit, continue: from = '0' }: Readonly<
   return { metadata, items: all.slice(Number(from), end) };
 }
 
-function nodeOf(name: string, { isReady, labels = { os: 'linux' } }: { isReady: boolean; labels?: object }) {
+function nodeOf(name: string, { isReady, labels = { os: 'linux' }, conditions }: FakeNode) {
   const condition = isReady ? { status: 'True', message: 'kubelet is posting' } : { status: 'Unknown', message: DOWN };
-  return { metadata: { name, labels }, status: { conditions: [{ type: 'Ready', ...condition }] } };
+  return { metadata: { name, labels }, status: { conditions: conditions ?? [{ type: 'Ready', ...condition }] } };
 }
 
 function podOf({ node, status = {}, isScheduled = true, uid = 'ours', isLeaving = false }: FakePod) {

@@ -14,8 +14,9 @@ const STARTUP = { key: KEY, effect: 'NoSchedule' };
 const OTHER = { key: 'example.com/other', value: 'x', effect: 'NoExecute', timeAdded: '2026-11-26T00:00:00Z' };
 const REMOVED = 'the startup taint is removed: Pods may come to this node';
 const FAILS = 'the startup taint cannot be removed; it is tried again, and pulls are served meanwhile';
-const GET = 'GET /api/v1/nodes/n1';
 const PATCH = 'PATCH /api/v1/nodes/n1';
+/** After which times it looks while they grow, in ms. */
+const LOOKS = [4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000];
 
 let scratch: Scratch;
 let api: FakeKubeApi;
@@ -23,19 +24,21 @@ let node: NodeObject;
 let clock: EventQueue;
 let lines: { msg: string; hint?: string; err?: { message: string } }[];
 let taint: StartupTaint;
+let randomly: number;
 beforeEach(async () => {
   scratch = await Scratch.create();
   api = await FakeKubeApi.start(scratch);
   node = new NodeObject(api, 'n1', [OTHER, STARTUP]);
   clock = new EventQueue();
   lines = [];
+  randomly = 0.5;
   taint = new StartupTaint({
     api: new KubeApi({ loadAccess: async () => new ApiAccess(api.root), timers: clock }),
     nodeName: 'n1',
     key: KEY,
     timers: clock,
     logger: pino({ level: 'info' }, { write: (line) => lines.push(JSON.parse(line)) }),
-    random: () => 0.5,
+    random: () => randomly,
   });
 });
 afterEach(async () => {
@@ -44,7 +47,19 @@ afterEach(async () => {
 });
 
 const messages = () => lines.map(({ msg }) => msg);
-const asked = () => api.requests.map(({ method, path }) => `${method} ${path}`);
+/** Of the patches of the Node, each one: `read`, which changes nothing, or `patch`. */
+const asked = () =>
+  api.requests.map(({ method, path, body }) => {
+    if (`${method} ${path}` !== PATCH) return `${method} ${path}`;
+    return body === '[]' ? 'read' : 'patch';
+  });
+/** The real ones are answered like this instead. */
+const refusePatches = (status: number, message: string) => {
+  const node = api.routes.get(PATCH);
+  api.routes.set(PATCH, (request) =>
+    request.body === '[]' && node !== undefined ? node(request) : { status, object: statusOf(status, message) },
+  );
+};
 const until = (condition: () => boolean, what: string) =>
   eventually(condition, { what: () => `${what}; asked ${asked()}, said ${JSON.stringify(lines)}` });
 /** It has done what it could, and the next try has its time. */
@@ -57,7 +72,7 @@ describe('a Node', () => {
     taint.start();
     await asleep(4_000);
     expect(node.taints).toEqual([OTHER, { key: `${KEY}-too`, effect: 'x' }]);
-    expect(asked()).toEqual([GET, PATCH]);
+    expect(asked()).toEqual(['read', 'patch']);
     expect(messages()).toEqual([REMOVED]);
     expect(JSON.parse(api.requests[1]?.body ?? '').map(({ op }: { op: string }) => op)).toEqual([
       ...['test', 'remove'],
@@ -65,17 +80,49 @@ describe('a Node', () => {
     ]);
   });
 
-  test('that has it not is patched in nothing, and looked at again for eight minutes', async () => {
+  test('that has it not is patched in nothing, and looked at again: soon, then ever less often', async () => {
     node.taints = [];
     taint.start();
-    for (const waitMs of [4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000]) {
+    for (const waitMs of LOOKS) {
       await asleep(waitMs);
       await passes(waitMs);
     }
-    await until(() => asked().length === 8, 'the last look');
-    await taint.stop();
-    expect([asked().includes(PATCH), messages(), clock.nextInMs]).toEqual([false, [], undefined]);
+    await asleep(450_000);
+    expect([new Set(asked()), messages()]).toEqual([new Set(['read']), []]);
   });
+
+  test('that is deleted, and registered again with the taint after hours, loses it too', async () => {
+    node.taints = [];
+    taint.start();
+    for (const waitMs of [...LOOKS, ...Array(30).fill(450_000)]) {
+      await asleep(waitMs);
+      await passes(waitMs);
+    }
+    await asleep(450_000);
+    node.taints = [STARTUP];
+    await passes(450_000);
+    await until(() => node.taints.length === 0, 'the taint to go');
+    expect(messages()).toEqual([REMOVED]);
+  });
+
+  test.each([
+    [0, 2_000, 300_000],
+    [0.999, 5_996, 599_700],
+  ])(
+    'is looked at by many agents at many moments: with %d after %d ms, and later after %d',
+    async (random, ms, lateMs) => {
+      randomly = random;
+      taint.start();
+      await asleep(ms);
+      for (const _look of LOOKS) {
+        const waitMs = clock.nextInMs ?? 0;
+        const looks = asked().length;
+        await passes(waitMs);
+        await until(() => asked().length > looks && clock.nextInMs !== undefined, 'the next look');
+      }
+      await asleep(lateMs);
+    },
+  );
 
   test('that is tainted after the agent looked loses it too', async () => {
     node.taints = [];
@@ -105,7 +152,7 @@ describe('a Node', () => {
 
   test('which is changed at the very moment (409) is asked again', async () => {
     const patch = api.routes.get(PATCH);
-    api.routes.set(PATCH, () => ({ status: 409, object: statusOf(409, 'the object has been modified') }));
+    refusePatches(409, 'the object has been modified');
     taint.start();
     await asleep(250);
     if (patch !== undefined) api.routes.set(PATCH, patch);
@@ -115,7 +162,7 @@ describe('a Node', () => {
   });
 
   test('that can never be patched is complained of after a while', async () => {
-    api.routes.set(PATCH, () => ({ status: 422, object: statusOf(422, 'denied by a policy of others') }));
+    refusePatches(422, 'denied by a policy of others');
     taint.start();
     for (const waitMs of [250, 500, 1_000, 2_000, 4_000]) {
       await asleep(waitMs);
@@ -134,19 +181,29 @@ describe('an API server', () => {
   test('that forbids it is asked again, and one warning says what to grant', async () => {
     api.refusal = { status: 403 };
     taint.start();
+    for (const waitMs of [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 200_000]) {
+      await asleep(waitMs);
+      await passes(waitMs);
+    }
+    await asleep(200_000);
+    expect(lines).toEqual([
+      expect.objectContaining({ msg: FAILS, level: 40, hint: expect.stringContaining('needs patch of nodes') }),
+    ]);
+    // As soon as somebody has granted it.
+    api.refusal = undefined;
+    await passes(200_000);
+    await asleep(4_000);
+    expect([node.taints, messages()]).toEqual([[OTHER], [FAILS, REMOVED]]);
+  });
+
+  test('that fails with 503 is asked once a minute at least', async () => {
+    api.refusal = { status: 503 };
+    taint.start();
     for (const waitMs of [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000]) {
       await asleep(waitMs);
       await passes(waitMs);
     }
     await asleep(60_000);
-    expect(lines).toEqual([
-      expect.objectContaining({ msg: FAILS, level: 40, hint: expect.stringContaining('get and patch of nodes') }),
-    ]);
-    // As soon as somebody has granted it.
-    api.refusal = undefined;
-    await passes(60_000);
-    await asleep(4_000);
-    expect([node.taints, messages()]).toEqual([[OTHER], [FAILS, REMOVED]]);
   });
 
   test('that knows no such Node is asked again, and told of node.name', async () => {
@@ -214,12 +271,12 @@ describe('an API server', () => {
     ['a list', [1]],
     ['taints that are none', { spec: { taints: [{ effect: 'x' }] } }],
   ])('that answers with %s is asked again', async (_name, object) => {
-    const get = api.routes.get(GET);
-    api.routes.set(GET, () => ({ object }));
+    const patch = api.routes.get(PATCH);
+    api.routes.set(PATCH, () => ({ object }));
     taint.start();
     await asleep(250);
     expect(lines[0]?.err?.message).toBe('the API server sent what is no Node');
-    if (get !== undefined) api.routes.set(GET, get);
+    if (patch !== undefined) api.routes.set(PATCH, patch);
     await passes(250);
     await asleep(4_000);
     expect(node.taints).toEqual([OTHER]);

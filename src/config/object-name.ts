@@ -1,11 +1,11 @@
-const LABEL = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?';
-const LABEL_FORM = new RegExp(`^${LABEL}$`);
-const SUBDOMAIN_FORM = new RegExp(`^${LABEL}(?:\\.${LABEL})*$`);
-const SUBDOMAIN_CHARS = 253;
+import { DNS_LABEL, DNS_SUBDOMAIN, DNS_SUBDOMAIN_CHARS } from './dns-names.ts';
+
+const LABEL_FORM = new RegExp(`^${DNS_LABEL}$`);
+const SUBDOMAIN_FORM = new RegExp(`^${DNS_SUBDOMAIN}$`);
 
 /** A Secret, a DaemonSet: parts in lower case between dots. */
 export function isObjectName(text: string): boolean {
-  return text.length <= SUBDOMAIN_CHARS && SUBDOMAIN_FORM.test(text);
+  return text.length <= DNS_SUBDOMAIN_CHARS && SUBDOMAIN_FORM.test(text);
 }
 
 export function isNamespaceName(text: string): boolean {
