@@ -33,10 +33,10 @@ const BEFORE: FileTree = {
   'registry.internal:5000/hosts.toml': { kind: 'file', mode: 0o600, content: 'server = "https://registry.internal"' },
 };
 
-/** One after the other, each goes on where the one before ended. */
 const needed = [builtHelm(), prometheusOperatorCrds()].map((built) => (typeof built === 'string' ? built : undefined));
 const missing = [...clusterMissing, ...needed, await windlassImageMissing()];
 
+// One after the other: each goes on where the one before ended.
 describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing, () => {
   let cluster: KubeCluster;
   let agentImage: WindlassImage;

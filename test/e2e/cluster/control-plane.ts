@@ -8,7 +8,7 @@ import type { Host } from '../lab/network.ts';
 
 const PORT = 6443;
 const MOST_NODES = 9;
-export const SERVICES = '10.96.0.0/16';
+const SERVICES = '10.96.0.0/16';
 
 export interface KubernetesBinaries {
   /** The API server's own. */
