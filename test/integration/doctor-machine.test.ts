@@ -10,7 +10,7 @@ import { readStatus } from '../../src/status/status-client.ts';
 import { AgentCluster } from '../support/agent-cluster.ts';
 import { AgentProcess } from '../support/agent-process.ts';
 import { run, tryCommand } from '../support/commands.ts';
-import { codesOf, doctor, emptyRoot, subjectWith } from '../support/doctor.ts';
+import { codesOf, doctor, emptyRoot, findingsOf, subjectWith } from '../support/doctor.ts';
 import { rootMissing } from '../support/requires.ts';
 import { Scratch } from '../support/scratch.ts';
 
@@ -67,11 +67,83 @@ describe('windlass doctor and other agents', () => {
     });
   });
 
+  test('are named by discovery, and not to be reached, or no members', async () => {
+    const { subject, status } = await look(0);
+    const unmet = [{ address: '127.0.0.1:9', nodeName: 'n9' }];
+    const about = [expect.stringMatching(/^n9 .*127\.0\.0\.1:9: ECONNREFUSED/)];
+    expect(await checkPeers(subject, { ...status, unmet })).toMatchObject({
+      findings: [{ code: 'peers-unreachable-p2p' }, { code: 'peers-unmet', severity: 'warning', about }],
+    });
+    expect(await checkPeers(subject, { ...status, peers: [], unmet })).toMatchObject({
+      findings: [{ code: 'peers-none', severity: 'error', about }],
+    });
+    const [p2pAddress = ''] = status.peers[0]?.p2pAddresses ?? [];
+    const address = p2pAddress.replace('/ip4/', '').replace('/tcp/', ':');
+    const closed = await checkPeers(subject, { ...status, peers: [], unmet: [{ address, nodeName: null }] });
+    expect(closed.findings).toMatchObject([{ code: 'peers-none', severity: 'error' }]);
+    expect(closed.findings[0]?.mend).toMatch(/same cluster secret/);
+  });
+
+  test('that went without a word are looked for where they were', async () => {
+    const { subject, status } = await look(0);
+    const { dataAddress, ...rest } = { ...status.peers[0], dataAddress: '127.0.0.1:9' };
+    const gone = { nodeName: 'n9', zone: '', goneMs: 1, dataAddress, p2pAddresses: rest.p2pAddresses ?? [] };
+    const told = (state: 'dead' | 'left') => ({ ...status, peers: [], gone: [{ ...gone, state }] });
+    expect(await checkPeers(subject, told('dead'))).toMatchObject({
+      findings: [{ code: 'peers-none', severity: 'error', about: [expect.stringMatching(/^n9 .*ECONNREFUSED/)] }],
+    });
+    expect(await checkPeers(subject, told('left'))).toMatchObject({
+      findings: [{ code: 'peers-none', severity: 'warning' }],
+    });
+  });
+
   test('are not there', async () => {
     const { subject, status } = await look(0);
     expect(await checkPeers(subject, { ...status, peers: [] })).toMatchObject({
       findings: [{ code: 'peers-none', severity: 'warning' }],
     });
+  });
+});
+
+describe('windlass doctor on a node that nobody has met', () => {
+  let scratch: Scratch;
+  beforeAll(async () => {
+    scratch = await Scratch.create();
+  });
+  afterAll(() => scratch?.dispose());
+
+  test('the agent says whom discovery names, itself left out', async () => {
+    const cluster = await AgentCluster.start(scratch, {
+      agents: 1,
+      registries: { 'registry.example': 'http://127.0.0.1:9' },
+      settingsOf: () => ({ discovery: { kind: 'static', peers: ['127.0.0.1:9'] } }),
+    });
+    const { configPath } = cluster.agent(0);
+    const args = ['doctor', '--json', '--no-pull', `--config=${configPath}`, `--root=${await emptyRoot(scratch)}`];
+    const { code, stdout } = await tryCommand(process.execPath, [MAIN, ...args], { timeoutMs: 120_000 });
+    const { checks } = JSON.parse(stdout);
+    const peers = findingsOf(checks).filter((finding) => finding.code.startsWith('peers-'));
+    expect({ code, peers }).toMatchObject({
+      code: 3,
+      peers: [
+        { code: 'peers-none', severity: 'error', about: [expect.stringMatching(/127\.0\.0\.1:9: ECONNREFUSED/)] },
+      ],
+    });
+  });
+
+  test('its own address among them is none of another', async () => {
+    const cluster = await AgentCluster.start(scratch, {
+      agents: 1,
+      registries: { 'registry.example': 'http://127.0.0.1:9' },
+    });
+    const { configPath, statusUrl } = cluster.agent(0);
+    const { unmet } = await readStatus(statusUrl, AbortSignal.timeout(60_000));
+    expect(unmet).toEqual([]);
+    const { findings } = await checkPeers(
+      await subjectWith([`--config=${configPath}`]),
+      await readStatus(statusUrl, AbortSignal.timeout(60_000)),
+    );
+    expect(findings).toMatchObject([{ code: 'peers-none', severity: 'warning' }]);
   });
 });
 
