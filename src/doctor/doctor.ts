@@ -83,14 +83,32 @@ async function runtimeChecks(
     return checkConfigPath(subject, files, version);
   });
   const hosts = await guarded('hosts.toml', () => checkHosts(subject));
-  const layers = await guarded('layers', async () => checkLayers(subject, files));
-  const mirrored = 'mirrored' in hosts ? hosts.mirrored : [];
+  const layers = await guarded('layers', async () => checkLayers(subject, files, version));
+  const unserved = new Set((await mirror).findings.flatMap(({ about = [] }) => about));
+  const mirrored = ('mirrored' in hosts ? hosts.mirrored : []).filter((host) => !unserved.has(host));
   const why = whyNoPull(options, version, [config, await mirror], mirrored);
   const pull =
     why === undefined
       ? await guarded('pull', () => checkPull(subject, calls, mirrored, files, tag))
       : skipped('pull', why);
-  return [runtime, config, hosts, layers, pull];
+  const [configJudged, pullJudged] = judged(config, pull);
+  return [runtime, configJudged, hosts, layers, pullJudged];
+}
+
+/** Which folders containerd takes when there is a list, or nothing, depends on more than its files tell: a pull shows it. */
+const SHOWN_BY_PULL = new Set(['config-path-list', 'config-path-unset']);
+
+/** One cause is one finding: it is a warning where a pull came through all the same, and the reason where none did. */
+function judged(config: CheckResult, pull: CheckResult): [config: CheckResult, pull: CheckResult] {
+  const isShown = config.findings.some(({ code, severity }) => SHOWN_BY_PULL.has(code) && severity === 'error');
+  if (!isShown || pull.skipped) return [config, pull];
+  if (pull.findings.length > 0) {
+    return [config, { ...pull, findings: pull.findings.filter(({ code }) => !code.startsWith('pull-passes-by')) }];
+  }
+  const findings = config.findings.map((finding) =>
+    SHOWN_BY_PULL.has(finding.code) ? { ...finding, severity: 'warning' as const } : finding,
+  );
+  return [{ ...config, findings }, pull];
 }
 
 /** A pull that is known to pass by the mirror proves nothing, and asks registries for what they do not have. */
@@ -102,9 +120,11 @@ function whyNoPull(
 ): string | undefined {
   if (!pull) return 'not wanted (--no-pull)';
   if (version === undefined) return 'containerd does not answer';
-  if (config.findings.some(({ severity }) => severity === 'error')) return 'config_path is to be mended first';
+  if (config.findings.some(({ code, severity }) => severity === 'error' && !SHOWN_BY_PULL.has(code))) {
+    return 'config_path is to be mended first';
+  }
   if (mirror.findings.some(({ code }) => code === 'mirror-away')) return 'the mirror does not answer';
-  return mirrored.length === 0 ? 'no hosts.toml names the mirror first' : undefined;
+  return mirrored.length === 0 ? 'no hosts.toml names the mirror first for a registry that it serves' : undefined;
 }
 
 /** One check's failure hides nothing of the others. */
