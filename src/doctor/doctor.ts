@@ -6,7 +6,7 @@ import { checkClock } from './clock-check.ts';
 import { checkConfigPath } from './config-path-check.ts';
 import { checkDisk } from './disk-check.ts';
 import { DOCUMENTS } from './documents.ts';
-import { type CheckName, type CheckResult, result, skipped } from './finding.ts';
+import { CHECK_NAMES, type CheckName, type CheckResult, result, skipped } from './finding.ts';
 import { checkHosts } from './hosts-check.ts';
 import type { ImageName } from './image-name.ts';
 import { checkLayers } from './layers-check.ts';
@@ -70,7 +70,7 @@ async function runtimeChecks(
 ): Promise<RuntimeChecks> {
   // Only now: grpc is slow to load.
   const { socketCalls } = await import('../containerd/socket-calls.ts');
-  using calls = socketCalls(pathHere(subject, subject.paths.socket));
+  using calls = socketCalls(await pathHere(subject, subject.paths.socket));
   const runtime = await guarded('runtime', () => checkRuntime(subject, calls));
   if ('isOther' in runtime && runtime.isOther) {
     const not = (check: CheckName) => skipped(check, 'containerd is not here');
@@ -127,10 +127,23 @@ function whyNoPull(
   return mirrored.length === 0 ? 'no hosts.toml names the mirror first for a registry that it serves' : undefined;
 }
 
-/** One check's failure hides nothing of the others. */
+const DEADLINE_MS = 60_000;
+/** Beyond what a check allows itself: a disk or a socket that hangs must not keep the rest from being told. */
+const DEADLINES: Readonly<Record<CheckName, number>> = {
+  ...(Object.fromEntries(CHECK_NAMES.map((name) => [name, DEADLINE_MS])) as Record<CheckName, number>),
+  // Of each registry one pull.
+  pull: 15 * DEADLINE_MS,
+};
+
+/** One check's failure hides nothing of the others, and nor does one that never ends. */
 async function guarded<T extends CheckResult>(check: CheckName, look: () => Promise<T>): Promise<T | CheckResult> {
+  const overdue = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => overdue.reject(new Error(`no end after ${DEADLINES[check] / 1000} s`)),
+    DEADLINES[check],
+  );
   try {
-    return await look();
+    return await Promise.race([look(), overdue.promise]);
   } catch (error) {
     const code = systemCode(error);
     const message = error instanceof Error ? error.message : String(error);
@@ -144,5 +157,7 @@ async function guarded<T extends CheckResult>(check: CheckName, look: () => Prom
         docs: DOCUMENTS.hostsToml,
       },
     ]);
+  } finally {
+    clearTimeout(timer);
   }
 }

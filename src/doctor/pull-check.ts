@@ -115,8 +115,8 @@ const WHERE_IT_ENDED: Readonly<Record<string, readonly [seen: string, mend: stri
 /** containerd makes its socket anew each time it starts. */
 async function changedSinceStart(subject: Subject, files: readonly ContainerdConfig[]): Promise<boolean> {
   const [started, ...changes] = await Promise.all(
-    [subject.paths.socket, ...files.map(({ path }) => path)].map((path) =>
-      unless(stat(pathHere(subject, path)), 'ENOENT'),
+    [subject.paths.socket, ...files.map(({ path }) => path)].map(async (path) =>
+      unless(stat(await pathHere(subject, path)), 'ENOENT'),
     ),
   );
   return changes.some((change) => change !== undefined && started !== undefined && change.mtimeMs > started.mtimeMs);

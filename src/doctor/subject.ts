@@ -1,8 +1,9 @@
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { isLoopback, isWildcard, type ListenAddress } from '../config/listen-address.ts';
 import type { Settings } from '../config/settings.ts';
 import { mirrorAddress } from '../containerd/mirror-address.ts';
 import { type ContainerdPaths, containerdPaths } from '../containerd/presets.ts';
+import { pathBelow } from '../containerd/root-path.ts';
 
 /** The node that is looked at. */
 export interface Subject {
@@ -37,9 +38,9 @@ export function subjectOf({ settings, cwd, statusUrl, root = '/' }: SubjectOptio
   };
 }
 
-/** A path of the node, as it is to be opened here. */
-export function pathHere({ root }: Subject, path: string): string {
-  return join(root, path);
+/** A path of the node, as it is to be opened here, whatever links it goes through. */
+export function pathHere({ root }: Subject, path: string): Promise<string> {
+  return pathBelow(root, path);
 }
 
 /** Is it an origin at which the mirror listens? */

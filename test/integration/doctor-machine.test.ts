@@ -119,7 +119,7 @@ describe('windlass doctor on a node that nobody has met', () => {
       settingsOf: () => ({ discovery: { kind: 'static', peers: ['127.0.0.1:9'] } }),
     });
     const { configPath } = cluster.agent(0);
-    const args = ['doctor', '--json', '--no-pull', `--config=${configPath}`, `--root=${await emptyRoot(scratch)}`];
+    const args = ['doctor', '--json', '--no-pull', `--config=${configPath}`, `--root=${scratch.path}`];
     const { code, stdout } = await tryCommand(process.execPath, [MAIN, ...args], { timeoutMs: 120_000 });
     const { checks } = JSON.parse(stdout);
     const peers = findingsOf(checks).filter((finding) => finding.code.startsWith('peers-'));
@@ -201,7 +201,14 @@ describe('windlass doctor and the machine', () => {
     const nowhere = ['certs-dir', 'config-file', 'socket'].map(
       (one) => `--containerd.${one}=${scratch.join('nowhere')}`,
     );
-    const args = ['doctor', '--json', `--root=${await emptyRoot(scratch)}`, `--store.path=${scratch.path}`, ...nowhere];
+    const args = [
+      'doctor',
+      '--json',
+      `--root=${await emptyRoot(scratch)}`,
+      `--store.path=${scratch.path}`,
+      '--store.min-free=1%',
+      ...nowhere,
+    ];
     const { code, stdout, stderr } = await tryCommand('unshare', [
       ...['--net', '--user', '--map-root-user', 'sh', '-c', script, process.execPath, MAIN, ...args],
     ]);

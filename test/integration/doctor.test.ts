@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { socketCalls } from '../../src/containerd/socket-calls.ts';
 import { diagnose } from '../../src/doctor/doctor.ts';
 import type { CheckResult } from '../../src/doctor/finding.ts';
+import { checkHosts } from '../../src/doctor/hosts-check.ts';
 import { parseImageName } from '../../src/doctor/image-name.ts';
 import { checkPull } from '../../src/doctor/pull-check.ts';
 import { AgentProcess } from '../support/agent-process.ts';
@@ -129,6 +130,7 @@ for (const { name, binaries } of releases) {
       const json = await command([...args, '--json', '--strict', '--image', `${hosts[0]}/a/b:1`]);
       const { ok, checks } = JSON.parse(json.stdout);
       expect({ code: json.code, ok, found: codesOf(checks) }).toEqual({ code: 0, ok: true, found: [] });
+      for (const check of checks) expect(Object.keys(check)).toEqual(['check', 'seen', 'skipped', 'findings']);
       expect(of(checks, 'mirror')?.seen).toContain(`has ${hosts[0]}/a/b:1`);
       expect(of(checks, 'peers')).toMatchObject({ skipped: true });
     });
@@ -140,6 +142,8 @@ for (const { name, binaries } of releases) {
         return codesOf(checks);
       });
       expect(await Promise.all(codes)).toEqual([['image-not-found'], ['image-denied'], ['image-unavailable']]);
+      const wrong = await command(['doctor', ...flags(), '--image', 'a b']);
+      expect(wrong).toMatchObject({ code: 2, stderr: expect.stringMatching(/--image.*"a b"|"a b".*/s) });
     });
 
     test('config_path is not set', () =>
@@ -148,7 +152,8 @@ for (const { name, binaries } of releases) {
         async (node) => {
           const checks = await examine(node);
           expect(codesOf(checks)).toEqual(['config-path-unset']);
-          expect(of(checks, 'pull')).toMatchObject({ skipped: true });
+          // It was tried, in case; the cause is said once.
+          expect(of(checks, 'pull')?.seen).toMatch(/from 0 of 4 registries/);
           expect(findingsOf(checks)[0]?.mend).toMatch(/systemctl restart containerd/);
           expect(await comesThrough(node)).toBe(false);
         },
@@ -163,7 +168,7 @@ for (const { name, binaries } of releases) {
           expect(findingsOf(checks)).toMatchObject([
             { code: 'config-path-list', severity: isRead ? 'warning' : 'error' },
           ]);
-          expect(of(checks, 'pull')).toMatchObject({ skipped: !isRead });
+          expect(of(checks, 'pull')?.seen).toMatch(isRead ? /from 4 of 4/ : /from 0 of 4/);
           expect(await comesThrough(node)).toBe(isRead);
         },
       ));
@@ -191,6 +196,32 @@ for (const { name, binaries } of releases) {
           expect(await comesThrough(node)).toBe(isRead);
         },
       );
+    });
+
+    test('config_path and imports: a section that hides it in 1.x; a file of another version, and a list that is read, in 2.x', async () => {
+      const dropIn = scratch.join('drop-in.toml');
+      const importing = (toml: string) => toml.replace(/^version = \d/m, (line) => `${line}\nimports = ["${dropIn}"]`);
+      if (section === OLD) {
+        await writeFile(dropIn, `version = 2\n[${OLD}]\nmax_concurrent_downloads = 5\n`);
+        await withConfig(importing, async (node) => {
+          expect(findingsOf(await examine(node))).toMatchObject([
+            { code: 'config-path-unset', severity: 'error', what: expect.stringContaining(`${dropIn} hides`) },
+          ]);
+          expect(await comesThrough(node)).toBe(false);
+        });
+        return;
+      }
+      await writeFile(dropIn, `version = 2\n[${OLD}.registry]\nconfig_path = "/elsewhere"\n`);
+      await withConfig(importing, async (node) => {
+        expect(codesOf(await examine(node))).toEqual(['config-path-elsewhere']);
+        expect(await comesThrough(node)).toBe(false);
+      });
+      await writeFile(dropIn, `version = 2\n[${OLD}]\nmax_concurrent_downloads = 5\n`);
+      const list = (toml: string) => importing(toml.replace(`"${hostsDir}"`, `"${hostsDir}:/etc/docker/certs.d"`));
+      await withConfig(list, async (node) => {
+        expect(codesOf(await examine(node))).toEqual([]);
+        expect(await comesThrough(node)).toBe(true);
+      });
     });
 
     test('config_path names another folder', () =>
@@ -273,6 +304,12 @@ for (const { name, binaries } of releases) {
     test('hosts.toml: _default serves all, unless a folder hides it; no folder, and links', async () => {
       for (const host of hosts) await rm(`${hostsDir}/${host}`, { recursive: true });
       expect(codesOf(await examine())).toEqual([]);
+      // Of nobody: a file, and a folder that no registry is called like.
+      await writeFile(`${hostsDir}/notes.pattern.example`, '');
+      await mkdir(`${hostsDir}/backup`);
+      expect(codesOf(await examine())).toEqual([]);
+      const all = await checkHosts(await subjectWith([...flags(), '--registries=["*"]'], root));
+      expect(all).toMatchObject({ mirrored: ['windlass-doctor.invalid'], findings: [] });
       await mkdir(`${hostsDir}/hiding.pattern.example`);
       expect(findingsOf(await examine())).toMatchObject([
         { code: 'hosts-toml-no-file', about: ['hiding.pattern.example'] },

@@ -1,9 +1,10 @@
-import { mkdir, symlink } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { readSettings } from '../../src/config/load-settings.ts';
 import { diagnose } from '../../src/doctor/doctor.ts';
 import type { CheckResult, Finding } from '../../src/doctor/finding.ts';
 import { type Subject, subjectOf } from '../../src/doctor/subject.ts';
 import { statusUrl } from '../../src/status/status-client.ts';
+import { run } from './commands.ts';
 import type { Scratch } from './scratch.ts';
 
 /** What `windlass doctor` would look at with these flags. */
@@ -17,12 +18,13 @@ export async function doctor(flags: readonly string[], root: string, pull = true
   return diagnose(await subjectWith(flags, root), { pull });
 }
 
-/** For `--root`: a node where nothing is but the scratch folder, whatever runs on the machine of the tests. */
+/** For `--root`: a node where nothing is but the scratch folder, whatever runs on the machine of the tests. As root. */
 export async function emptyRoot(scratch: Scratch): Promise<string> {
   const root = scratch.join('root');
-  const [, first = ''] = scratch.path.split('/');
-  await mkdir(root);
-  await symlink(`/${first}`, `${root}/${first}`);
+  const mount = `${root}${scratch.path}`;
+  await mkdir(mount, { recursive: true });
+  await run('mount', ['--bind', scratch.path, mount]);
+  scratch.defer(() => run('umount', ['-l', mount]));
   return root;
 }
 
