@@ -20,6 +20,8 @@ interface DoctorFlags {
   readonly json?: true;
   readonly url?: string;
   readonly root: string;
+  /** Seconds. */
+  readonly timeout: number;
 }
 
 export function doctorCommand(): Command {
@@ -34,6 +36,7 @@ export function doctorCommand(): Command {
       .option('--strict', 'warnings count for the exit code as well')
       .option('--json', 'print what was found as JSON')
       .option('--url <url>', "where the agent's status is asked, if not at status.listen")
+      .option('--timeout <seconds>', 'how long to wait for each answer; pulls get six times as much', readSeconds, 5)
       .option('--root <folder>', 'where / of the node is mounted, in a Pod', '/')
       // As of the agent: the settings that say where things are.
       .allowUnknownOption()
@@ -45,6 +48,12 @@ export function doctorCommand(): Command {
   );
 }
 
+/** @throws InvalidArgumentError */
+function readSeconds(text: string): number {
+  if (!/^[1-9]\d{0,2}$/.test(text)) throw new InvalidArgumentError('It is a number of seconds, from 1 to 999.');
+  return Number(text);
+}
+
 /** Commander says which option it was. @throws InvalidArgumentError */
 function readImageName(text: string): ImageName {
   try {
@@ -54,7 +63,10 @@ function readImageName(text: string): ImageName {
   }
 }
 
-async function run({ image, pull, strict, json, url, root }: DoctorFlags, args: readonly string[]): Promise<number> {
+async function run(
+  { image, pull, strict, json, url, root, timeout }: DoctorFlags,
+  args: readonly string[],
+): Promise<number> {
   const cwd = process.cwd();
   const { settings } = await readSettings({ flags: args, env: process.env, cwd });
   const subject = subjectOf({
@@ -62,6 +74,7 @@ async function run({ image, pull, strict, json, url, root }: DoctorFlags, args: 
     cwd,
     statusUrl: url === undefined ? statusUrl(settings.status.listen) : parseStatusUrl(url),
     root,
+    answerMs: timeout * 1000,
   });
   const checks = await diagnose(subject, { image, pull });
   const isFound = hasFindings(checks, strict === true);

@@ -7,10 +7,8 @@ import { type CheckResult, type Finding, firstOf, result } from './finding.ts';
 import type { ImageName } from './image-name.ts';
 import type { Subject } from './subject.ts';
 
-/** From the mirror's memory. */
-const PROBE_MS = 5_000;
-/** Longer than `mirror.headersTimeout` by default: upstream may be slow. */
-const IMAGE_MS = 30_000;
+/** Upstream may be slow: so many times longer than the mirror's own answers. */
+const UPSTREAM_TIMES = 6;
 const CONNECTIONS = 4;
 /** Registries take manifests up to 4 MiB. */
 const MOST_BYTES = 8 * 1024 * 1024;
@@ -31,13 +29,13 @@ interface Answer {
  * The first is answered without any registry, the second shows that upstream can be reached.
  */
 export async function checkMirror(
-  { mirrorUrl, hosts }: Subject,
+  { mirrorUrl, hosts, answerMs }: Subject,
   image: ImageName | undefined,
   tag: string,
 ): Promise<CheckResult> {
-  const mirror = new Pool(mirrorUrl, { connections: CONNECTIONS, connect: { timeout: PROBE_MS } });
+  const mirror = new Pool(mirrorUrl, { connections: CONNECTIONS, connect: { timeout: answerMs } });
   try {
-    const probe = (host: string) => ask(mirror, 'HEAD', `${PROBE_REPOSITORY}/manifests/${tag}`, host, PROBE_MS);
+    const probe = (host: string) => ask(mirror, 'HEAD', `${PROBE_REPOSITORY}/manifests/${tag}`, host, answerMs);
     const first = await probe(hosts[0] ?? '');
     // Where nobody answers, nobody answers for the others either.
     const answers = await Promise.all(
@@ -51,7 +49,13 @@ export async function checkMirror(
     const seen = `${mirrorUrl} answers for ${served} of ${hosts.length} registries`;
     if (image === undefined || served === 0) return result('mirror', seen, findings);
     const { registry, repository, reference, text } = image;
-    const answer = await ask(mirror, 'GET', `${repository}/manifests/${reference}`, registry, IMAGE_MS);
+    const answer = await ask(
+      mirror,
+      'GET',
+      `${repository}/manifests/${reference}`,
+      registry,
+      UPSTREAM_TIMES * answerMs,
+    );
     if (answer instanceof Error || answer.status !== 200) findings.push(imageFinding(image, answer));
     return result('mirror', `${seen}${findings.length === 0 ? `, and has ${text}` : ''}`, findings);
   } finally {
@@ -63,10 +67,14 @@ export async function checkMirror(
  * Has the mirror been asked for the probe by this tag, before now?
  * @returns undefined where it does not say
  */
-export async function wasAsked({ mirrorUrl }: Subject, host: string, tag: string): Promise<boolean | undefined> {
-  const mirror = new Pool(mirrorUrl, { connect: { timeout: PROBE_MS } });
+export async function wasAsked(
+  { mirrorUrl, answerMs }: Subject,
+  host: string,
+  tag: string,
+): Promise<boolean | undefined> {
+  const mirror = new Pool(mirrorUrl, { connect: { timeout: answerMs } });
   try {
-    const answer = await ask(mirror, 'HEAD', `${PROBE_REPOSITORY}/manifests/${tag}`, host, PROBE_MS);
+    const answer = await ask(mirror, 'HEAD', `${PROBE_REPOSITORY}/manifests/${tag}`, host, answerMs);
     return answer instanceof Error || answer.askedBefore === undefined ? undefined : answer.askedBefore === 'yes';
   } finally {
     await mirror.destroy();

@@ -5,8 +5,6 @@ import { parseMultiaddr } from '../config/multiaddr.ts';
 import { systemCode } from '../errors.ts';
 import { peerIdOfCertificate } from '../routing/certificate.ts';
 
-const DIAL_MS = 5_000;
-
 /** Another agent, as far as it is known. */
 export interface DialTarget {
   readonly nodeName: string;
@@ -18,10 +16,15 @@ export interface DialTarget {
   readonly p2pAddresses: readonly string[];
 }
 
+export interface DialOptions {
+  readonly isTls: boolean;
+  readonly answerMs: number;
+}
+
 /** @returns nothing where the agent that was meant answers */
 export async function dialData(
   { nodeName, peerId, dataAddress }: DialTarget,
-  isTls: boolean,
+  { isTls, answerMs }: DialOptions,
 ): Promise<{ readonly why: string; readonly isStranger: boolean } | undefined> {
   if (dataAddress === undefined) return undefined;
   const target = parseListenAddress(dataAddress);
@@ -29,10 +32,10 @@ export async function dialData(
   if (target === undefined) return { why: `${where}: no address)`, isStranger: false };
   try {
     if (!isTls) {
-      (await dial(target, false)).destroy();
+      (await dial(target, { isTls, answerMs })).destroy();
       return undefined;
     }
-    const socket = (await dial(target, true)) as TLSSocket;
+    const socket = (await dial(target, { isTls, answerMs })) as TLSSocket;
     const found = peerIdOfCertificate(socket.getPeerX509Certificate());
     // In order: whoever breaks off is counted there as a stranger at the door.
     socket.end();
@@ -45,12 +48,15 @@ export async function dialData(
 }
 
 /** One of its addresses is enough. */
-export async function dialP2p({ nodeName, p2pAddresses = [] }: DialTarget): Promise<string | undefined> {
+export async function dialP2p(
+  { nodeName, p2pAddresses = [] }: DialTarget,
+  answerMs: number,
+): Promise<string | undefined> {
   const targets = p2pAddresses.flatMap((address) => parseMultiaddr(address) ?? []);
   const reasons = await Promise.all(
     targets.map(async (target) => {
       try {
-        await greet(await dial(target, false));
+        await greet(await dial(target, { isTls: false, answerMs }), answerMs);
         return undefined;
       } catch (error) {
         return `${formatListenAddress(target)}: ${reasonOf(error)}`;
@@ -63,8 +69,8 @@ export async function dialP2p({ nodeName, p2pAddresses = [] }: DialTarget): Prom
 /** libp2p's first word, which the other side gives back before it wants to know who asks. */
 const HELLO = Buffer.from('\x13/multistream/1.0.0\n');
 
-async function greet(socket: Socket): Promise<void> {
-  const timer = setTimeout(() => socket.destroy(new Error(`silent for ${DIAL_MS / 1000} s`)), DIAL_MS);
+async function greet(socket: Socket, answerMs: number): Promise<void> {
+  const timer = setTimeout(() => socket.destroy(new Error(`silent for ${answerMs / 1000} s`)), answerMs);
   try {
     socket.write(HELLO);
     let heard = Buffer.alloc(0);
@@ -80,12 +86,12 @@ async function greet(socket: Socket): Promise<void> {
 }
 
 /** Resolves once it is connected; with TLS, once the other side has shown its certificate. */
-function dial({ host, port }: ListenAddress, isTls: boolean): Promise<Socket> {
+function dial({ host, port }: ListenAddress, { isTls, answerMs }: DialOptions): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = isTls
       ? connectTls({ host, port, rejectUnauthorized: false, minVersion: 'TLSv1.3' }, () => done())
       : connectPlain({ host, port }, () => done());
-    const timer = setTimeout(() => socket.destroy(new Error(`no answer within ${DIAL_MS / 1000} s`)), DIAL_MS);
+    const timer = setTimeout(() => socket.destroy(new Error(`no answer within ${answerMs / 1000} s`)), answerMs);
     const done = () => {
       clearTimeout(timer);
       resolve(socket);

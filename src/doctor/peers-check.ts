@@ -2,7 +2,7 @@ import { suggestMultiaddr } from '../config/multiaddr.ts';
 import type { AgentStatus } from '../status/agent-status.ts';
 import { DOCUMENTS } from './documents.ts';
 import { type CheckResult, type Finding, firstOf, result, skipped } from './finding.ts';
-import { type DialTarget, dialData, dialP2p } from './peer-dials.ts';
+import { type DialOptions, type DialTarget, dialData, dialP2p } from './peer-dials.ts';
 import type { Subject } from './subject.ts';
 
 /** Of a large cluster so many, chosen by chance: if a firewall is in between it shows. */
@@ -10,13 +10,13 @@ const MOST_PEERS = 64;
 const AT_ONCE = 16;
 
 /** Can the other agents be reached from this machine, where they or discovery say that they listen? */
-export async function checkPeers({ settings }: Subject, status: AgentStatus): Promise<CheckResult> {
+export async function checkPeers({ settings, answerMs }: Subject, status: AgentStatus): Promise<CheckResult> {
   if (status.discovery === 'none')
     return skipped('peers', 'this agent is alone by its settings (discovery.kind is none)');
-  const isTls = settings.peer.encryption === 'tls';
+  const options = { isTls: settings.peer.encryption === 'tls', answerMs };
   const chosen = sample(status.peers, MOST_PEERS);
   const strayed = sample(others(status), MOST_PEERS);
-  const [live, stray] = await Promise.all([dialAll(chosen, isTls), dialAll(strayed, isTls)]);
+  const [live, stray] = await Promise.all([dialAll(chosen, options), dialAll(strayed, options)]);
   if (chosen.length === 0) return result('peers', 'no other agent', [alone(status, strayed, stray)]);
   const among =
     chosen.length === status.peers.length ? `${chosen.length}` : `${chosen.length} of ${status.peers.length}`;
@@ -60,10 +60,10 @@ interface Failures {
   readonly stranger: readonly string[];
 }
 
-async function dialAll(targets: readonly DialTarget[], isTls: boolean): Promise<Failures> {
+async function dialAll(targets: readonly DialTarget[], options: DialOptions): Promise<Failures> {
   const failures = { peer: [] as string[], p2p: [] as string[], stranger: [] as string[] };
   await atOnce(targets, AT_ONCE, async (peer) => {
-    const [data, p2p] = await Promise.all([dialData(peer, isTls), dialP2p(peer)]);
+    const [data, p2p] = await Promise.all([dialData(peer, options), dialP2p(peer, options.answerMs)]);
     if (data !== undefined) failures[data.isStranger ? 'stranger' : 'peer'].push(data.why);
     if (p2p !== undefined) failures.p2p.push(p2p);
   });

@@ -8,8 +8,8 @@ import { type CheckResult, type Finding, firstOf, result } from './finding.ts';
 import { wasAsked } from './mirror-check.ts';
 import { pathHere, type Subject } from './subject.ts';
 
-const PULL_MS = 30_000;
-const REMOVE_MS = 10_000;
+/** A pull is several answers, and unpacking. */
+const PULL_TIMES = 6;
 /** After so many that did not come through, the rest is not tried: each may wait for a registry that is away. */
 const ENOUGH_FAILURES = 2;
 /** grpc's: no such service. */
@@ -34,7 +34,7 @@ export async function checkPull(
   for (const host of hosts) {
     const reference = `${host}/${PROBE_REPOSITORY}:${tag}`;
     try {
-      await pull(calls, reference);
+      await pull(calls, reference, PULL_TIMES * subject.answerMs);
       passed.push(host);
     } catch (error) {
       failed.push({ host, error });
@@ -46,14 +46,18 @@ export async function checkPull(
   return result('pull', seen, [await findingOf(subject, failed, files, tag)]);
 }
 
-async function pull(calls: Pick<SocketCalls, 'pullImage' | 'removeImage'>, reference: string): Promise<void> {
+async function pull(
+  calls: Pick<SocketCalls, 'pullImage' | 'removeImage'>,
+  reference: string,
+  timeoutMs: number,
+): Promise<void> {
   const [config] = probeImage().blobs;
   try {
-    const id = await calls.pullImage(reference, { timeoutMs: PULL_MS });
+    const id = await calls.pullImage(reference, { timeoutMs });
     if (id !== config?.digest) throw new Error(`it got another image, ${id}`);
   } finally {
     // What is left of it is an empty image that the kubelet removes some day.
-    await calls.removeImage(reference, { timeoutMs: REMOVE_MS }).catch(() => undefined);
+    await calls.removeImage(reference, { timeoutMs }).catch(() => undefined);
   }
 }
 

@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { checkClock } from '../../src/doctor/clock-check.ts';
 import { checkDisk } from '../../src/doctor/disk-check.ts';
+import { parseImageName } from '../../src/doctor/image-name.ts';
+import { checkMirror } from '../../src/doctor/mirror-check.ts';
 import { checkPeers } from '../../src/doctor/peers-check.ts';
 import { readStatus } from '../../src/status/status-client.ts';
 import { AgentCluster } from '../support/agent-cluster.ts';
@@ -119,7 +121,15 @@ describe('windlass doctor on a node that nobody has met', () => {
       settingsOf: () => ({ discovery: { kind: 'static', peers: ['127.0.0.1:9'] } }),
     });
     const { configPath } = cluster.agent(0);
-    const args = ['doctor', '--json', '--no-pull', `--config=${configPath}`, `--root=${scratch.path}`];
+    const args = [
+      'doctor',
+      '--json',
+      '--no-pull',
+      '--timeout',
+      '60',
+      `--config=${configPath}`,
+      `--root=${scratch.path}`,
+    ];
     const { code, stdout } = await tryCommand(process.execPath, [MAIN, ...args], { timeoutMs: 120_000 });
     const { checks } = JSON.parse(stdout);
     const peers = findingsOf(checks).filter((finding) => finding.code.startsWith('peers-'));
@@ -174,6 +184,21 @@ describe('windlass doctor and the machine', () => {
     } finally {
       server.close();
     }
+  });
+
+  test('an image that wants credentials is told from one that is not there', async () => {
+    const server = createServer(({ url = '' }, response) =>
+      response.writeHead(url.includes('/private/') ? 403 : 404).end(),
+    );
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    scratch.defer(() => server.close());
+    const { port } = server.address() as AddressInfo;
+    const agent = await AgentProcess.start(scratch, { registries: { 'registry.example': `http://127.0.0.1:${port}` } });
+    const subject = await subjectWith([`--config=${agent.configPath}`]);
+    const look = async (name: string) =>
+      (await checkMirror(subject, parseImageName(`registry.example/${name}:1`), 't')).findings;
+    expect(await look('private/a')).toMatchObject([{ code: 'image-private', severity: 'warning' }]);
+    expect(await look('absent/a')).toMatchObject([{ code: 'image-not-found', severity: 'error' }]);
   });
 
   const noRoot = rootMissing() === undefined ? '' : ` [skipped: ${rootMissing()}]`;
@@ -232,7 +257,7 @@ describe('windlass doctor and the machine', () => {
     // That of AgentProcess's own listeners stays, and so does the rest of what is not there.
     const address = `127.0.0.1:${agent.mirrorPort}`;
     const more = ['--mirror.max-connections=1000000', `--mirror.listen=${address}`];
-    expect(codesOf(await doctor([`--config=${agent.configPath}`, ...more], scratch.path, false))).toContain(
+    expect(codesOf(await doctor([`--config=${agent.configPath}`, ...more], scratch.path, { pull: false }))).toContain(
       'limit-open-files',
     );
   });

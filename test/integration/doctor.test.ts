@@ -117,7 +117,7 @@ for (const { name, binaries } of releases) {
       const image = await buildBusyboxImage(which('busybox') ?? '', { seed: name });
       await pushImage(registry.url, 'a/b', '1', image);
       await registry.forget();
-      const args = ['doctor', ...flags(), '--root', root];
+      const args = ['doctor', '--timeout', '60', ...flags(), '--root', root];
       const { code, stdout, stderr } = await command(args);
       expect({ code, stderr, stdout }).toMatchObject({ code: 0, stderr: '' });
       expect(stdout).toMatch(/containerd v?[12]\.\S+ answers at/);
@@ -330,10 +330,10 @@ for (const { name, binaries } of releases) {
         'socket-silent',
       ]);
       const more = [...hosts, 'more.invalid'].map((host) => JSON.stringify(host));
-      const denied = await doctor([...flags(), `--registries=[${more}]`], root, false);
+      const denied = await doctor([...flags(), `--registries=[${more}]`], root, { pull: false });
       expect(findingsOf(denied)).toMatchObject([{ code: 'mirror-denies', about: ['more.invalid'] }]);
       await agent.kill('SIGSTOP');
-      const silent = await examine();
+      const silent = await doctor(flags(), root, { answerMs: 2_000 });
       expect(codesOf(silent)).toEqual(['agent-away', 'mirror-away']);
       expect(findingsOf(silent)[0]?.what).toMatch(/silent/);
       await agent.kill('SIGKILL');

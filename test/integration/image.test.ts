@@ -101,6 +101,7 @@ describeWith('the image that the Dockerfile makes', missing, () => {
       for (const name of Object.keys(packageJson.devDependencies).filter((name) => name !== 'node')) {
         expect(versions.has(name) && lock.packages[`node_modules/${name}`].dev, name).not.toBe(true);
       }
+      expect(await readFile(path('LICENSE-node'), 'utf8')).toMatch(/^Node\.js is licensed/);
       const licenses = await readFile(path('THIRD-PARTY-LICENSES'), 'utf8');
       expect(licenses).toContain(`== fastify ${versions.get('fastify')}: MIT`);
       expect(licenses).toMatch(/Permission is hereby granted, free of charge/);

@@ -7,15 +7,22 @@ import { statusUrl } from '../../src/status/status-client.ts';
 import { run } from './commands.ts';
 import type { Scratch } from './scratch.ts';
 
+/** Generous: what is there answers on a loaded machine too. */
+const ANSWER_MS = 60_000;
+
 /** What `windlass doctor` would look at with these flags. */
-export async function subjectWith(flags: readonly string[], root?: string): Promise<Subject> {
+export async function subjectWith(flags: readonly string[], root?: string, answerMs = ANSWER_MS): Promise<Subject> {
   const { settings } = await readSettings({ flags, env: {}, cwd: '/' });
-  return subjectOf({ settings, cwd: '/', statusUrl: statusUrl(settings.status.listen), root });
+  return subjectOf({ settings, cwd: '/', statusUrl: statusUrl(settings.status.listen), root, answerMs });
 }
 
 /** In this process: a command of its own takes a second longer. @param root of `emptyRoot` */
-export async function doctor(flags: readonly string[], root: string, pull = true): Promise<readonly CheckResult[]> {
-  return diagnose(await subjectWith(flags, root), { pull });
+export async function doctor(
+  flags: readonly string[],
+  root: string,
+  { pull = true, answerMs = ANSWER_MS } = {},
+): Promise<readonly CheckResult[]> {
+  return diagnose(await subjectWith(flags, root, answerMs), { pull });
 }
 
 /** For `--root`: a node where nothing is but the scratch folder, whatever runs on the machine of the tests. As root. */
