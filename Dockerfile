@@ -25,6 +25,7 @@ RUN node .ci/build/build.ts --to /out/opt/windlass --cpu "${TARGETARCH}" && \
 FROM ${BASE}
 # The layer that changes least comes first: an update of the agent is a few MB.
 COPY --from=node /usr/local/bin/node /usr/local/bin/node
+COPY --from=node /usr/local/LICENSE /opt/windlass/LICENSE-node
 COPY --from=build /out/ /
 # The default of store.path.
 COPY --from=build --chown=65532:65532 /store/ /var/lib/

@@ -105,7 +105,11 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
       peerId: () => cluster?.peerId,
       peers: () => cluster?.others.map((member) => ({ ...member, state: 'live' as const })) ?? [],
       gone: () =>
-        cluster?.roster.gone().map(({ member: { nodeName, zone }, ...how }) => ({ nodeName, zone, ...how })) ?? [],
+        cluster?.roster.gone().map(({ member: { nodeName, zone, dataAddress, p2pAddresses }, ...how }) => ({
+          ...{ nodeName, zone, dataAddress, p2pAddresses },
+          ...how,
+        })) ?? [],
+      unmet: () => cluster?.unmet ?? [],
       nameOf,
       transfers: running,
       store: () => store.stats(),

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { formatListenAddress } from './config/listen-address.ts';
+import { parseMultiaddr } from './config/multiaddr.ts';
 import type { Settings } from './config/settings.ts';
 import { createDiscovery } from './discovery/create-discovery.ts';
 import type { Candidate, Discovery } from './discovery/discovery.ts';
@@ -85,6 +86,7 @@ export class Cluster {
   readonly #late: { ends?: ClusterEnds };
   readonly #met: MetMembers;
   readonly #stops: (() => void)[] = [];
+  #candidates: readonly Candidate[] = [];
   #left = false;
 
   private constructor(options: ClusterOptions, parts: Parts) {
@@ -159,6 +161,17 @@ export class Cluster {
     return this.roster.members().filter(({ peerId }) => peerId !== this.peerId);
   }
 
+  /** What discovery names and is, as far as is known, neither this agent nor a live member. */
+  get unmet(): readonly Candidate[] {
+    const members = this.roster.members();
+    const peerIds = new Set(members.map(({ peerId }) => peerId));
+    const addresses = new Set(members.flatMap(({ p2pAddresses }) => p2pAddresses.map(hostPortOf)));
+    return this.#candidates.filter(
+      ({ address, self }) =>
+        self !== true && !addresses.has(address) && !peerIds.has(this.#control.ownerOf(address) ?? ''),
+    );
+  }
+
   /**
    * Takes part. Resolves when others can reach this agent, and it knows who they are; or after a moment, when nobody
    * answers. An agent that does not know the others yet would ask upstream for what they are fetching.
@@ -188,6 +201,7 @@ export class Cluster {
     await this.#control.start();
     roster.updateSelf({ p2pAddresses: this.#control.multiaddrs });
     await this.#discovery.start((candidates) => {
+      this.#candidates = candidates;
       this.#control.setSeeds(candidates.map(({ address }) => address));
       this.#learnZone(candidates);
     });
@@ -447,4 +461,10 @@ function zoneLabel(own: string, other: string | undefined): ZoneLabel {
 /** Keyed, so that nobody who sees a claim can try passwords on it. The same at all agents with the same secret. */
 function keyedFingerprint(key: Buffer, fingerprint: string): string {
   return createHmac('sha256', key).update(fingerprint).digest('base64url').slice(0, 22);
+}
+
+/** As discovery writes it. */
+function hostPortOf(multiaddress: string): string {
+  const parsed = parseMultiaddr(multiaddress);
+  return parsed === undefined ? multiaddress : formatListenAddress(parsed);
 }

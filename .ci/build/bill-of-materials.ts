@@ -1,7 +1,12 @@
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 interface Spdx {
+  readonly name: string;
+  readonly creationInfo: object;
   readonly packages: readonly SpdxPackage[];
   readonly relationships: readonly SpdxRelationship[];
   readonly documentDescribes: readonly string[];
@@ -21,6 +26,7 @@ interface SpdxRelationship {
 
 /**
  * An SBOM in SPDX 2.3: `npm sbom`, less the packages of which nothing is used, and with Node, on which the image runs.
+ * The same for the same lock file and Node, whenever it is made: `created` is SOURCE_DATE_EPOCH, else the epoch itself.
  * @param root the folder with the lock file
  * @param folders of packages: `node_modules/…`
  */
@@ -47,9 +53,23 @@ export async function billOfMaterials(root: string, folders: readonly string[]):
   }));
   return JSON.stringify({
     ...all,
+    documentNamespace: `http://spdx.org/spdxdocs/${all.name.replace('@', '-')}-${await hashOf(root, packages)}`,
+    creationInfo: { ...all.creationInfo, created: created() },
     packages: [...packages, node],
     relationships: [...relationships, ...runsOnNode],
   });
+}
+
+/** Of the lock file and what of it is used: another document has another name. */
+async function hashOf(root: string, packages: readonly SpdxPackage[]): Promise<string> {
+  const hash = createHash('sha256').update(await readFile(join(root, 'package-lock.json')));
+  for (const { SPDXID } of packages) hash.update(`\n${SPDXID}`);
+  return hash.update(process.version).digest('hex').slice(0, 32);
+}
+
+function created(): string {
+  const seconds = Number(process.env.SOURCE_DATE_EPOCH ?? 0);
+  return new Date(seconds * 1000).toISOString().replace(/\.\d+Z$/, 'Z');
 }
 
 function nodePackage(version: string) {

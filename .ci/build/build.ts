@@ -17,6 +17,9 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Files and folders that are put beside main.js, under their own names. */
 const ASSETS = ['LICENSE', 'package.json', 'src/status/page'];
 
+/** Packages of which a copy is among the page's files, as it was published. */
+const VENDORED = ['node_modules/uplot'];
+
 const { values } = parseArgs({ options: { to: { type: 'string' }, cpu: { type: 'string' } } });
 const to = values.to ?? join(ROOT, 'dist');
 
@@ -45,7 +48,7 @@ const { metafile } = await build({
 });
 for (const asset of ASSETS) await cp(join(ROOT, asset), join(to, basename(asset)), { recursive: true });
 
-const bundled = bundledPackages(metafile);
+const bundled = [...bundledPackages(metafile), ...VENDORED].sort();
 const beside = await addNativePackages(ROOT, to, values.cpu || undefined);
 await writeFile(join(to, 'THIRD-PARTY-LICENSES'), await licenseTexts(ROOT, bundled));
 await writeFile(join(to, 'sbom.spdx.json'), await billOfMaterials(ROOT, [...bundled, ...beside]));

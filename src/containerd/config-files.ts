@@ -3,6 +3,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
 import type { ContainerdConfig } from './config-path.ts';
 import { textOf } from './if-there.ts';
+import { pathBelow } from './root-path.ts';
 
 /**
  * containerd's configuration with what it imports, in the order in which it counts; nothing where there is none.
@@ -15,7 +16,7 @@ export async function readContainerdConfig(path: string, root = '/'): Promise<Co
   for (let next = pending.shift(); next !== undefined; next = pending.shift()) {
     if (seen.has(next)) continue;
     seen.add(next);
-    const text = await textOf(join(root, next));
+    const text = await textOf(await pathBelow(root, next));
     if (text === undefined) continue;
     files.push({ path: next, text });
     for (const pattern of importsOf(text)) pending.push(...(await matching(resolve(dirname(next), pattern), root)));
@@ -25,8 +26,10 @@ export async function readContainerdConfig(path: string, root = '/'): Promise<Co
 
 async function matching(pattern: string, root: string): Promise<string[]> {
   if (!pattern.includes('*')) return [pattern];
+  const folder = dirname(pattern.slice(0, pattern.indexOf('*') + 1));
+  const here = await pathBelow(root, folder);
   const paths: string[] = [];
-  for await (const match of glob(join(root, pattern))) paths.push(join('/', relative(root, match)));
+  for await (const match of glob(relative(folder, pattern), { cwd: here })) paths.push(join(folder, match));
   return paths.sort();
 }
 

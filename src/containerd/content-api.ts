@@ -2,8 +2,10 @@ import protobuf from 'protobufjs';
 
 /**
  * What this agent calls of containerd's API, in the API's own words: copied from api/services/content/v1/content.proto,
- * api/services/events/v1/events.proto and api/types/event.proto of github.com/containerd/containerd/api v1.11.1
- * (Apache-2.0, Copyright The containerd Authors), cut down to these calls and fields. Text in a module, so that the one
+ * api/services/events/v1/events.proto, api/services/version/v1/version.proto and api/types/event.proto of
+ * github.com/containerd/containerd/api v1.11.1 (Apache-2.0, Copyright The containerd Authors), and from
+ * pkg/apis/runtime/v1/api.proto of k8s.io/cri-api (Apache-2.0, Copyright The Kubernetes Authors), cut down to these calls
+ * and fields. Text in a module, so that the one
  * bundled file has it. Numbers and types are those of containerd 1.6 to 2.3.
  */
 const PROTO = `
@@ -46,6 +48,32 @@ message Envelope {
   string namespace = 2;
   string topic = 3;
 }
+
+message Empty {  // as google.protobuf.Empty
+}
+
+message VersionResponse {
+  string version = 1;
+}
+
+message ImageSpec {
+  string image = 1;
+}
+
+message PullImageRequest {
+  ImageSpec image = 1;
+}
+
+message PullImageResponse {
+  string image_ref = 1;
+}
+
+message RemoveImageRequest {
+  ImageSpec image = 1;
+}
+
+message RemoveImageResponse {
+}
 `;
 
 const PACKAGE = 'containerd.services.content.v1';
@@ -85,6 +113,31 @@ export const SUBSCRIBE: Method<{ readonly filters: readonly string[] }, { readon
   '/containerd.services.events.v1.Events/Subscribe',
   'SubscribeRequest',
   'Envelope',
+);
+
+/** `v2.3.4`. */
+export const VERSION: Method<object, { readonly version: string }> = method(
+  '/containerd.services.version.v1.Version/Version',
+  'Empty',
+  'VersionResponse',
+);
+
+interface ImageRequest {
+  /** An image's reference or id. */
+  readonly image: { readonly image: string };
+}
+
+/** CRI's, as the kubelet calls it; `imageRef` is the digest of the image's configuration. */
+export const PULL_IMAGE: Method<ImageRequest, { readonly imageRef: string }> = method(
+  '/runtime.v1.ImageService/PullImage',
+  'PullImageRequest',
+  'PullImageResponse',
+);
+
+export const REMOVE_IMAGE: Method<ImageRequest, object> = method(
+  '/runtime.v1.ImageService/RemoveImage',
+  'RemoveImageRequest',
+  'RemoveImageResponse',
 );
 
 function method<Request extends object, Answer>(path: string, request: string, answer: string) {

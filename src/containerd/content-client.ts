@@ -1,6 +1,7 @@
 import { type CallOptions, Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import type { Digest } from '../oci/digest.ts';
 import { INFO, type InfoMessage, LIST, type Method, SUBSCRIBE } from './content-api.ts';
+import { unary } from './unary-call.ts';
 
 /** A page is a hundred contents; the labels of large indexes name every child. */
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
@@ -53,7 +54,8 @@ class GrpcContentClient implements ContentClient {
 
   async info(digest: Digest, signal: AbortSignal): Promise<InfoMessage | undefined> {
     try {
-      const { info } = await this.#unary(INFO, { digest }, signal);
+      const options = { timeoutMs: INFO_MS, metadata: this.#metadata, signal };
+      const { info } = await unary(this.#client, INFO, { digest }, options);
       return info;
     } catch (error) {
       if ((error as Partial<ServiceError>).code === status.NOT_FOUND) return undefined;
@@ -63,29 +65,6 @@ class GrpcContentClient implements ContentClient {
 
   close(): void {
     this.#client.close();
-  }
-
-  #unary<Q, A>({ path, serialize, deserialize }: Method<Q, A>, request: Q, signal: AbortSignal): Promise<A> {
-    signal.throwIfAborted();
-    return new Promise<A>((resolve, reject) => {
-      const options = { deadline: Date.now() + INFO_MS };
-      const call = this.#client.makeUnaryRequest(
-        path,
-        serialize,
-        deserialize,
-        request,
-        this.#metadata,
-        options,
-        (error, answer) => {
-          signal.removeEventListener('abort', cancel);
-          if (signal.aborted) reject(signal.reason);
-          else if (error !== null || answer === undefined) reject(error);
-          else resolve(answer);
-        },
-      );
-      const cancel = () => call.cancel();
-      signal.addEventListener('abort', cancel, { once: true });
-    });
   }
 
   async *#stream<Q, A>(

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { folderNames } from './host-folders.ts';
 import { textOf, unless } from './if-there.ts';
+import { pathBelow } from './root-path.ts';
 
 /** What containerd reads for a registry. */
 export interface HostsInEffect {
@@ -13,14 +14,18 @@ export interface HostsInEffect {
   readonly isBroken: boolean;
 }
 
-/** As containerd looks it up at each pull. @throws what the system says where it cannot be read */
-export async function hostsInEffect(certsDir: string, host: string): Promise<HostsInEffect> {
+/**
+ * As containerd looks it up at each pull.
+ * @param root where `/` of the node is
+ * @throws what the system says where it cannot be read
+ */
+export async function hostsInEffect(certsDir: string, host: string, root = '/'): Promise<HostsInEffect> {
   for (const folder of [...folderNames(host), '_default']) {
     const path = join(certsDir, folder);
-    const stats = await unless(stat(path), 'ENOENT', 'ENOTDIR');
+    const stats = await unless(stat(await pathBelow(root, path)), 'ENOENT', 'ENOTDIR');
     if (stats === undefined) continue;
     if (!stats.isDirectory()) return { folder, text: undefined, isBroken: true };
-    const text = await textOf(join(path, 'hosts.toml'));
+    const text = await textOf(await pathBelow(root, join(path, 'hosts.toml')));
     return { folder, text: text === '' ? undefined : text, isBroken: false };
   }
   return { folder: undefined, text: undefined, isBroken: false };

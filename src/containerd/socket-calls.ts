@@ -1,5 +1,6 @@
 import { Client, credentials } from '@grpc/grpc-js';
-import { field, stringOf } from './proto-strings.ts';
+import { PULL_IMAGE, REMOVE_IMAGE, VERSION } from './content-api.ts';
+import { unary } from './unary-call.ts';
 
 /** What containerd is asked over its socket; whoever may ask is as good as root. */
 export interface SocketCalls extends Disposable {
@@ -17,27 +18,13 @@ export interface CallOptions {
 
 /** Rejections are grpc-js's ServiceError: `code` (14: nobody there; 12: no such service), `details`. */
 export function socketCalls(path: string): SocketCalls {
-  const client = new Client(`unix://${path}`, credentials.createInsecure());
-  const call = (method: string, request: Buffer, { timeoutMs }: CallOptions): Promise<Buffer> =>
-    new Promise((resolve, reject) => {
-      client.makeUnaryRequest<Buffer, Buffer>(
-        method,
-        (bytes) => bytes,
-        (bytes) => bytes,
-        request,
-        { deadline: Date.now() + timeoutMs },
-        (error, answer) => (error === null && answer !== undefined ? resolve(answer) : reject(error)),
-      );
-    });
-  // CRI's PullImageRequest and RemoveImageRequest: field 1 is an ImageSpec, whose field 1 is the reference.
-  const image = (reference: string) => field(1, field(1, reference));
+  const client = new Client(`unix:${path}`, credentials.createInsecure(), { 'grpc.enable_http_proxy': 0 });
+  const request = (reference: string) => ({ image: { image: reference } });
   return {
-    version: async (options) =>
-      stringOf(await call('/containerd.services.version.v1.Version/Version', Buffer.alloc(0), options), 1),
-    pullImage: async (reference, options) =>
-      stringOf(await call('/runtime.v1.ImageService/PullImage', image(reference), options), 1),
+    version: async (options) => (await unary(client, VERSION, {}, options)).version,
+    pullImage: async (reference, options) => (await unary(client, PULL_IMAGE, request(reference), options)).imageRef,
     removeImage: async (reference, options) => {
-      await call('/runtime.v1.ImageService/RemoveImage', image(reference), options);
+      await unary(client, REMOVE_IMAGE, request(reference), options);
     },
     [Symbol.dispose]: () => client.close(),
   };

@@ -6,8 +6,6 @@ import { DOCUMENTS } from './documents.ts';
 import { type CheckResult, result } from './finding.ts';
 import type { Subject } from './subject.ts';
 
-const ANSWER_MS = 5_000;
-
 /** What the agent says of itself. */
 export interface AgentAnswer {
   readonly status: AgentStatus;
@@ -20,11 +18,11 @@ export interface AgentCheck extends CheckResult {
 }
 
 /** Is an agent here, and does it serve? */
-export async function checkAgent({ statusUrl }: Subject): Promise<AgentCheck> {
+export async function checkAgent({ statusUrl, answerMs }: Subject): Promise<AgentCheck> {
   let answer: AgentAnswer;
   try {
-    const signal = AbortSignal.timeout(ANSWER_MS);
-    answer = { status: await readStatus(statusUrl, signal), maxOpenFiles: await maxOpenFiles(statusUrl) };
+    const signal = AbortSignal.timeout(answerMs);
+    answer = { status: await readStatus(statusUrl, signal), maxOpenFiles: await maxOpenFiles(statusUrl, answerMs) };
   } catch (error) {
     if (!(error instanceof WindlassError)) throw error;
     const finding = {
@@ -50,9 +48,9 @@ export async function checkAgent({ statusUrl }: Subject): Promise<AgentCheck> {
 }
 
 /** Only an agent knows its own: it was not started as this command was. */
-async function maxOpenFiles(statusUrl: string): Promise<number | undefined> {
+async function maxOpenFiles(statusUrl: string, answerMs: number): Promise<number | undefined> {
   try {
-    const { body } = await request(new URL('/metrics', statusUrl), { signal: AbortSignal.timeout(ANSWER_MS) });
+    const { body } = await request(new URL('/metrics', statusUrl), { signal: AbortSignal.timeout(answerMs) });
     const [, value] = /^process_max_fds (\d+)$/m.exec(await body.text()) ?? [];
     return value === undefined ? undefined : Number(value);
   } catch {

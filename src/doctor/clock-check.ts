@@ -4,7 +4,6 @@ import { DOCUMENTS } from './documents.ts';
 import { type CheckResult, type Finding, result, skipped } from './finding.ts';
 import type { Subject } from './subject.ts';
 
-const ANSWER_MS = 5_000;
 /** Registries that are asked, at once. */
 const MOST_ASKED = 3;
 /** A Date has whole seconds, and tokens of registries live for a minute at least. */
@@ -43,7 +42,7 @@ interface Told {
   readonly apartMs: number;
 }
 
-async function firstDate({ settings }: Subject, now: () => number): Promise<Told | undefined> {
+async function firstDate({ settings, answerMs }: Subject, now: () => number): Promise<Told | undefined> {
   const asked = settings.registries.filter(({ host }) => !host.startsWith('*')).slice(0, MOST_ASKED);
   const { proxy } = settings.upstream;
   // Only the time is taken, and with a wrong clock no certificate could be told from a bad one.
@@ -60,7 +59,7 @@ async function firstDate({ settings }: Subject, now: () => number): Promise<Told
           origin: endpointOf(host, endpoint).origin,
           path: '/v2/',
           method: 'GET',
-          signal: AbortSignal.timeout(ANSWER_MS),
+          signal: AbortSignal.timeout(answerMs),
         });
         const apartMs = Date.parse(String(headers.date)) - (sentMs + now()) / 2;
         // Nobody reads it.

@@ -13,7 +13,7 @@ export function checkConfigPath(
   version: string | undefined,
 ): CheckResult {
   const { certsDir, configFile } = paths;
-  const faults = configPathFaults(files, certsDir);
+  const faults = configPathFaults(files, certsDir, version);
   const { preset } = settings.containerd;
   const findings = faults.map(
     ({ code, what, mend, harmless }): Finding => ({

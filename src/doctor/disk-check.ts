@@ -22,7 +22,7 @@ const LEAST_FREE_INODES = 10_000;
 /** Is there room for blobs where the store is? */
 export async function checkDisk(subject: Subject): Promise<CheckResult> {
   const { store } = subject.settings;
-  const state = await stateOf(pathHere(subject, store.path));
+  const state = await stateOf(await pathHere(subject, store.path));
   const freeShare = state.bavail / Math.max(1, state.blocks);
   const seen = `${store.path}: ${percent(freeShare)} of ${inGiB(state.blocks * state.bsize)} are free`;
   return result('disk', seen, diskFindings(state, store));

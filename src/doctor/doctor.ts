@@ -36,13 +36,13 @@ export interface DoctorOptions {
 export async function diagnose(subject: Subject, options: DoctorOptions): Promise<readonly CheckResult[]> {
   // Of each run its own, so that no answer is one that was remembered.
   const tag = `t${Date.now().toString(36)}`;
-  const asked = guarded('mirror', () => checkMirror(subject, options.image, tag));
+  const asked = guarded(subject, 'mirror', () => checkMirror(subject, options.image, tag));
   const [agentPart, runtimePart, mirror, disk, clock] = await Promise.all([
     agentChecks(subject),
     runtimeChecks(subject, options, asked, tag),
     asked,
-    guarded('disk', () => checkDisk(subject)),
-    guarded('clock', () => checkClock(subject)),
+    guarded(subject, 'disk', () => checkDisk(subject)),
+    guarded(subject, 'clock', () => checkClock(subject)),
   ]);
   const [agent, ...others] = agentPart;
   const [runtime, config, hosts, layers, pull] = runtimePart;
@@ -51,13 +51,13 @@ export async function diagnose(subject: Subject, options: DoctorOptions): Promis
 }
 
 async function agentChecks(subject: Subject): Promise<readonly [CheckResult, CheckResult, CheckResult]> {
-  const agent = await guarded('agent', () => checkAgent(subject));
+  const agent = await guarded(subject, 'agent', () => checkAgent(subject));
   const answer = 'answer' in agent ? agent.answer : undefined;
   const peers =
     answer === undefined
       ? skipped('peers', 'the agent knows them, and does not answer')
-      : await guarded('peers', () => checkPeers(subject, answer.status));
-  return [agent, peers, await guarded('limits', () => checkLimits(subject, answer?.maxOpenFiles))];
+      : await guarded(subject, 'peers', () => checkPeers(subject, answer.status));
+  return [agent, peers, await guarded(subject, 'limits', () => checkLimits(subject, answer?.maxOpenFiles))];
 }
 
 type RuntimeChecks = readonly [CheckResult, CheckResult, CheckResult, CheckResult, CheckResult];
@@ -70,27 +70,45 @@ async function runtimeChecks(
 ): Promise<RuntimeChecks> {
   // Only now: grpc is slow to load.
   const { socketCalls } = await import('../containerd/socket-calls.ts');
-  using calls = socketCalls(pathHere(subject, subject.paths.socket));
-  const runtime = await guarded('runtime', () => checkRuntime(subject, calls));
+  using calls = socketCalls(await pathHere(subject, subject.paths.socket));
+  const runtime = await guarded(subject, 'runtime', () => checkRuntime(subject, calls));
   if ('isOther' in runtime && runtime.isOther) {
     const not = (check: CheckName) => skipped(check, 'containerd is not here');
     return [runtime, not('config_path'), not('hosts.toml'), not('layers'), not('pull')];
   }
   const version = 'version' in runtime ? runtime.version : undefined;
   let files: readonly ContainerdConfig[] = [];
-  const config = await guarded('config_path', async () => {
+  const config = await guarded(subject, 'config_path', async () => {
     files = await readContainerdConfig(subject.paths.configFile, subject.root);
     return checkConfigPath(subject, files, version);
   });
-  const hosts = await guarded('hosts.toml', () => checkHosts(subject));
-  const layers = await guarded('layers', async () => checkLayers(subject, files));
-  const mirrored = 'mirrored' in hosts ? hosts.mirrored : [];
+  const hosts = await guarded(subject, 'hosts.toml', () => checkHosts(subject));
+  const layers = await guarded(subject, 'layers', async () => checkLayers(subject, files, version));
+  const unserved = new Set((await mirror).findings.flatMap(({ about = [] }) => about));
+  const mirrored = ('mirrored' in hosts ? hosts.mirrored : []).filter((host) => !unserved.has(host));
   const why = whyNoPull(options, version, [config, await mirror], mirrored);
   const pull =
     why === undefined
-      ? await guarded('pull', () => checkPull(subject, calls, mirrored, files, tag))
+      ? await guarded(subject, 'pull', () => checkPull(subject, calls, mirrored, files, tag))
       : skipped('pull', why);
-  return [runtime, config, hosts, layers, pull];
+  const [configJudged, pullJudged] = judged(config, pull);
+  return [runtime, configJudged, hosts, layers, pullJudged];
+}
+
+/** Which folders containerd takes when there is a list, or nothing, depends on more than its files tell: a pull shows it. */
+const SHOWN_BY_PULL = new Set(['config-path-list', 'config-path-unset']);
+
+/** One cause is one finding: it is a warning where a pull came through all the same, and the reason where none did. */
+function judged(config: CheckResult, pull: CheckResult): [config: CheckResult, pull: CheckResult] {
+  const isShown = config.findings.some(({ code, severity }) => SHOWN_BY_PULL.has(code) && severity === 'error');
+  if (!isShown || pull.skipped) return [config, pull];
+  if (pull.findings.length > 0) {
+    return [config, { ...pull, findings: pull.findings.filter(({ code }) => !code.startsWith('pull-passes-by')) }];
+  }
+  const findings = config.findings.map((finding) =>
+    SHOWN_BY_PULL.has(finding.code) ? { ...finding, severity: 'warning' as const } : finding,
+  );
+  return [{ ...config, findings }, pull];
 }
 
 /** A pull that is known to pass by the mirror proves nothing, and asks registries for what they do not have. */
@@ -102,15 +120,29 @@ function whyNoPull(
 ): string | undefined {
   if (!pull) return 'not wanted (--no-pull)';
   if (version === undefined) return 'containerd does not answer';
-  if (config.findings.some(({ severity }) => severity === 'error')) return 'config_path is to be mended first';
+  if (config.findings.some(({ code, severity }) => severity === 'error' && !SHOWN_BY_PULL.has(code))) {
+    return 'config_path is to be mended first';
+  }
   if (mirror.findings.some(({ code }) => code === 'mirror-away')) return 'the mirror does not answer';
-  return mirrored.length === 0 ? 'no hosts.toml names the mirror first' : undefined;
+  return mirrored.length === 0 ? 'no hosts.toml names the mirror first for a registry that it serves' : undefined;
 }
 
-/** One check's failure hides nothing of the others. */
-async function guarded<T extends CheckResult>(check: CheckName, look: () => Promise<T>): Promise<T | CheckResult> {
+/** Of a check that allows itself less: a disk or a socket that hangs must not keep the rest from being told. */
+const DEADLINE_TIMES = 12;
+/** It pulls from each registry, one after another. */
+const PULL_DEADLINE_TIMES = 180;
+
+/** One check's failure hides nothing of the others, and nor does one that never ends. */
+async function guarded<T extends CheckResult>(
+  { answerMs }: Subject,
+  check: CheckName,
+  look: () => Promise<T>,
+): Promise<T | CheckResult> {
+  const overdue = Promise.withResolvers<never>();
+  const deadlineMs = answerMs * (check === 'pull' ? PULL_DEADLINE_TIMES : DEADLINE_TIMES);
+  const timer = setTimeout(() => overdue.reject(new Error(`no end after ${deadlineMs / 1000} s`)), deadlineMs);
   try {
-    return await look();
+    return await Promise.race([look(), overdue.promise]);
   } catch (error) {
     const code = systemCode(error);
     const message = error instanceof Error ? error.message : String(error);
@@ -124,5 +156,7 @@ async function guarded<T extends CheckResult>(check: CheckName, look: () => Prom
         docs: DOCUMENTS.hostsToml,
       },
     ]);
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -1,10 +1,11 @@
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { matchesHostPattern } from '../config/registry-host.ts';
 import { realDisk } from '../containerd/disk.ts';
 import { hostOf } from '../containerd/host-folders.ts';
 import { type HostsInEffect, hostsInEffect } from '../containerd/hosts-in-effect.ts';
 import { type MirrorFault, mirrorFault } from '../containerd/hosts-toml.ts';
-import { namesIn } from '../containerd/if-there.ts';
+import { namesIn, unless } from '../containerd/if-there.ts';
 import { Tombstone } from '../containerd/tombstone.ts';
 import { systemCode } from '../errors.ts';
 import { DOCUMENTS } from './documents.ts';
@@ -41,7 +42,7 @@ export async function checkHosts(subject: Subject): Promise<HostsCheck> {
     if (same === undefined) faults.set(key, { fault, hosts: [host] });
     else same.hosts.push(host);
   }
-  const gone = await new Tombstone(pathHere(subject, subject.settings.store.path), realDisk).read();
+  const gone = await new Tombstone(await pathHere(subject, subject.settings.store.path), realDisk).read();
   const findings = [...faults.values()].map(({ fault, hosts }) => findingOf(fault, hosts, gone));
   const seen = `${certsDir}: the mirror is first for ${mirrored.length} of ${hosts.length} registries`;
   return { ...result('hosts.toml', seen, findings), mirrored };
@@ -49,18 +50,30 @@ export async function checkHosts(subject: Subject): Promise<HostsCheck> {
 
 /** What a pattern matches and has a folder of its own, which hides _default from it. */
 async function hostsWithFolders(subject: Subject): Promise<string[]> {
+  const { certsDir } = subject.paths;
   const patterns = subject.settings.registries.map(({ host }) => host).filter((host) => host.startsWith('*'));
-  const names = ((await namesIn(pathHere(subject, subject.paths.certsDir))) ?? []).filter(
-    (name) => !/^[_.]/.test(name),
-  );
-  return names.map(hostOf).filter((host) => patterns.some((pattern) => matchesHostPattern(pattern, host)));
+  const names = (await namesIn(await pathHere(subject, certsDir))) ?? [];
+  const hosts: string[] = [];
+  for (const name of names) {
+    const host = hostOf(name);
+    if (!isHost(host) || !patterns.some((pattern) => matchesHostPattern(pattern, host))) continue;
+    // Stray files are nobody's registries.
+    const stats = await unless(stat(await pathHere(subject, join(certsDir, name))), 'ENOENT', 'ENOTDIR');
+    if (stats?.isDirectory() === true) hosts.push(host);
+  }
+  return hosts;
+}
+
+/** As the name of a registry in an image's: `a.example`, `a:5000`, localhost. */
+function isHost(name: string): boolean {
+  return !/^[_.]/.test(name) && (/[.:]/.test(name) || name === 'localhost');
 }
 
 async function faultOf(subject: Subject, host: string): Promise<HostFault | undefined> {
   const { certsDir } = subject.paths;
   let hosts: HostsInEffect;
   try {
-    hosts = await hostsInEffect(pathHere(subject, certsDir), host);
+    hosts = await hostsInEffect(certsDir, host, subject.root);
   } catch (error) {
     // Of one registry; the others are looked at all the same.
     if (systemCode(error) === undefined || !(error instanceof Error)) throw error;

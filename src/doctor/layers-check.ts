@@ -3,10 +3,17 @@ import { DOCUMENTS, restartHere } from './documents.ts';
 import { type CheckResult, result, skipped } from './finding.ts';
 import type { Subject } from './subject.ts';
 
-/** Does containerd keep the layers that it has unpacked, for others to have them? */
-export function checkLayers({ settings }: Subject, files: readonly ContainerdConfig[]): CheckResult {
+/**
+ * Does containerd keep the layers that it has unpacked, for others to have them?
+ * @param version of the containerd that runs; undefined where it is not known
+ */
+export function checkLayers(
+  { settings }: Subject,
+  files: readonly ContainerdConfig[],
+  version: string | undefined,
+): CheckResult {
   if (files.length === 0) return skipped('layers', 'there is no configuration of containerd to read');
-  if (!discardsLayers(files)) return result('layers', 'containerd keeps the layers that it has unpacked');
+  if (!discardsLayers(files, version)) return result('layers', 'containerd keeps the layers that it has unpacked');
   return result('layers', 'containerd throws them away', [
     {
       code: 'discard-unpacked-layers',

@@ -1,23 +1,27 @@
 import { Pool } from 'undici';
 import { systemCode } from '../errors.ts';
 import { MANIFEST_ACCEPT } from '../oci/manifest.ts';
-import { PROBE_REPOSITORY, probeImage } from '../oci/probe-image.ts';
+import { PROBE_ASKED_HEADER, PROBE_REPOSITORY, probeImage } from '../oci/probe-image.ts';
 import { DOCUMENTS } from './documents.ts';
 import { type CheckResult, type Finding, firstOf, result } from './finding.ts';
 import type { ImageName } from './image-name.ts';
 import type { Subject } from './subject.ts';
 
-/** From the mirror's memory. */
-const PROBE_MS = 5_000;
-/** Longer than `mirror.headersTimeout` by default: upstream may be slow. */
-const IMAGE_MS = 30_000;
+/** Upstream may be slow: so many times longer than the mirror's own answers. */
+const UPSTREAM_TIMES = 6;
 const CONNECTIONS = 4;
+/** Registries take manifests up to 4 MiB. */
+const MOST_BYTES = 8 * 1024 * 1024;
 
 interface Answer {
   readonly status: number;
   readonly digest: string | undefined;
+  /** Of the probe alone. */
+  readonly askedBefore: string | string[] | undefined;
   /** What the mirror says of it, where it says something. */
   readonly message: string;
+  /** Our own code of that error. */
+  readonly code: string | undefined;
 }
 
 /**
@@ -25,13 +29,13 @@ interface Answer {
  * The first is answered without any registry, the second shows that upstream can be reached.
  */
 export async function checkMirror(
-  { mirrorUrl, hosts }: Subject,
+  { mirrorUrl, hosts, answerMs }: Subject,
   image: ImageName | undefined,
   tag: string,
 ): Promise<CheckResult> {
-  const mirror = new Pool(mirrorUrl, { connections: CONNECTIONS, connect: { timeout: PROBE_MS } });
+  const mirror = new Pool(mirrorUrl, { connections: CONNECTIONS, connect: { timeout: answerMs } });
   try {
-    const probe = (host: string) => ask(mirror, 'HEAD', `${PROBE_REPOSITORY}/manifests/${tag}`, host, PROBE_MS);
+    const probe = (host: string) => ask(mirror, 'HEAD', `${PROBE_REPOSITORY}/manifests/${tag}`, host, answerMs);
     const first = await probe(hosts[0] ?? '');
     // Where nobody answers, nobody answers for the others either.
     const answers = await Promise.all(
@@ -45,9 +49,33 @@ export async function checkMirror(
     const seen = `${mirrorUrl} answers for ${served} of ${hosts.length} registries`;
     if (image === undefined || served === 0) return result('mirror', seen, findings);
     const { registry, repository, reference, text } = image;
-    const answer = await ask(mirror, 'GET', `${repository}/manifests/${reference}`, registry, IMAGE_MS);
+    const answer = await ask(
+      mirror,
+      'GET',
+      `${repository}/manifests/${reference}`,
+      registry,
+      UPSTREAM_TIMES * answerMs,
+    );
     if (answer instanceof Error || answer.status !== 200) findings.push(imageFinding(image, answer));
     return result('mirror', `${seen}${findings.length === 0 ? `, and has ${text}` : ''}`, findings);
+  } finally {
+    await mirror.destroy();
+  }
+}
+
+/**
+ * Has the mirror been asked for the probe by this tag, before now?
+ * @returns undefined where it does not say
+ */
+export async function wasAsked(
+  { mirrorUrl, answerMs }: Subject,
+  host: string,
+  tag: string,
+): Promise<boolean | undefined> {
+  const mirror = new Pool(mirrorUrl, { connect: { timeout: answerMs } });
+  try {
+    const answer = await ask(mirror, 'HEAD', `${PROBE_REPOSITORY}/manifests/${tag}`, host, answerMs);
+    return answer instanceof Error || answer.askedBefore === undefined ? undefined : answer.askedBefore === 'yes';
   } finally {
     await mirror.destroy();
   }
@@ -59,18 +87,23 @@ async function ask(
   method: 'HEAD' | 'GET',
   path: string,
   host: string,
-  headersTimeout: number,
+  timeoutMs: number,
 ): Promise<Answer | Error> {
   try {
     const { statusCode, headers, body } = await mirror.request({
       method,
       path: `/v2/${path}?ns=${encodeURIComponent(host)}`,
       headers: { accept: MANIFEST_ACCEPT },
-      headersTimeout,
+      signal: AbortSignal.timeout(timeoutMs),
     });
-    const text = await body.text();
+    const text = await textOf(body);
     const digest = headers['docker-content-digest'];
-    return { status: statusCode, digest: typeof digest === 'string' ? digest : undefined, message: messageIn(text) };
+    return {
+      status: statusCode,
+      digest: typeof digest === 'string' ? digest : undefined,
+      askedBefore: headers[PROBE_ASKED_HEADER],
+      ...errorIn(text),
+    };
   } catch (error) {
     if (error instanceof Error) return error;
     throw error;
@@ -116,6 +149,15 @@ function probeFindings(
 
 function imageFinding({ text, registry }: ImageName, answer: Answer | Error): Finding {
   const said = answer instanceof Error ? answer.message : `${answer.status}: ${answer.message}`;
+  if (!(answer instanceof Error) && answer.code === 'UPSTREAM_UNAUTHORIZED') {
+    return {
+      code: 'image-private',
+      severity: 'warning',
+      what: `${registry} does not give ${text} to the mirror (${said}): it wants credentials, or has no such image and does not say so. containerd pulls it by itself, with those of the Pod`,
+      mend: `if that is meant, nothing is to be mended; else look at the name, or give ${registry} credentials in the registries of all agents: whoever reaches a mirror then gets what they open`,
+      docs: DOCUMENTS.imageNames,
+    };
+  }
   const [code, mend] = imageFault(registry, answer instanceof Error ? undefined : answer.status);
   const what = `the mirror does not have ${text} (${said})`;
   return { code, severity: 'error', what, mend, docs: DOCUMENTS.imageNames };
@@ -125,10 +167,7 @@ function imageFinding({ text, registry }: ImageName, answer: Answer | Error): Fi
 function imageFault(registry: string, status: number | undefined): [code: string, mend: string] {
   if (status === 403) return ['image-denied', `add ${registry} to the \`registries\` of all agents`];
   if (status === 404) {
-    return [
-      'image-not-found',
-      `look at the name; if ${registry} wants credentials for it, nothing is wrong: the mirror leaves such images to containerd unless its entry in registries has credentials`,
-    ];
+    return ['image-not-found', 'look at the name'];
   }
   return [
     'image-unavailable',
@@ -136,11 +175,25 @@ function imageFault(registry: string, status: number | undefined): [code: string
   ];
 }
 
-function messageIn(body: string): string {
+/** @throws where it is longer than any manifest */
+async function textOf(body: AsyncIterable<Buffer>): Promise<string> {
+  const parts: Buffer[] = [];
+  let length = 0;
+  for await (const part of body) {
+    length += part.length;
+    if (length > MOST_BYTES) throw new Error(`an answer of more than ${MOST_BYTES / 1024 / 1024} MiB`);
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString();
+}
+
+function errorIn(body: string): Pick<Answer, 'message' | 'code'> {
+  const none = { message: '', code: undefined };
   try {
-    const message: unknown = JSON.parse(body)?.errors?.[0]?.message;
-    return typeof message === 'string' ? message.slice(0, 300) : '';
+    const { message, detail } = JSON.parse(body)?.errors?.[0] ?? {};
+    if (typeof message !== 'string') return none;
+    return { message: message.slice(0, 300), code: typeof detail?.windlass === 'string' ? detail.windlass : undefined };
   } catch {
-    return '';
+    return none;
   }
 }

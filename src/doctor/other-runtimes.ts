@@ -23,7 +23,7 @@ export async function otherRuntimes(subject: Subject): Promise<OtherRuntimes> {
 }
 
 async function ofCrio(subject: Subject): Promise<Finding[]> {
-  const text = await textOf(pathHere(subject, DROP_IN));
+  const text = await textOf(await pathHere(subject, DROP_IN));
   const address = new URL(subject.mirrorUrl).host;
   if (text?.includes(`"${address}/`) === true) return [];
   const found = text === undefined ? `there is no ${DROP_IN}` : `${DROP_IN} names another mirror than ${address}`;
@@ -41,7 +41,7 @@ async function ofCrio(subject: Subject): Promise<Finding[]> {
 /** Kubernetes has not used it since 1.24: what Docker pulls is somebody's own doing. */
 async function ofDocker(subject: Subject): Promise<Finding[]> {
   const { mirrorUrl } = subject;
-  const text = (await textOf(pathHere(subject, '/etc/docker/daemon.json'))) ?? '';
+  const text = (await textOf(await pathHere(subject, '/etc/docker/daemon.json'))) ?? '';
   if (text.includes(mirrorUrl)) return [];
   return [
     {
@@ -56,7 +56,7 @@ async function ofDocker(subject: Subject): Promise<Finding[]> {
 
 async function isThere(subject: Subject, ...paths: readonly string[]): Promise<boolean> {
   for (const path of paths) {
-    if ((await unless(stat(pathHere(subject, path)), 'ENOENT', 'ENOTDIR')) !== undefined) return true;
+    if ((await unless(stat(await pathHere(subject, path)), 'ENOENT', 'ENOTDIR')) !== undefined) return true;
   }
   return false;
 }

@@ -5,10 +5,11 @@ import type { SocketCalls } from '../containerd/socket-calls.ts';
 import { PROBE_REPOSITORY, probeImage } from '../oci/probe-image.ts';
 import { DOCUMENTS, RESTART, restartHere } from './documents.ts';
 import { type CheckResult, type Finding, firstOf, result } from './finding.ts';
+import { wasAsked } from './mirror-check.ts';
 import { pathHere, type Subject } from './subject.ts';
 
-const PULL_MS = 30_000;
-const REMOVE_MS = 10_000;
+/** A pull is several answers, and unpacking. */
+const PULL_TIMES = 6;
 /** After so many that did not come through, the rest is not tried: each may wait for a registry that is away. */
 const ENOUGH_FAILURES = 2;
 /** grpc's: no such service. */
@@ -16,21 +17,24 @@ const UNIMPLEMENTED = 12;
 
 /**
  * Has containerd pull as the kubelet would, from each registry, an image that only the mirror has, and remove it again.
- * @param hosts those whose files name the mirror: it is asked for no others
+ * @param hosts those whose files name the mirror, and that it answers for: it is asked for no others
+ * @param run of this run alone, so that nothing of an earlier one is found
  */
 export async function checkPull(
   subject: Subject,
   calls: Pick<SocketCalls, 'pullImage' | 'removeImage'>,
   hosts: readonly string[],
   files: readonly ContainerdConfig[],
-  tag: string,
+  run: string,
 ): Promise<CheckResult> {
+  // Not that by which the mirror itself was asked: it tells of each whether it was.
+  const tag = `${run}-pull`;
   const passed: string[] = [];
   const failed: { readonly host: string; readonly error: unknown }[] = [];
   for (const host of hosts) {
     const reference = `${host}/${PROBE_REPOSITORY}:${tag}`;
     try {
-      await pull(calls, reference);
+      await pull(calls, reference, PULL_TIMES * subject.answerMs);
       passed.push(host);
     } catch (error) {
       failed.push({ host, error });
@@ -39,17 +43,21 @@ export async function checkPull(
   }
   const seen = `containerd pulled through the mirror from ${passed.length} of ${hosts.length} registries`;
   if (failed.length === 0) return result('pull', seen);
-  return result('pull', seen, [await findingOf(subject, failed, files)]);
+  return result('pull', seen, [await findingOf(subject, failed, files, tag)]);
 }
 
-async function pull(calls: Pick<SocketCalls, 'pullImage' | 'removeImage'>, reference: string): Promise<void> {
+async function pull(
+  calls: Pick<SocketCalls, 'pullImage' | 'removeImage'>,
+  reference: string,
+  timeoutMs: number,
+): Promise<void> {
   const [config] = probeImage().blobs;
   try {
-    const id = await calls.pullImage(reference, { timeoutMs: PULL_MS });
+    const id = await calls.pullImage(reference, { timeoutMs });
     if (id !== config?.digest) throw new Error(`it got another image, ${id}`);
   } finally {
     // What is left of it is an empty image that the kubelet removes some day.
-    await calls.removeImage(reference, { timeoutMs: REMOVE_MS }).catch(() => undefined);
+    await calls.removeImage(reference, { timeoutMs }).catch(() => undefined);
   }
 }
 
@@ -57,6 +65,7 @@ async function findingOf(
   subject: Subject,
   failed: readonly { readonly host: string; readonly error: unknown }[],
   files: readonly ContainerdConfig[],
+  tag: string,
 ): Promise<Finding> {
   const { settings, paths } = subject;
   const hosts = failed.map(({ host }) => host);
@@ -71,24 +80,47 @@ async function findingOf(
       docs: DOCUMENTS.criConfig,
     };
   }
-  const isOlder = await changedSinceStart(subject, files);
-  const since = isOlder ? `, and ${paths.configFile} has changed since containerd was started` : '';
   const said = first?.error instanceof Error ? first.error.message.slice(0, 400) : String(first?.error);
+  const passedBy = `containerd did not pull through the mirror from ${firstOf(hosts)}, although the files say so`;
+  if (await changedSinceStart(subject, files)) {
+    return {
+      code: 'pull-passes-by-restart',
+      severity: 'error',
+      what: `${passedBy}, and ${paths.configFile} has changed since containerd was started. It says: ${said}`,
+      mend: `restart containerd, which reads its configuration only then. ${restartHere(preset)}`,
+      docs: RESTART[preset].docs,
+      about: hosts,
+    };
+  }
+  const [seen, mend] = WHERE_IT_ENDED[String(await wasAsked(subject, first?.host ?? '', tag))] ?? UNKNOWN_END;
   return {
-    code: isOlder ? 'pull-passes-by-restart' : 'pull-passes-by',
+    code: 'pull-passes-by',
     severity: 'error',
-    what: `containerd did not pull through the mirror from ${firstOf(hosts)}, although the files say so${since}. It says: ${said}`,
-    mend: `restart containerd, which reads its configuration only then. ${restartHere(preset)}. If that does not help, see what config_path it was started with (crictl info; containerd config dump)`,
-    docs: RESTART[preset].docs,
+    what: `${passedBy}${seen}. It says: ${said}`,
+    mend,
+    docs: DOCUMENTS.hostsToml,
     about: hosts,
   };
 }
 
+const CONFIG_IN_EFFECT =
+  'see what config_path containerd runs with (containerd config dump; crictl info), and whether another file or a command-line flag sets it';
+const UNKNOWN_END: readonly [seen: string, mend: string] = ['', CONFIG_IN_EFFECT];
+
+/** By whether the mirror saw the tag that containerd was to pull. */
+const WHERE_IT_ENDED: Readonly<Record<string, readonly [seen: string, mend: string]>> = {
+  true: [
+    '; it did ask the mirror, and the pull failed after that',
+    "see containerd's log for what failed: the mirror's answers, unpacking, or the disk",
+  ],
+  false: ['; the mirror was not asked', CONFIG_IN_EFFECT],
+};
+
 /** containerd makes its socket anew each time it starts. */
 async function changedSinceStart(subject: Subject, files: readonly ContainerdConfig[]): Promise<boolean> {
   const [started, ...changes] = await Promise.all(
-    [subject.paths.socket, ...files.map(({ path }) => path)].map((path) =>
-      unless(stat(pathHere(subject, path)), 'ENOENT'),
+    [subject.paths.socket, ...files.map(({ path }) => path)].map(async (path) =>
+      unless(stat(await pathHere(subject, path)), 'ENOENT'),
     ),
   );
   return changes.some((change) => change !== undefined && started !== undefined && change.mtimeMs > started.mtimeMs);

@@ -4,7 +4,6 @@ import { type CheckResult, type Finding, result } from './finding.ts';
 import { otherRuntimes } from './other-runtimes.ts';
 import type { Subject } from './subject.ts';
 
-const TIMEOUT_MS = 10_000;
 const OLDEST_MINOR = 6;
 
 export interface RuntimeCheck extends CheckResult {
@@ -18,7 +17,7 @@ export interface RuntimeCheck extends CheckResult {
 export async function checkRuntime(subject: Subject, calls: Pick<SocketCalls, 'version'>): Promise<RuntimeCheck> {
   const others = await otherRuntimes(subject);
   const { socket } = subject.paths;
-  const answer = await calls.version({ timeoutMs: TIMEOUT_MS }).then(
+  const answer = await calls.version({ timeoutMs: 2 * subject.answerMs }).then(
     (version) => ({ version, why: undefined }),
     (error: unknown) => ({ version: undefined, why: reasonOf(error) }),
   );

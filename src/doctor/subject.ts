@@ -1,8 +1,9 @@
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { isLoopback, isWildcard, type ListenAddress } from '../config/listen-address.ts';
 import type { Settings } from '../config/settings.ts';
 import { mirrorAddress } from '../containerd/mirror-address.ts';
 import { type ContainerdPaths, containerdPaths } from '../containerd/presets.ts';
+import { pathBelow } from '../containerd/root-path.ts';
 
 /** The node that is looked at. */
 export interface Subject {
@@ -14,6 +15,8 @@ export interface Subject {
   readonly statusUrl: string;
   /** Where `/` of the node is; all paths but this one are as they are there. */
   readonly root: string;
+  /** How long an answer of this machine, of a peer or of a registry is waited for. */
+  readonly answerMs: number;
   /** A host for each entry of `registries`: for a pattern one that it matches and nobody has. */
   readonly hosts: readonly string[];
 }
@@ -23,23 +26,26 @@ export interface SubjectOptions {
   readonly cwd: string;
   readonly statusUrl: string;
   readonly root?: string | undefined;
+  /** 5 s by default. */
+  readonly answerMs?: number | undefined;
 }
 
 /** @throws INVALID_SETTINGS where the mirror's port is left to the system */
-export function subjectOf({ settings, cwd, statusUrl, root = '/' }: SubjectOptions): Subject {
+export function subjectOf({ settings, cwd, statusUrl, root = '/', answerMs = 5_000 }: SubjectOptions): Subject {
   return {
     settings,
     paths: containerdPaths(settings.containerd, cwd),
     mirrorUrl: `http://${mirrorAddress(settings.mirror.listen)}`,
     statusUrl,
     root: resolve(cwd, root),
+    answerMs,
     hosts: settings.registries.map(({ host }) => hostFor(host)),
   };
 }
 
-/** A path of the node, as it is to be opened here. */
-export function pathHere({ root }: Subject, path: string): string {
-  return join(root, path);
+/** A path of the node, as it is to be opened here, whatever links it goes through. */
+export function pathHere({ root }: Subject, path: string): Promise<string> {
+  return pathBelow(root, path);
 }
 
 /** Is it an origin at which the mirror listens? */

@@ -23,9 +23,10 @@ export function errorAnswer(error: unknown, kind: Target['kind'] | undefined): E
   }
   const { status, ociCode } = ERROR_TABLE[error.code];
   const code = ociCode === 'NOT_FOUND' ? NOT_FOUND_CODES[kind ?? 'ping'] : ociCode;
-  return { status, body: errorBody(code, error.message), code: error.code };
+  return { status, body: errorBody(code, error.message, { windlass: error.code }), code: error.code };
 }
 
-function errorBody(code: string, message: string): string {
-  return `${JSON.stringify({ errors: [{ code, message, detail: null }] })}\n`;
+/** @param detail what this mirror calls it: one status and code of the spec may have several causes */
+function errorBody(code: string, message: string, detail: { readonly windlass: ErrorCode } | null = null): string {
+  return `${JSON.stringify({ errors: [{ code, message, detail }] })}\n`;
 }

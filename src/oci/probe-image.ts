@@ -10,6 +10,9 @@ import type { RepositoryName } from './reference.ts';
  */
 export const PROBE_REPOSITORY = 'windlass.doctor/probe';
 
+/** Of an answer by tag, `yes` or `no`: was that tag asked for before, under this registry? */
+export const PROBE_ASKED_HEADER = 'windlass-asked-before';
+
 export interface ProbePart {
   readonly digest: Digest;
   readonly mediaType: string;

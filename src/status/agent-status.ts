@@ -21,6 +21,8 @@ export interface AgentStatus {
   readonly peers: readonly PeerStatus[];
   /** Those that went within the last hour, and have not come back. */
   readonly gone: readonly GonePeer[];
+  /** What discovery names and no live member is known at, the first 100 by address; this agent's own left out. */
+  readonly unmet: readonly UnmetAddress[];
   /** Blobs on their way in now, the oldest first. */
   readonly transfers: readonly TransferStatus[];
   readonly uploads: {
@@ -57,6 +59,16 @@ export interface GonePeer {
   /** left: in order. */
   readonly state: 'left' | 'dead';
   readonly goneMs: number;
+  /** As it last said them; as of a peer. */
+  readonly dataAddress: string;
+  readonly p2pAddresses: readonly string[];
+}
+
+export interface UnmetAddress {
+  /** `host:port` of a libp2p listener. */
+  readonly address: string;
+  /** Null where discovery does not say it. */
+  readonly nodeName: string | null;
 }
 
 /** What a blob belongs to. */

@@ -1,9 +1,12 @@
 import type { Metrics, SourceLabel } from '../metrics/metrics.ts';
 import type { StoreStats } from '../store/blob-store.ts';
-import type { AgentStatus, GonePeer, PeerStatus, TransferStatus } from './agent-status.ts';
+import type { AgentStatus, GonePeer, PeerStatus, TransferStatus, UnmetAddress } from './agent-status.ts';
 import type { History } from './history.ts';
 import { RateMeter } from './rate-meter.ts';
 import { readTotals } from './totals.ts';
+
+/** A large cluster that has just been started: enough to see what is the matter. */
+const MOST_UNMET = 100;
 
 /** An ingest, as far as the report is concerned; `Blobs.running()` gives them. */
 export interface RunningTransfer {
@@ -41,6 +44,8 @@ export interface StatusReportOptions {
   /** The other members; by default there are none. */
   readonly peers?: () => readonly PeerStatus[];
   readonly gone?: () => readonly GonePeer[];
+  /** What discovery names beside them. */
+  readonly unmet?: () => readonly { readonly address: string; readonly nodeName?: string }[];
   /** Of a member, or one that was a moment ago. */
   readonly nameOf?: (peerId: string) => string | undefined;
   readonly transfers: () => readonly RunningTransfer[];
@@ -78,6 +83,7 @@ export class StatusReport {
       discovery,
       peers,
       gone: this.#gone(peers),
+      unmet: this.#unmet(),
       transfers: this.#transfers(peers, names),
       uploads: {
         running,
@@ -98,6 +104,11 @@ export class StatusReport {
   #gone(peers: readonly PeerStatus[]): GonePeer[] {
     const here = new Set(peers.map(({ nodeName }) => nodeName));
     return (this.#options.gone?.() ?? []).filter(({ nodeName }) => !here.has(nodeName));
+  }
+
+  #unmet(): UnmetAddress[] {
+    const all = (this.#options.unmet?.() ?? []).map(({ address, nodeName = null }) => ({ address, nodeName }));
+    return all.sort((a, b) => a.address.localeCompare(b.address)).slice(0, MOST_UNMET);
   }
 
   #transfers(peers: readonly PeerStatus[], names: boolean): TransferStatus[] {

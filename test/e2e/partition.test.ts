@@ -1,10 +1,16 @@
+import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { tryCommand } from '../support/commands.ts';
+import { findingsOf } from '../support/doctor.ts';
+import { eventually } from '../support/eventually.ts';
+import { inNamespace } from '../support/in-namespace.ts';
 import { describeWith } from '../support/requires.ts';
 import { Lab } from './lab/lab.ts';
 import { containerds, labMissing } from './lab/requirements.ts';
 import { Scene } from './lab/scene.ts';
 import { MOST_NODES } from './lab/size.ts';
 
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const MIB = 1024 * 1024;
 
 describeWith(`a partition, ${MOST_NODES / 2} | ${MOST_NODES / 2}, during a pull`, labMissing, () => {
@@ -43,5 +49,30 @@ describeWith(`a partition, ${MOST_NODES / 2} | ${MOST_NODES / 2}, during a pull`
     ).finish();
 
     expect((await lab.registry.report()).agentBytes).toBe(0);
+  });
+
+  test('a node whose packets are dropped: its doctor says that the others cannot be reached', async () => {
+    const [node] = lab.nodes;
+    if (node === undefined) throw new Error('no node');
+    await node.cut();
+    await eventually(async () => (await node.agent.metric('windlass_peers')) === 0, {
+      timeoutMs: 240_000,
+      what: 'the node to take all others for dead',
+    });
+    const args = ['doctor', '--json', '--no-pull', `--config=${node.agent.configPath}`];
+    const [command, rest] = inNamespace(node.host.namespace, process.execPath, [MAIN, ...args]);
+    const { code, stdout } = await tryCommand(command, [...rest], { timeoutMs: 240_000 });
+    expect({ code, findings: findingsOf(JSON.parse(stdout).checks) }).toMatchObject({
+      code: 3,
+      findings: expect.arrayContaining([
+        expect.objectContaining({
+          code: 'peers-none',
+          severity: 'error',
+          about: expect.arrayContaining([expect.stringMatching(/no answer within|EHOSTUNREACH/)]),
+        }),
+      ]),
+    });
+    await node.mend();
+    await lab.settled();
   });
 });

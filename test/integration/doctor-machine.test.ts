@@ -5,12 +5,14 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { checkClock } from '../../src/doctor/clock-check.ts';
 import { checkDisk } from '../../src/doctor/disk-check.ts';
+import { parseImageName } from '../../src/doctor/image-name.ts';
+import { checkMirror } from '../../src/doctor/mirror-check.ts';
 import { checkPeers } from '../../src/doctor/peers-check.ts';
 import { readStatus } from '../../src/status/status-client.ts';
 import { AgentCluster } from '../support/agent-cluster.ts';
 import { AgentProcess } from '../support/agent-process.ts';
 import { run, tryCommand } from '../support/commands.ts';
-import { codesOf, doctor, emptyRoot, subjectWith } from '../support/doctor.ts';
+import { codesOf, doctor, emptyRoot, findingsOf, subjectWith } from '../support/doctor.ts';
 import { rootMissing } from '../support/requires.ts';
 import { Scratch } from '../support/scratch.ts';
 
@@ -67,11 +69,91 @@ describe('windlass doctor and other agents', () => {
     });
   });
 
+  test('are named by discovery, and not to be reached, or no members', async () => {
+    const { subject, status } = await look(0);
+    const unmet = [{ address: '127.0.0.1:9', nodeName: 'n9' }];
+    const about = [expect.stringMatching(/^n9 .*127\.0\.0\.1:9: ECONNREFUSED/)];
+    expect(await checkPeers(subject, { ...status, unmet })).toMatchObject({
+      findings: [{ code: 'peers-unreachable-p2p' }, { code: 'peers-unmet', severity: 'warning', about }],
+    });
+    expect(await checkPeers(subject, { ...status, peers: [], unmet })).toMatchObject({
+      findings: [{ code: 'peers-none', severity: 'error', about }],
+    });
+    const [p2pAddress = ''] = status.peers[0]?.p2pAddresses ?? [];
+    const address = p2pAddress.replace('/ip4/', '').replace('/tcp/', ':');
+    const closed = await checkPeers(subject, { ...status, peers: [], unmet: [{ address, nodeName: null }] });
+    expect(closed.findings).toMatchObject([{ code: 'peers-none', severity: 'error' }]);
+    expect(closed.findings[0]?.mend).toMatch(/same cluster secret/);
+  });
+
+  test('that went without a word are looked for where they were', async () => {
+    const { subject, status } = await look(0);
+    const { dataAddress, ...rest } = { ...status.peers[0], dataAddress: '127.0.0.1:9' };
+    const gone = { nodeName: 'n9', zone: '', goneMs: 1, dataAddress, p2pAddresses: rest.p2pAddresses ?? [] };
+    const told = (state: 'dead' | 'left') => ({ ...status, peers: [], gone: [{ ...gone, state }] });
+    expect(await checkPeers(subject, told('dead'))).toMatchObject({
+      findings: [{ code: 'peers-none', severity: 'error', about: [expect.stringMatching(/^n9 .*ECONNREFUSED/)] }],
+    });
+    expect(await checkPeers(subject, told('left'))).toMatchObject({
+      findings: [{ code: 'peers-none', severity: 'warning' }],
+    });
+  });
+
   test('are not there', async () => {
     const { subject, status } = await look(0);
     expect(await checkPeers(subject, { ...status, peers: [] })).toMatchObject({
       findings: [{ code: 'peers-none', severity: 'warning' }],
     });
+  });
+});
+
+describe('windlass doctor on a node that nobody has met', () => {
+  let scratch: Scratch;
+  beforeAll(async () => {
+    scratch = await Scratch.create();
+  });
+  afterAll(() => scratch?.dispose());
+
+  test('the agent says whom discovery names, itself left out', async () => {
+    const cluster = await AgentCluster.start(scratch, {
+      agents: 1,
+      registries: { 'registry.example': 'http://127.0.0.1:9' },
+      settingsOf: () => ({ discovery: { kind: 'static', peers: ['127.0.0.1:9'] } }),
+    });
+    const { configPath } = cluster.agent(0);
+    const args = [
+      'doctor',
+      '--json',
+      '--no-pull',
+      '--timeout',
+      '60',
+      `--config=${configPath}`,
+      `--root=${scratch.path}`,
+    ];
+    const { code, stdout } = await tryCommand(process.execPath, [MAIN, ...args], { timeoutMs: 120_000 });
+    const { checks } = JSON.parse(stdout);
+    const peers = findingsOf(checks).filter((finding) => finding.code.startsWith('peers-'));
+    expect({ code, peers }).toMatchObject({
+      code: 3,
+      peers: [
+        { code: 'peers-none', severity: 'error', about: [expect.stringMatching(/127\.0\.0\.1:9: ECONNREFUSED/)] },
+      ],
+    });
+  });
+
+  test('its own address among them is none of another', async () => {
+    const cluster = await AgentCluster.start(scratch, {
+      agents: 1,
+      registries: { 'registry.example': 'http://127.0.0.1:9' },
+    });
+    const { configPath, statusUrl } = cluster.agent(0);
+    const { unmet } = await readStatus(statusUrl, AbortSignal.timeout(60_000));
+    expect(unmet).toEqual([]);
+    const { findings } = await checkPeers(
+      await subjectWith([`--config=${configPath}`]),
+      await readStatus(statusUrl, AbortSignal.timeout(60_000)),
+    );
+    expect(findings).toMatchObject([{ code: 'peers-none', severity: 'warning' }]);
   });
 });
 
@@ -104,6 +186,21 @@ describe('windlass doctor and the machine', () => {
     }
   });
 
+  test('an image that wants credentials is told from one that is not there', async () => {
+    const server = createServer(({ url = '' }, response) =>
+      response.writeHead(url.includes('/private/') ? 403 : 404).end(),
+    );
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    scratch.defer(() => server.close());
+    const { port } = server.address() as AddressInfo;
+    const agent = await AgentProcess.start(scratch, { registries: { 'registry.example': `http://127.0.0.1:${port}` } });
+    const subject = await subjectWith([`--config=${agent.configPath}`]);
+    const look = async (name: string) =>
+      (await checkMirror(subject, parseImageName(`registry.example/${name}:1`), 't')).findings;
+    expect(await look('private/a')).toMatchObject([{ code: 'image-private', severity: 'warning' }]);
+    expect(await look('absent/a')).toMatchObject([{ code: 'image-not-found', severity: 'error' }]);
+  });
+
   const noRoot = rootMissing() === undefined ? '' : ` [skipped: ${rootMissing()}]`;
   test.skipIf(noRoot !== '')(`a disk that is full, one that is small, and one without inodes${noRoot}`, async () => {
     const disk = scratch.join('disk');
@@ -129,7 +226,14 @@ describe('windlass doctor and the machine', () => {
     const nowhere = ['certs-dir', 'config-file', 'socket'].map(
       (one) => `--containerd.${one}=${scratch.join('nowhere')}`,
     );
-    const args = ['doctor', '--json', `--root=${await emptyRoot(scratch)}`, `--store.path=${scratch.path}`, ...nowhere];
+    const args = [
+      'doctor',
+      '--json',
+      `--root=${await emptyRoot(scratch)}`,
+      `--store.path=${scratch.path}`,
+      '--store.min-free=1%',
+      ...nowhere,
+    ];
     const { code, stdout, stderr } = await tryCommand('unshare', [
       ...['--net', '--user', '--map-root-user', 'sh', '-c', script, process.execPath, MAIN, ...args],
     ]);
@@ -153,7 +257,7 @@ describe('windlass doctor and the machine', () => {
     // That of AgentProcess's own listeners stays, and so does the rest of what is not there.
     const address = `127.0.0.1:${agent.mirrorPort}`;
     const more = ['--mirror.max-connections=1000000', `--mirror.listen=${address}`];
-    expect(codesOf(await doctor([`--config=${agent.configPath}`, ...more], scratch.path, false))).toContain(
+    expect(codesOf(await doctor([`--config=${agent.configPath}`, ...more], scratch.path, { pull: false }))).toContain(
       'limit-open-files',
     );
   });

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { socketCalls } from '../../src/containerd/socket-calls.ts';
 import { diagnose } from '../../src/doctor/doctor.ts';
 import type { CheckResult } from '../../src/doctor/finding.ts';
+import { checkHosts } from '../../src/doctor/hosts-check.ts';
 import { parseImageName } from '../../src/doctor/image-name.ts';
 import { checkPull } from '../../src/doctor/pull-check.ts';
 import { AgentProcess } from '../support/agent-process.ts';
@@ -116,7 +117,7 @@ for (const { name, binaries } of releases) {
       const image = await buildBusyboxImage(which('busybox') ?? '', { seed: name });
       await pushImage(registry.url, 'a/b', '1', image);
       await registry.forget();
-      const args = ['doctor', ...flags(), '--root', root];
+      const args = ['doctor', '--timeout', '60', ...flags(), '--root', root];
       const { code, stdout, stderr } = await command(args);
       expect({ code, stderr, stdout }).toMatchObject({ code: 0, stderr: '' });
       expect(stdout).toMatch(/containerd v?[12]\.\S+ answers at/);
@@ -129,6 +130,7 @@ for (const { name, binaries } of releases) {
       const json = await command([...args, '--json', '--strict', '--image', `${hosts[0]}/a/b:1`]);
       const { ok, checks } = JSON.parse(json.stdout);
       expect({ code: json.code, ok, found: codesOf(checks) }).toEqual({ code: 0, ok: true, found: [] });
+      for (const check of checks) expect(Object.keys(check)).toEqual(['check', 'seen', 'skipped', 'findings']);
       expect(of(checks, 'mirror')?.seen).toContain(`has ${hosts[0]}/a/b:1`);
       expect(of(checks, 'peers')).toMatchObject({ skipped: true });
     });
@@ -140,6 +142,11 @@ for (const { name, binaries } of releases) {
         return codesOf(checks);
       });
       expect(await Promise.all(codes)).toEqual([['image-not-found'], ['image-denied'], ['image-unavailable']]);
+      const wrong = await command(['doctor', ...flags(), '--image', 'a b']);
+      expect(wrong).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining("--image <name>' argument 'a b' is invalid"),
+      });
     });
 
     test('config_path is not set', () =>
@@ -148,7 +155,8 @@ for (const { name, binaries } of releases) {
         async (node) => {
           const checks = await examine(node);
           expect(codesOf(checks)).toEqual(['config-path-unset']);
-          expect(of(checks, 'pull')).toMatchObject({ skipped: true });
+          // It was tried, in case; the cause is said once.
+          expect(of(checks, 'pull')?.seen).toMatch(/from 0 of 4 registries/);
           expect(findingsOf(checks)[0]?.mend).toMatch(/systemctl restart containerd/);
           expect(await comesThrough(node)).toBe(false);
         },
@@ -163,7 +171,7 @@ for (const { name, binaries } of releases) {
           expect(findingsOf(checks)).toMatchObject([
             { code: 'config-path-list', severity: isRead ? 'warning' : 'error' },
           ]);
-          expect(of(checks, 'pull')).toMatchObject({ skipped: !isRead });
+          expect(of(checks, 'pull')?.seen).toMatch(isRead ? /from 4 of 4/ : /from 0 of 4/);
           expect(await comesThrough(node)).toBe(isRead);
         },
       ));
@@ -191,6 +199,32 @@ for (const { name, binaries } of releases) {
           expect(await comesThrough(node)).toBe(isRead);
         },
       );
+    });
+
+    test('config_path and imports: a section that hides it in 1.x; a file of another version, and a list that is read, in 2.x', async () => {
+      const dropIn = scratch.join('drop-in.toml');
+      const importing = (toml: string) => toml.replace(/^version = \d/m, (line) => `${line}\nimports = ["${dropIn}"]`);
+      if (section === OLD) {
+        await writeFile(dropIn, `version = 2\n[${OLD}]\nmax_concurrent_downloads = 5\n`);
+        await withConfig(importing, async (node) => {
+          expect(findingsOf(await examine(node))).toMatchObject([
+            { code: 'config-path-unset', severity: 'error', what: expect.stringContaining(`${dropIn} hides`) },
+          ]);
+          expect(await comesThrough(node)).toBe(false);
+        });
+        return;
+      }
+      await writeFile(dropIn, `version = 2\n[${OLD}.registry]\nconfig_path = "/elsewhere"\n`);
+      await withConfig(importing, async (node) => {
+        expect(codesOf(await examine(node))).toEqual(['config-path-elsewhere']);
+        expect(await comesThrough(node)).toBe(false);
+      });
+      await writeFile(dropIn, `version = 2\n[${OLD}]\nmax_concurrent_downloads = 5\n`);
+      const list = (toml: string) => importing(toml.replace(`"${hostsDir}"`, `"${hostsDir}:/etc/docker/certs.d"`));
+      await withConfig(list, async (node) => {
+        expect(codesOf(await examine(node))).toEqual([]);
+        expect(await comesThrough(node)).toBe(true);
+      });
     });
 
     test('config_path names another folder', () =>
@@ -222,13 +256,11 @@ for (const { name, binaries } of releases) {
 
     test('discard_unpacked_layers is on', () =>
       withConfig(
-        (toml) =>
-          section === OLD
-            ? toml.replace(`[${OLD}.containerd]`, `[${OLD}.containerd]\ndiscard_unpacked_layers = true`)
-            : // Then containerd pulls by itself, and reads a list.
-              toml
-                .replace(`[${NEW}]`, `[${NEW}]\ndiscard_unpacked_layers = true`)
-                .replace(`"${hostsDir}"`, `"${hostsDir}:/etc/docker/certs.d"`),
+        (toml) => {
+          const on = toml.replace('discard_unpacked_layers = false', 'discard_unpacked_layers = true');
+          // With it containerd 2.x pulls by itself, and reads a list.
+          return section === OLD ? on : on.replace(`"${hostsDir}"`, `"${hostsDir}:/etc/docker/certs.d"`);
+        },
         async (node) => {
           const checks = await examine(node);
           expect(findingsOf(checks)).toMatchObject([{ code: 'discard-unpacked-layers', severity: 'warning' }]);
@@ -273,6 +305,12 @@ for (const { name, binaries } of releases) {
     test('hosts.toml: _default serves all, unless a folder hides it; no folder, and links', async () => {
       for (const host of hosts) await rm(`${hostsDir}/${host}`, { recursive: true });
       expect(codesOf(await examine())).toEqual([]);
+      // Of nobody: a file, and a folder that no registry is called like.
+      await writeFile(`${hostsDir}/notes.pattern.example`, '');
+      await mkdir(`${hostsDir}/backup`);
+      expect(codesOf(await examine())).toEqual([]);
+      const all = await checkHosts(await subjectWith([...flags(), '--registries=["*"]'], root));
+      expect(all).toMatchObject({ mirrored: ['windlass-doctor.invalid', AWAY.host], findings: [] });
       await mkdir(`${hostsDir}/hiding.pattern.example`);
       expect(findingsOf(await examine())).toMatchObject([
         { code: 'hosts-toml-no-file', about: ['hiding.pattern.example'] },
@@ -293,10 +331,10 @@ for (const { name, binaries } of releases) {
         'socket-silent',
       ]);
       const more = [...hosts, 'more.invalid'].map((host) => JSON.stringify(host));
-      const denied = await doctor([...flags(), `--registries=[${more}]`], root, false);
+      const denied = await doctor([...flags(), `--registries=[${more}]`], root, { pull: false });
       expect(findingsOf(denied)).toMatchObject([{ code: 'mirror-denies', about: ['more.invalid'] }]);
       await agent.kill('SIGSTOP');
-      const silent = await examine();
+      const silent = await doctor(flags(), root, { answerMs: 2_000 });
       expect(codesOf(silent)).toEqual(['agent-away', 'mirror-away']);
       expect(findingsOf(silent)[0]?.what).toMatch(/silent/);
       await agent.kill('SIGKILL');

@@ -97,10 +97,13 @@ describeWith('the image that the Dockerfile makes', missing, () => {
       expect(spdxVersion).toBe('SPDX-2.3');
       expect(versions.get('node')).toBe(process.versions.node);
       expect(versions.get('windlass')).toBe(packageJson.version);
-      for (const name of ['fastify', 'libp2p', 'undici', '@napi-rs/blake-hash']) expect(versions.has(name)).toBe(true);
-      for (const name of Object.keys(packageJson.devDependencies).filter((name) => name !== 'node')) {
+      for (const name of ['fastify', 'libp2p', 'undici', '@napi-rs/blake-hash', 'uplot'])
+        expect(versions.has(name)).toBe(true);
+      // Of uplot the page has a copy.
+      for (const name of Object.keys(packageJson.devDependencies).filter((name) => !['node', 'uplot'].includes(name))) {
         expect(versions.has(name) && lock.packages[`node_modules/${name}`].dev, name).not.toBe(true);
       }
+      expect(await readFile(path('LICENSE-node'), 'utf8')).toMatch(/^Node\.js is licensed/);
       const licenses = await readFile(path('THIRD-PARTY-LICENSES'), 'utf8');
       expect(licenses).toContain(`== fastify ${versions.get('fastify')}: MIT`);
       expect(licenses).toMatch(/Permission is hereby granted, free of charge/);

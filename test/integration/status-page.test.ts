@@ -276,6 +276,7 @@ function largeCluster(peers: number, pulls: number): string {
       };
     }),
     gone: [],
+    unmet: [],
     transfers: Array.from({ length: 40 }, (_, i) => ({
       ...blob(i),
       id: `${i}`,

@@ -14,6 +14,8 @@ export async function stageNodeBase(folder: string): Promise<void> {
   const bin = join(folder, 'usr/local/bin');
   await mkdir(bin, { recursive: true });
   await copyFile(process.execPath, join(bin, 'node'));
+  // Node by itself may have come without it.
+  await writeFile(join(folder, 'usr/local/LICENSE'), 'Node.js is licensed for use as follows:\n');
 
   const npm = join(folder, 'usr/local/lib/node_modules/npm');
   await cp(await npmFolder(), npm, { recursive: true });

@@ -39,6 +39,11 @@ export class Candidates {
     this.#seeds = after;
   }
 
+  /** Who answered at a seed's address when it was last dialled. */
+  ownerOf(address: string): PeerId | undefined {
+    return this.#seeds.get(address)?.peerId;
+  }
+
   setMembers(members: Iterable<{ readonly peerId: PeerId; readonly p2pAddresses: readonly string[] }>): void {
     const before = this.#members;
     const after = new Map<PeerId, Candidate>();

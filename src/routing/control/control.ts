@@ -45,6 +45,8 @@ export interface Control {
   readonly peers: readonly PeerId[];
   /** What discovery found; replaces what it found before. @param hostPorts `host:port`, `[v6]:port` or multiaddresses. */
   setSeeds(hostPorts: Iterable<string>): void;
+  /** Who answered at such an address, this agent itself perhaps; undefined while nobody has. */
+  ownerOf(hostPort: string): PeerId | undefined;
   /** The roster's live members; replaces those before. */
   setMembers(members: Iterable<{ readonly peerId: PeerId; readonly p2pAddresses: readonly string[] }>): void;
   /** Connects once, beside the loop. @param address as in setSeeds. Rejects with the reason, which says little. */
@@ -172,6 +174,10 @@ export async function createControl(options: ControlOptions): Promise<Control> {
     },
     setSeeds: (hostPorts) => {
       loop.setSeeds([...hostPorts].flatMap((text) => seedAddress(text) ?? []));
+    },
+    ownerOf: (hostPort) => {
+      const address = seedAddress(hostPort);
+      return address === undefined ? undefined : loop.ownerOf(address);
     },
     setMembers: (members) => loop.setMembers(members),
     async dial(address, { signal }) {

@@ -66,6 +66,11 @@ export class DialLoop {
     this.#soon();
   }
 
+  /** Who answered at a seed's address, this agent itself perhaps; undefined while nobody has. */
+  ownerOf(address: string): PeerId | undefined {
+    return this.#candidates.ownerOf(address);
+  }
+
   setMembers(members: Iterable<{ readonly peerId: PeerId; readonly p2pAddresses: readonly string[] }>): void {
     const { self } = this.#options;
     this.#candidates.setMembers([...members].filter(({ peerId }) => peerId !== self));

@@ -2,9 +2,10 @@ import { cp, mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { addNativePackages } from '../../../.ci/build/native-packages.ts';
+import { billOfMaterials } from '../../../.ci/build/bill-of-materials.ts';
 import packageJson from '../../../package.json' with { type: 'json' };
-import { run } from '../../support/commands.ts';
+import { CHECK_NAMES } from '../../../src/doctor/finding.ts';
+import { run, tryCommand } from '../../support/commands.ts';
 import { Scratch } from '../../support/scratch.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -60,10 +61,39 @@ test('an agent alone loads neither libp2p nor the client of Kubernetes; they are
   expect(await anyContains(await loadedWith('api-access-'), kubernetes)).toBe(true);
 });
 
-test('a build for a machine that a compiled package has no part for fails, and says so', {
-  timeout: TIMEOUT_MS,
-}, async () => {
-  await expect(addNativePackages(ROOT, scratch.join('other'), 'pdp11')).rejects.toThrow(
-    '@napi-rs/blake-hash has no part for pdp11',
-  );
-});
+test(
+  'the bundle has what doctor loads late',
+  async () => {
+    const nowhere = ['certs-dir', 'config-file', 'socket'].map(
+      (one) => `--containerd.${one}=${scratch.join('nowhere')}`,
+    );
+    const args = [
+      'doctor',
+      '--json',
+      '--timeout=60',
+      `--root=${scratch.path}`,
+      `--store.path=${scratch.path}`,
+      ...nowhere,
+    ];
+    const { stdout, stderr } = await tryCommand(process.execPath, [join(dist, 'main.js'), ...args], {
+      cwd: '/',
+      timeoutMs: TIMEOUT_MS,
+    });
+    const checks: { check: string; findings: { code: string }[] }[] = JSON.parse(stdout).checks;
+    expect({ stderr, checks: checks.map(({ check }) => check) }).toEqual({ stderr: '', checks: [...CHECK_NAMES] });
+    expect(checks.flatMap(({ findings }) => findings.map(({ code }) => code))).toContain('socket-silent');
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'says what it consists of, what is vendored included, and the same each time',
+  async () => {
+    expect(await readFile(join(dist, 'THIRD-PARTY-LICENSES'), 'utf8')).toMatch(/^== uplot .*MIT\n\nThe MIT License/m);
+    const { packages } = JSON.parse(await readFile(join(dist, 'sbom.spdx.json'), 'utf8'));
+    expect(packages.map(({ name }: { name: string }) => name)).toContain('uplot');
+    const [first, second] = await Promise.all([1, 2].map(() => billOfMaterials(ROOT, ['node_modules/uplot'])));
+    expect(first).toBe(second);
+  },
+  TIMEOUT_MS,
+);

@@ -16,6 +16,7 @@ const QUIET: AgentStatus = {
   discovery: 'none',
   peers: [],
   gone: [],
+  unmet: [],
   transfers: [],
   uploads: { running: 0, rate: 0 },
   totals: {

@@ -95,6 +95,62 @@ describe("containerd's config_path", () => {
     expect(faults(`${V3.replace('.registry]', ']')}discard_unpacked_layers = true\n${list}`)).toEqual([]);
   });
 
+  const IMAGES = V3.replace('.registry]', ']');
+  test.each([
+    'max_concurrent_downloads = 5\n',
+    'disable_snapshot_annotations = false\n',
+    'image_pull_with_sync_fs = true\n',
+    'registry.configs."a.example".tls.insecure_skip_verify = true\n',
+    'registry.auths."a.example".username = "u"\n',
+  ])('may be a list where containerd pulls by itself for %s', (line) => {
+    expect(faults(`${IMAGES}${line}registry.config_path = "/a:${CERTS}"\n`)).toEqual([]);
+  });
+
+  test('must be one folder where settings are those of containerd', () => {
+    const lines =
+      'max_concurrent_downloads = 3\ndisable_snapshot_annotations = true\nimage_pull_with_sync_fs = false\n';
+    expect(faults(`${IMAGES}${lines}registry.config_path = "/a:${CERTS}"\n`)).toMatchObject([{ code: 'list' }]);
+  });
+
+  test('is the list of containerd where it pulls by itself, unless registries are set in the old way', () => {
+    const unset = (line: string) => faults(`${IMAGES}${line}`)[0]?.harmless;
+    expect(unset('max_concurrent_downloads = 5\n')).toEqual({ from: '2.0' });
+    expect(unset('registry.auths."a.example".username = "u"\n')).toBeUndefined();
+  });
+
+  test('is hidden in 1.x by an import that has the section without it; 2.x merges them', () => {
+    const main = `${V2}config_path = "${CERTS}"\n`;
+    const dropIn = 'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\nsandbox_image = "pause"\n';
+    const files = [main, dropIn].map((text, index) => ({ path: `/${index}.toml`, text }));
+    expect(configPathFaults(files, CERTS, 'v1.7.27')).toMatchObject([
+      {
+        code: 'unset',
+        what: expect.stringMatching(/import \/1\.toml hides/),
+        mend: expect.stringContaining('/1.toml'),
+      },
+    ]);
+    expect(configPathFaults(files, CERTS, 'v2.3.4')).toEqual([]);
+    expect(configPathFaults([...files].reverse(), CERTS, 'v1.7.27')).toEqual([]);
+    const discards = {
+      path: '/d.toml',
+      text: `version = 2\n${OLD_TABLE.replace('registry', 'containerd')}discard_unpacked_layers = true\n`,
+    };
+    expect(discardsLayers([discards, ...files], 'v1.7.27')).toBe(false);
+    expect(discardsLayers([discards, ...files], 'v2.3.4')).toBe(true);
+  });
+
+  test('stands in the section that its own file has: of each, in 2.x, by its own version', () => {
+    const dropIn = `${V2}config_path = "${CERTS}"\n`;
+    expect(faults('version = 3\n', dropIn)).toEqual([]);
+    expect(faults('version = 3\n', `[plugins.cri.registry]\nconfig_path = "${CERTS}"\n`)).toEqual([]);
+    expect(faults(`${V3}config_path = "${CERTS}"\n`, dropIn.replace(CERTS, '/other'))).toMatchObject([
+      { code: 'elsewhere' },
+    ]);
+    expect(faults('version = 3\n', `${V2.replace('2', '3')}config_path = "/a"\n`)).toMatchObject([
+      { code: 'wrong-section', what: expect.stringContaining('/etc/containerd/1.toml') },
+    ]);
+  });
+
   test('is that of the last file which sets it', () => {
     expect(faults(`${V3}config_path = "/other"\n`, `${V3}config_path = "${CERTS}"\n`)).toEqual([]);
     expect(faults(`${V3}config_path = "${CERTS}"\n`, `${V3}config_path = "/other"\n`)).toMatchObject([

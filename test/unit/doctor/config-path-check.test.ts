@@ -45,6 +45,6 @@ describe('a fault of config_path', () => {
     expect(fault?.docs).toMatch(/^https:\/\//);
     expect(fault?.what).toContain(subject.paths.configFile);
     const layers = `version = 3\n[plugins."io.containerd.cri.v1.images"]\ndiscard_unpacked_layers = true\n`;
-    expect(checkLayers(subject, [{ path: '/c.toml', text: layers }]).findings[0]?.mend).toMatch(how);
+    expect(checkLayers(subject, [{ path: '/c.toml', text: layers }], undefined).findings[0]?.mend).toMatch(how);
   });
 });

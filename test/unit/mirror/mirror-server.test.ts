@@ -59,7 +59,9 @@ describe('refusals', () => {
     const answer = await connection.answer();
     expect(answer.status).toBe(status);
     const { errors } = JSON.parse(answer.body.toString());
-    expect(errors).toEqual([{ code: code ?? expect.any(String), message: expect.any(String), detail: null }]);
+    expect(errors).toEqual([
+      { code: code ?? expect.any(String), message: expect.any(String), detail: { windlass: expect.any(String) } },
+    ]);
     expect(upstream.requests).toEqual([]);
   });
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { readManifest } from '../../../src/oci/manifest.ts';
-import { PROBE_REPOSITORY, probeImage } from '../../../src/oci/probe-image.ts';
+import { PROBE_ASKED_HEADER, PROBE_REPOSITORY, probeImage } from '../../../src/oci/probe-image.ts';
 import { httpGet } from '../../support/http-get.ts';
 import { digestOf } from '../../support/image.ts';
 import { startMirror } from './mirror-fixture.ts';
@@ -31,6 +31,18 @@ describe('the image by which windlass doctor sees that pulls come here', () => {
       expect(digestOf(bytes)).toBe(part.digest);
     }
     expect(upstream.requests).toEqual([]);
+  });
+
+  test('says whether its tag was asked for before, under that registry', async () => {
+    const { mirror } = await startMirror();
+    const asked = async (tag: string, ns: string) => {
+      const url = `http://${mirror.address}${BASE}/manifests/${tag}?ns=${ns}`;
+      return (await httpGet(url, { method: 'HEAD' })).headers[PROBE_ASKED_HEADER];
+    };
+    expect(await asked('a', 'docker.io')).toBe('no');
+    expect(await asked('b', 'docker.io')).toBe('no');
+    expect(await asked('a', 'ghcr.io')).toBe('no');
+    expect(await asked('a', 'docker.io')).toBe('yes');
   });
 
   test('has no more than it has, and is not had of a registry that is not listed', async () => {

@@ -11,10 +11,11 @@ interface Parts {
   readonly metrics?: Metrics;
   readonly peers?: readonly PeerStatus[];
   readonly gone?: readonly GonePeer[];
+  readonly unmet?: readonly { readonly address: string; readonly nodeName?: string }[];
   readonly transfers?: readonly RunningTransfer[];
 }
 
-const reportOf = ({ metrics = new Metrics(), peers = [], gone = [], transfers = [] }: Parts) =>
+const reportOf = ({ metrics = new Metrics(), peers = [], gone = [], unmet = [], transfers = [] }: Parts) =>
   new StatusReport({
     history: new History(metrics),
     node: 'n1',
@@ -23,6 +24,7 @@ const reportOf = ({ metrics = new Metrics(), peers = [], gone = [], transfers = 
     discovery: 'static',
     peers: () => peers,
     gone: () => gone,
+    unmet: () => unmet,
     transfers: () => transfers,
     store: () => EMPTY_STORE,
     metrics,
@@ -137,9 +139,21 @@ test('the way of a blob is told by names of nodes; that of its repository only t
 });
 
 test('who went is told, unless its node is back as another member', async () => {
-  const gone = (nodeName: string) => ({ nodeName, zone: 'a', state: 'dead' as const, goneMs: 5 });
+  const addresses = { dataAddress: '10.0.0.1:5051', p2pAddresses: ['/ip4/10.0.0.1/tcp/5052'] };
+  const gone = (nodeName: string) => ({ nodeName, zone: 'a', state: 'dead' as const, goneMs: 5, ...addresses });
   const report = reportOf({ peers: [peer('n2')], gone: [gone('n2'), gone('n3')] });
   expect((await report.read(true, false)).gone).toEqual([gone('n3')]);
+});
+
+test('what discovery names beside the members is told in order, and never without end', async () => {
+  const unmet = Array.from({ length: 150 }, (_, at) => ({ address: `10.0.0.${250 - at}:5052` }));
+  const told = (await reportOf({ unmet: [...unmet, { address: '1.0.0.1:5052', nodeName: 'n9' }] }).read(true, false))
+    .unmet;
+  expect(told.length).toBe(100);
+  expect(told.slice(0, 2)).toEqual([
+    { address: '1.0.0.1:5052', nodeName: 'n9' },
+    { address: '10.0.0.101:5052', nodeName: null },
+  ]);
 });
 
 test('a rate is that since the last look, by whoever; at the first since the beginning', () => {

@@ -81,7 +81,7 @@ test('peers stand in their zones, our own first; who sends or reads is marked, w
   const zones = zonesOf({
     zone: 'b',
     peers: [peer('n1', 'a'), peer('n2', 'b'), peer('n3', 'b')],
-    gone: [{ nodeName: 'n4', zone: 'a', state: 'dead', goneMs: 65_000 }],
+    gone: [{ nodeName: 'n4', zone: 'a', state: 'dead', goneMs: 65_000, dataAddress: '', p2pAddresses: [] }],
     // biome-ignore lint/suspicious/noExplicitAny: two fields are read
     transfers: [{ from: ['n2'], to: ['n2', 'n1'] }] as any,
   });
