@@ -103,6 +103,7 @@ export function valuesSchema(): Schema {
       tolerations: LIST,
       nodeSelector: LABELS,
       affinity: OBJECT,
+      hooks: only({ tolerations: LIST, nodeSelector: LABELS }),
       daemonsetAnnotations: LABELS,
       podAnnotations: LABELS,
       podLabels: LABELS,

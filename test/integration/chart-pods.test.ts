@@ -81,6 +81,54 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
     }
   });
 
+  test('what only speaks with the API goes on no dead or cordoned node, and asks for no priority', async () => {
+    const pods = (objects: readonly KubeObject[]) =>
+      [
+        objectOf(objects, 'Job', 'windlass-make-secret').spec.template.spec,
+        objectOf(objects, 'Job', 'windlass-cleanup').spec.template.spec,
+        objectOf(objects, 'Pod', 'windlass-test').spec,
+      ] as { priorityClassName?: string; tolerations: { key: string; operator: string }[] }[];
+    for (const { priorityClassName, tolerations } of pods(standard)) {
+      expect(priorityClassName).toBeUndefined();
+      const keys = tolerations.map(({ key }) => key);
+      expect(keys).toContain('node.kubernetes.io/not-ready');
+      expect(keys.filter((key) => key === undefined || /unreachable|unschedulable/.test(key))).toEqual([]);
+    }
+    const own = await helm.template({
+      hooks: { tolerations: [{ key: 'a', operator: 'Exists' }] },
+      startupTaint: { enabled: true },
+    });
+    for (const { tolerations } of pods(own)) {
+      expect(tolerations.map(({ key }) => key)).toEqual(['a', 'windlass.dev/agent-not-ready']);
+    }
+  });
+
+  test('the Jobs of the hooks end before Helm gives up, and later than what they wait for', async () => {
+    const deadlineOf = async (values: object, name: string): Promise<number> =>
+      objectOf(await helm.template(values), 'Job', name).spec.activeDeadlineSeconds;
+    expect(await deadlineOf({}, 'windlass-make-secret')).toBeLessThan(300);
+    expect(await deadlineOf({}, 'windlass-cleanup')).toBe(280);
+    expect(await deadlineOf({ cleanup: { timeout: '9m' } }, 'windlass-cleanup')).toBe(580);
+  });
+
+  test('the clean-up goes to every node, also where the agents go to some', async () => {
+    const objects = await helm.template({
+      nodeSelector: { pool: 'a' },
+      tolerations: [],
+      affinity: { nodeAffinity: {} },
+    });
+    const [agents, cleanup] = [podOf(objects), podOf(objects, 'windlass-cleanup')];
+    expect([agents.nodeSelector, agents.tolerations]).toEqual([
+      { pool: 'a', 'kubernetes.io/os': 'linux' },
+      undefined,
+    ]);
+    expect([cleanup.nodeSelector, cleanup.tolerations, cleanup.affinity]).toEqual([
+      { 'kubernetes.io/os': 'linux' },
+      [{ operator: 'Exists' }],
+      undefined,
+    ]);
+  });
+
   test('kubelet waits as long as the agent drains', async () => {
     const graceOf = async (values: object) => podOf(await helm.template(values)).terminationGracePeriodSeconds;
     const drain = Number.parseInt(findSetting('stop.gracePeriod')?.shownDefault ?? '', 10);

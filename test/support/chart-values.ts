@@ -122,6 +122,7 @@ export const OTHER_VALUES = {
       },
     },
   },
+  hooks: { tolerations: [{ key: 'b', operator: 'Exists' }], nodeSelector: { c: 'd' } },
   daemonsetAnnotations: { c: 'd' },
   podAnnotations: { e: 'f' },
   podLabels: { g: 'h' },

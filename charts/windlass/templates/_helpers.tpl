@@ -70,18 +70,44 @@ imagePullSecrets:
 {{- end }}
 dnsPolicy: Default
 enableServiceLinks: false
-priorityClassName: {{ .Values.priorityClassName }}
 securityContext:
   {{- $selinux := dict }}
   {{- with .Values.seLinuxOptions }}
   {{- $selinux = dict "seLinuxOptions" . }}
   {{- end }}
   {{- merge $selinux .Values.podSecurityContext | toYaml | nindent 2 }}
-{{- with .Values.tolerations }}
+{{- end }}
+
+{{- define "windlass.agentNodes" -}}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/*
+Of Pods that only speak with the API. They go on no node that is dead or about to be drained, where they would hold up
+Helm; and have no priority of the system's, which on GKE needs a quota that is not there before the first hook.
+*/}}
+{{- define "windlass.hookTolerations" -}}
+{{- $all := .Values.hooks.tolerations | default list }}
+{{- if .Values.startupTaint.enabled }}
+{{- $all = append $all (dict "key" .Values.startupTaint.key "operator" "Exists") }}
+{{- end }}
+{{- with $all }}
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.nodeSelector }}
+{{- end }}
+
+{{- define "windlass.hookPod" -}}
+{{- include "windlass.pod" . }}
+{{- include "windlass.hookTolerations" . }}
+{{- with .Values.hooks.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
