@@ -129,6 +129,16 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
     ]);
   });
 
+  test('numbers of seven digits and more are written out', async () => {
+    const objects = await helm.template({
+      securityContext: { runAsUser: 1_000_660_000, runAsGroup: 1_000_660_000 },
+      resourceQuota: { enabled: true, pods: 2_000_000 },
+    });
+    expect(containerOf(objects, 'store').args).toContain('--owner=1000660000:1000660000');
+    expect(containerOf(objects, 'agent').securityContext).toMatchObject({ runAsUser: 1_000_660_000 });
+    expect(objectOf(objects, 'ResourceQuota', 'windlass').spec.hard.pods).toBe('2000000');
+  });
+
   test('kubelet waits as long as the agent drains', async () => {
     const graceOf = async (values: object) => podOf(await helm.template(values)).terminationGracePeriodSeconds;
     const drain = Number.parseInt(findSetting('stop.gracePeriod')?.shownDefault ?? '', 10);
