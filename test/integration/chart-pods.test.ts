@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { REGISTRIES_CONF_DIR } from '../../src/cli/runtimes.ts';
 import { findSetting } from '../../src/config/setting-keys.ts';
 import { containerdPaths } from '../../src/containerd/presets.ts';
 import { type Container, containerOf, envOf, podOf, settingsOf } from '../support/chart-objects.ts';
@@ -225,10 +226,59 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
     expect(containerOf(on, 'agent')).toEqual(containerOf(standard, 'agent'));
   });
 
-  test('where the configuration is not ours, nothing writes it, nor cleans up', async () => {
-    const objects = await helm.template({ configure: { enabled: false } });
-    expect(podOf(objects).initContainers.map(({ name }: Container) => name)).toEqual(['store']);
-    expect(JSON.stringify(objects)).not.toMatch(/\/etc\/containerd|cleanup/);
+  test('where the configuration is not ours, nothing writes it', async () => {
+    const pod = podOf(await helm.template({ configure: { enabled: false } }));
+    expect(pod.initContainers.map(({ name }: Container) => name)).toEqual(['store']);
+    expect(JSON.stringify(pod)).not.toMatch(/\/etc\/containerd/);
+  });
+
+  test('for CRI-O alone nothing of containerd is mounted, which would make its folder', async () => {
+    const objects = await helm.template({ configure: { runtimes: ['cri-o'] } });
+    const { volumes } = podOf(objects);
+    const { args, volumeMounts } = containerOf(objects, 'configure');
+    expect(args).toContain('--runtime=cri-o');
+    expect(JSON.stringify([volumes, volumeMounts])).not.toMatch(/\/etc\/containerd/);
+    expect(volumeMounts).toContainEqual({ name: 'registries-conf', mountPath: '/etc/containers/registries.conf.d' });
+  });
+
+  test.each<[values: object, certsDir: string, registriesConf: string]>([
+    [{}, '/etc/containerd/certs.d', '/node/etc/containers/registries.conf.d'],
+    [
+      { configure: { runtimes: ['containerd', 'podman'] } },
+      '/etc/containerd/certs.d',
+      '/etc/containers/registries.conf.d',
+    ],
+    [
+      { configure: { runtimes: ['cri-o'] } },
+      '/node/etc/containerd/certs.d',
+      '/etc/containers/registries.conf.d',
+    ],
+    [
+      { configure: { enabled: false } },
+      '/node/etc/containerd/certs.d',
+      '/node/etc/containers/registries.conf.d',
+    ],
+    [
+      { configure: { enabled: false }, config: { containerd: { preset: 'k3s' } } },
+      '/var/lib/rancher/k3s/agent/etc/containerd/certs.d',
+      '/node/etc/containers/registries.conf.d',
+    ],
+  ])('the clean-up of %j undoes what other values may have written, and makes no folder for it', async (values, ...folders) => {
+    const objects = await helm.template(values);
+    const { volumes, initContainers } = podOf(objects, 'windlass-cleanup');
+    const { args, volumeMounts } = initContainers[0] as Container;
+    const flag = (name: string) => args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+    const settings = await settingsOf(objects, scratch);
+    expect([
+      flag('containerd.certs-dir') ?? containerdPaths(settings.containerd, '/').certsDir,
+      flag('registries-conf-dir') ?? REGISTRIES_CONF_DIR,
+    ]).toEqual(folders);
+    for (const folder of folders) {
+      const mount = volumeMounts.find(({ mountPath }: { mountPath: string }) => `${folder}/`.startsWith(`${mountPath}/`));
+      const { hostPath } = volumes.find(({ name }: Container) => name === mount?.name);
+      expect(mount.mountPath, folder).toBe(folder.startsWith('/node/') ? '/node/etc' : hostPath.path);
+      expect(hostPath.type).toBe(folder.startsWith('/node/') ? 'Directory' : 'DirectoryOrCreate');
+    }
   });
 
   test('configure and cleanup take the name of the installation from the same place', async () => {
