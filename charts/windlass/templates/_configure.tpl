@@ -125,6 +125,9 @@ have written when the values were others.
 {{- define "windlass.installId" -}}
 {{- $flag := index . 0 }}
 {{- $installId := (index . 1).Values.configure.installId }}
+{{- if not (or $installId (index . 1).Values.serviceAccount.create) }}
+{{- fail "serviceAccount.create is false: an account that outlives the release tells no two installations apart; give each its own name in configure.installId" }}
+{{- end }}
 {{- if $installId }}
 - --{{ $flag }}={{ $installId }}
 {{- else }}
