@@ -213,7 +213,7 @@ describeWith('the chart on a real API server', missing, () => {
     await windlass('cleanup', 'tombstone-from');
     expect(await readFile(`${folder}/store/uninstalled`, 'utf8')).toBe(`${first}\n`);
     // A Pod of it that starts late.
-    expect(await windlass('configure', 'install-id-from')).toMatch(/^nothing is written/);
+    expect(await windlass('configure', 'install-id-from')).toMatch(/^nothing is written, /);
     expect(await isWritten()).toBe(false);
     await uninstall();
 

@@ -60,7 +60,7 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
   });
 
   test('no container is privileged or writes its root, and what runs as root says by which capabilities', async () => {
-    for (const objects of [standard, await helm.template(allOtherValues())]) {
+    for (const objects of [standard, await helm.template({ ...allOtherValues(), extraInitContainers: [] })]) {
       const specs = objects.flatMap(({ kind, spec }) => (kind === 'Pod' ? [spec] : (spec?.template?.spec ?? [])));
       expect(specs).toHaveLength(objects === standard ? 5 : 4);
       for (const { initContainers = [], containers, securityContext } of specs) {
@@ -371,6 +371,45 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
       }
       expect(agent.ports).toContainEqual({ name: 'status', containerPort: 7000 });
     }
+  });
+
+  test('helm test asks where the probes ask, and a policy lets it', async () => {
+    const testPod = (objects: readonly KubeObject[]) => objectOf(objects, 'Pod', 'windlass-test');
+    for (const [listen, url] of [
+      ['0.0.0.0:7000', 'http://127.0.0.1:7000'],
+      ['10.0.0.7:7000', 'http://10.0.0.7:7000'],
+      ['[::1]:7000', 'http://[::1]:7000'],
+    ]) {
+      const { spec } = testPod(await helm.template({ config: { status: { listen } } }));
+      expect(spec.containers[0].args).toEqual(['status', `--url=${url}`]);
+    }
+    const statusFrom = [{ namespaceSelector: { matchLabels: { a: 'b' } } }];
+    const objects = await helm.template({ hostNetwork: false, networkPolicy: { statusFrom } });
+    const rule = objectOf(objects, 'NetworkPolicy', 'windlass').spec.ingress.find(
+      ({ ports }: { ports: { port: string }[] }) => ports.some(({ port }) => port === 'status'),
+    );
+    const admitted = rule.from.find(({ podSelector }: { podSelector?: object }) => podSelector !== undefined);
+    expect(testPod(objects).metadata.labels).toMatchObject(admitted.podSelector.matchLabels);
+    expect(rule.from).toContainEqual(statusFrom[0]);
+  });
+
+  test('what must be there first runs first', async () => {
+    const objects = await helm.template({ extraInitContainers: [{ name: 'mine', image: 'a' }] });
+    expect(podOf(objects).initContainers.map(({ name }: Container) => name)).toEqual(['mine', 'store', 'configure']);
+  });
+
+  test('values that are taken away, as null does, and labels twice, are no errors', async () => {
+    const objects = await helm.template({
+      config: null,
+      podSecurityContext: null,
+      securityContext: null,
+      commonLabels: { a: 'common', b: 'common' },
+      podLabels: { a: 'pod' },
+    });
+    expect(containerOf(objects, 'agent').securityContext).toMatchObject({ runAsUser: 65532 });
+    expect(containerOf(objects, 'store').args).toContain('--owner=65532:65532');
+    const { labels } = objectOf(objects, 'DaemonSet', 'windlass').spec.template.metadata;
+    expect([labels.a, labels.b]).toEqual(['pod', 'common']);
   });
 
   test('new settings are new Pods, and a new chart alone is none', async () => {

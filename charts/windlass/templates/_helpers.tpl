@@ -27,7 +27,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
+{{- with include "windlass.ownLabels" (list "commonLabels" .) | fromYaml }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
@@ -35,9 +35,29 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* Without versions: a new chart alone restarts no Pod. */}}
 {{- define "windlass.podLabels" -}}
 {{ include "windlass.selectorLabels" . }}
-{{- with .Values.commonLabels }}
+{{- with include "windlass.ownLabels" (list "commonLabels" .) | fromYaml }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{- define "windlass.agentPodLabels" -}}
+{{ include "windlass.selectorLabels" . }}
+{{- $common := include "windlass.ownLabels" (list "commonLabels" .) | fromYaml }}
+{{- with merge (include "windlass.ownLabels" (list "podLabels" .) | fromYaml) $common }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Labels of the user's, none of which is one of ours. Arguments: the name of the value, the root context. */}}
+{{- define "windlass.ownLabels" -}}
+{{- $name := index . 0 }}
+{{- $labels := get (index . 1).Values $name | default dict }}
+{{- range $key, $_ := $labels }}
+{{- if regexMatch "^(app\\.kubernetes\\.io/(name|instance|component|version|managed-by)|helm\\.sh/chart)$" $key }}
+{{- fail (printf "%s: %s is a label of the chart's own, by which Pods are found" $name $key) }}
+{{- end }}
+{{- end }}
+{{- toYaml $labels }}
 {{- end }}
 
 {{- define "windlass.serviceAccountName" -}}
@@ -75,7 +95,7 @@ securityContext:
   {{- with .Values.seLinuxOptions }}
   {{- $selinux = dict "seLinuxOptions" . }}
   {{- end }}
-  {{- merge $selinux .Values.podSecurityContext | toYaml | nindent 2 }}
+  {{- merge $selinux (.Values.podSecurityContext | default dict) | toYaml | nindent 2 }}
 {{- end }}
 
 {{- define "windlass.agentNodes" -}}
