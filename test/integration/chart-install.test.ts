@@ -59,7 +59,9 @@ describeWith('the chart on a real API server', missing, () => {
     return await helm.run('install', ...RELEASE, ...WAIT, ...(await helm.values(values)));
   };
   const uninstall = async () => {
-    await using _player = hooksDone((job) => awaitCleanup(job));
+    await using _player = hooksDone((job) =>
+      job.metadata.name === 'windlass-remove-secret' ? removeSecret(job) : awaitCleanup(job),
+    );
     return await helm.run('uninstall', 'windlass', '-n', NAMESPACE, ...WAIT);
   };
   const get = async (path: string) => JSON.parse(await api.must('GET', path));
@@ -94,8 +96,25 @@ describeWith('the chart on a real API server', missing, () => {
       expect(await may(job, verb, 'secrets', 'other'), verb).toBe(false);
     }
     if ((await api.call('GET', `${CORE}/secrets/windlass-cluster`)).status === 200) return;
-    const secret = { metadata: { name: 'windlass-cluster' }, stringData: { secret: `made by ${job.metadata.uid}` } };
+    const secret = {
+      metadata: { name: 'windlass-cluster', labels: { 'app.kubernetes.io/managed-by': 'windlass' } },
+      stringData: { secret: `made by ${job.metadata.uid}` },
+    };
     await api.must('POST', `${CORE}/secrets`, secret);
+  }
+
+  /** As windlass remove-secret does it: one that somebody else made stays. */
+  async function removeSecret(job: KubeObject): Promise<void> {
+    const { args } = job.spec.template.spec.containers[0];
+    expect(args).toEqual(['remove-secret', '--name=windlass-cluster', `--namespace=${NAMESPACE}`]);
+    for (const verb of ['get', 'delete']) {
+      expect(await may(job, verb, 'secrets', 'windlass-cluster'), verb).toBe(true);
+      expect(await may(job, verb, 'secrets', 'other'), verb).toBe(false);
+    }
+    const { labels } = (await get(`${CORE}/secrets/windlass-cluster`)).metadata;
+    if (labels?.['app.kubernetes.io/managed-by'] === 'windlass') {
+      await api.must('DELETE', `${CORE}/secrets/windlass-cluster`);
+    }
   }
 
   async function awaitCleanup(job: KubeObject): Promise<void> {
@@ -222,6 +241,15 @@ describeWith('the chart on a real API server', missing, () => {
     expect(await windlass('configure', 'install-id-from')).toMatch(/^written: /);
     expect(await isWritten()).toBe(true);
     await uninstall();
+  });
+
+  test('a Secret of that name that was there before stays, also when the release goes', async () => {
+    const secret = { metadata: { name: 'windlass-cluster' }, stringData: { secret: "somebody else's" } };
+    await api.must('POST', `${CORE}/secrets`, secret);
+    await install();
+    await uninstall();
+    await api.must('DELETE', `${CORE}/secrets/windlass-cluster`);
+    expect(await objects.inventory()).toEqual(before);
   });
 
   test('an uninstallation whose clean-up fails stops before it has taken anything away', async () => {

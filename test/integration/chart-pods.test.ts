@@ -62,7 +62,7 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
   test('no container is privileged or writes its root, and what runs as root says by which capabilities', async () => {
     for (const objects of [standard, await helm.template({ ...allOtherValues(), extraInitContainers: [] })]) {
       const specs = objects.flatMap(({ kind, spec }) => (kind === 'Pod' ? [spec] : (spec?.template?.spec ?? [])));
-      expect(specs).toHaveLength(objects === standard ? 5 : 4);
+      expect(specs).toHaveLength(objects === standard ? 6 : 4);
       for (const { initContainers = [], containers, securityContext } of specs) {
         expect(securityContext.seccompProfile).toEqual({ type: 'RuntimeDefault' });
         for (const { securityContext, resources } of [...initContainers, ...containers]) {
@@ -87,6 +87,7 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
       [
         objectOf(objects, 'Job', 'windlass-make-secret').spec.template.spec,
         objectOf(objects, 'Job', 'windlass-cleanup').spec.template.spec,
+        objectOf(objects, 'Job', 'windlass-remove-secret').spec.template.spec,
         objectOf(objects, 'Pod', 'windlass-test').spec,
       ] as { priorityClassName?: string; tolerations: { key: string; operator: string }[] }[];
     for (const { priorityClassName, tolerations } of pods(standard)) {
@@ -299,9 +300,9 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
   test('who has a Secret, or needs none, has none made', async () => {
     const kinds = async (values: object) =>
       (await helm.template(values))
-        .filter(({ metadata }) => /make-secret|cluster$/.test(metadata.name))
+        .filter(({ metadata }) => /-secret$|cluster$/.test(metadata.name))
         .map(({ kind }) => kind);
-    expect((await kinds({})).sort()).toEqual(['Job', 'Role', 'RoleBinding', 'Secret', 'ServiceAccount']);
+    expect((await kinds({})).sort()).toEqual(['Job', 'Job', 'Role', 'RoleBinding', 'ServiceAccount']);
     expect(await kinds({ clusterSecret: { existingSecret: 'mine' } })).toEqual([]);
     expect(await kinds({ config: { cluster: { insecure: true } } })).toEqual([]);
     expect(await kinds({ config: { cluster: { secretFile: '/srv/secret' } } })).toEqual([]);
