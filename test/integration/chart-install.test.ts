@@ -252,6 +252,41 @@ describeWith('the chart on a real API server', missing, () => {
     expect(await objects.inventory()).toEqual(before);
   });
 
+  test("the README's Pod for a node that was away is one, and puts back what is there", async () => {
+    const readme = await readFile(`${CHART}/README.md`, 'utf8');
+    const overrides = /kubectl run windlass-cleanup .*--overrides='(\{\n[\s\S]*?\n\})'\n/.exec(readme)?.[1] ?? '';
+    const { spec } = JSON.parse(overrides.replace(`'"$NODE"'`, 'worker-7'));
+    const metadata = { name: 'windlass-cleanup', namespace: NAMESPACE };
+    expect(await objects.complaints({ apiVersion: 'v1', kind: 'Pod', metadata, spec })).toEqual([]);
+
+    const node = scratch.join('late-node');
+    await mkdir(`${node}/etc/containerd`, { recursive: true });
+    const before = await readTree(node);
+    const windlass = (...args: string[]) => run(process.execPath, [MAIN, ...args], { cwd: scratch.join('late-node') });
+    const [, ...folders] = (spec.containers[0].args as string[]).map((arg) => arg.replace('=/node/', `=${node}/`));
+    await windlass(
+      'configure',
+      ...folders,
+      '--runtime=containerd',
+      '--registries=docker.io',
+      '--store.path=/nonexistent',
+    );
+    expect(await readTree(node)).not.toEqual(before);
+    await windlass('cleanup', ...folders);
+    expect(await readTree(node)).toEqual(before);
+  });
+
+  test('the notes say what outlives the release, and how it is kept after half an uninstallation', async () => {
+    const notes = async (values: object) =>
+      (await helm.run('install', ...RELEASE, '--dry-run=client', ...(await helm.values(values)))).stdout;
+    expect(await notes({ startupTaint: { enabled: true } })).toMatch(
+      /take the taint windlass\.dev\/agent-not-ready out/,
+    );
+    const standard = await notes({});
+    expect(standard).not.toMatch(/take the taint/);
+    expect(standard).toMatch(/"nothing is written": .*configure\.installId/);
+  });
+
   test('an uninstallation whose clean-up fails stops before it has taken anything away', async () => {
     await install();
     const failing = new JobPlayer(api, NAMESPACE, () => Promise.reject(new Error('as it is to')));

@@ -120,10 +120,9 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
       affinity: { nodeAffinity: {} },
     });
     const [agents, cleanup] = [podOf(objects), podOf(objects, 'windlass-cleanup')];
-    expect([agents.nodeSelector, agents.tolerations]).toEqual([
-      { pool: 'a', 'kubernetes.io/os': 'linux' },
-      undefined,
-    ]);
+    // Nobody's second apply may start it anew.
+    expect(objectOf(objects, 'DaemonSet', 'windlass-cleanup').spec.updateStrategy).toEqual({ type: 'OnDelete' });
+    expect([agents.nodeSelector, agents.tolerations]).toEqual([{ pool: 'a', 'kubernetes.io/os': 'linux' }, undefined]);
     expect([cleanup.nodeSelector, cleanup.tolerations, cleanup.affinity]).toEqual([
       { 'kubernetes.io/os': 'linux' },
       [{ operator: 'Exists' }],
@@ -249,38 +248,35 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
       '/etc/containerd/certs.d',
       '/etc/containers/registries.conf.d',
     ],
-    [
-      { configure: { runtimes: ['cri-o'] } },
-      '/node/etc/containerd/certs.d',
-      '/etc/containers/registries.conf.d',
-    ],
-    [
-      { configure: { enabled: false } },
-      '/node/etc/containerd/certs.d',
-      '/node/etc/containers/registries.conf.d',
-    ],
+    [{ configure: { runtimes: ['cri-o'] } }, '/node/etc/containerd/certs.d', '/etc/containers/registries.conf.d'],
+    [{ configure: { enabled: false } }, '/node/etc/containerd/certs.d', '/node/etc/containers/registries.conf.d'],
     [
       { configure: { enabled: false }, config: { containerd: { preset: 'k3s' } } },
       '/var/lib/rancher/k3s/agent/etc/containerd/certs.d',
       '/node/etc/containers/registries.conf.d',
     ],
-  ])('the clean-up of %j undoes what other values may have written, and makes no folder for it', async (values, ...folders) => {
-    const objects = await helm.template(values);
-    const { volumes, initContainers } = podOf(objects, 'windlass-cleanup');
-    const { args, volumeMounts } = initContainers[0] as Container;
-    const flag = (name: string) => args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
-    const settings = await settingsOf(objects, scratch);
-    expect([
-      flag('containerd.certs-dir') ?? containerdPaths(settings.containerd, '/').certsDir,
-      flag('registries-conf-dir') ?? REGISTRIES_CONF_DIR,
-    ]).toEqual(folders);
-    for (const folder of folders) {
-      const mount = volumeMounts.find(({ mountPath }: { mountPath: string }) => `${folder}/`.startsWith(`${mountPath}/`));
-      const { hostPath } = volumes.find(({ name }: Container) => name === mount?.name);
-      expect(mount.mountPath, folder).toBe(folder.startsWith('/node/') ? '/node/etc' : hostPath.path);
-      expect(hostPath.type).toBe(folder.startsWith('/node/') ? 'Directory' : 'DirectoryOrCreate');
-    }
-  });
+  ])(
+    'the clean-up of %j undoes what other values may have written, and makes no folder for it',
+    async (values, ...folders) => {
+      const objects = await helm.template(values);
+      const { volumes, initContainers } = podOf(objects, 'windlass-cleanup');
+      const { args, volumeMounts } = initContainers[0] as Container;
+      const flag = (name: string) => args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+      const settings = await settingsOf(objects, scratch);
+      expect([
+        flag('containerd.certs-dir') ?? containerdPaths(settings.containerd, '/').certsDir,
+        flag('registries-conf-dir') ?? REGISTRIES_CONF_DIR,
+      ]).toEqual(folders);
+      for (const folder of folders) {
+        const mount = volumeMounts.find(({ mountPath }: { mountPath: string }) =>
+          `${folder}/`.startsWith(`${mountPath}/`),
+        );
+        const { hostPath } = volumes.find(({ name }: Container) => name === mount?.name);
+        expect(mount.mountPath, folder).toBe(folder.startsWith('/node/') ? '/node/etc' : hostPath.path);
+        expect(hostPath.type).toBe(folder.startsWith('/node/') ? 'Directory' : 'DirectoryOrCreate');
+      }
+    },
+  );
 
   test('configure and cleanup take the name of the installation from the same place', async () => {
     const token = '/var/run/secrets/kubernetes.io/serviceaccount/token';
