@@ -197,7 +197,10 @@ describeWith('the chart on a real API server', missing, () => {
     expect([changed.hostNetwork, changed.terminationGracePeriodSeconds]).toEqual([undefined, 90]);
     expect((await get(`${CORE}/secrets/windlass-cluster`)).data, 'the Secret is kept').toEqual(data);
 
+    // As it may be gone where the release had another one meanwhile.
+    await api.must('DELETE', `${CORE}/secrets/windlass-cluster`);
     await helm.run('rollback', 'windlass', '1', '-n', NAMESPACE, ...WAIT);
+    await get(`${CORE}/secrets/windlass-cluster`);
     expect((await daemonSet()).spec.template.spec).toMatchObject({
       hostNetwork: true,
       terminationGracePeriodSeconds: 30,
