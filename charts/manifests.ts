@@ -13,8 +13,11 @@ export const TEMPLATE_ARGS = [
   `clusterSecret.existingSecret=${SECRET}`,
 ];
 
-const HEAD = `# Rendered from charts/windlass with its defaults: npm run manifests. Change it there, or render your own:
-#   helm template ${TEMPLATE_ARGS.join(' ')} --no-hooks
+/** @param flags that render the same of other values */
+const head = (
+  flags: string,
+) => `# Rendered from charts/windlass with its defaults: npm run manifests. Change it there, or render your own:
+#   helm template ${TEMPLATE_ARGS.join(' ')} ${flags}
 `;
 
 const NAMESPACE_OBJECT = `---
@@ -27,14 +30,15 @@ metadata:
     pod-security.kubernetes.io/enforce: privileged
 `;
 
-const INSTALL = `${HEAD}#
+const INSTALL = `${head('--no-hooks')}#
 # The secret that makes an agent a member is yours to make, before or after this is applied:
 #   kubectl create namespace ${NAMESPACE}
 #   kubectl -n ${NAMESPACE} create secret generic ${SECRET} --from-literal=secret="$(head -c 32 /dev/urandom | base64)"
 `;
 
-const CLEANUP = `${HEAD}#
-# Puts the files of every node back, while windlass.yaml is still applied; delete that, and this, once the Job is complete:
+const CLEANUP = `${head('--show-only templates/cleanup.yaml')}#
+# Puts the files of every node back, while windlass.yaml is still applied, and not later (its account and its settings are
+# in there); delete that, and this, once the Job is complete:
 #   kubectl -n ${NAMESPACE} wait --for=condition=complete job/windlass-cleanup --timeout=5m
 #   kubectl -n ${NAMESPACE} logs job/windlass-cleanup
 `;

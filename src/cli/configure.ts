@@ -103,7 +103,7 @@ async function isTakenAway(tombstone: Tombstone, installId: string | undefined):
     return false;
   }
   process.stdout.write(
-    `nothing is written: windlass cleanup --tombstone ${gone} has taken this installation away; another --install-id begins a new one (or remove ${tombstone.path})\n`,
+    `nothing is written, and this node pulls without the mirror: windlass cleanup --tombstone ${gone} has taken this installation away. If it is to stay, give it another name: --install-id, which is configure.installId of the chart (or remove ${tombstone.path})\n`,
   );
   return true;
 }

@@ -76,6 +76,13 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     },
   ],
   [
+    'remove-secret',
+    {
+      summary: "in a Job of the chart: remove the cluster's secret that make-secret made",
+      load: async () => (await import('./remove-secret.ts')).removeSecretCommand(),
+    },
+  ],
+  [
     'await-cleanup',
     {
       summary: 'in a Job of the chart: wait until all nodes are cleaned up',

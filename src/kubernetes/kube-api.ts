@@ -12,7 +12,7 @@ const MAX_SAID_CHARS = 500;
 
 export interface KubeRequest {
   /** GET, if left out. */
-  readonly method?: 'GET' | 'PATCH';
+  readonly method?: 'GET' | 'PATCH' | 'DELETE';
   /** As in `/api/v1/nodes`. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;

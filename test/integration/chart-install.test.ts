@@ -59,7 +59,9 @@ describeWith('the chart on a real API server', missing, () => {
     return await helm.run('install', ...RELEASE, ...WAIT, ...(await helm.values(values)));
   };
   const uninstall = async () => {
-    await using _player = hooksDone((job) => awaitCleanup(job));
+    await using _player = hooksDone((job) =>
+      job.metadata.name === 'windlass-remove-secret' ? removeSecret(job) : awaitCleanup(job),
+    );
     return await helm.run('uninstall', 'windlass', '-n', NAMESPACE, ...WAIT);
   };
   const get = async (path: string) => JSON.parse(await api.must('GET', path));
@@ -94,8 +96,25 @@ describeWith('the chart on a real API server', missing, () => {
       expect(await may(job, verb, 'secrets', 'other'), verb).toBe(false);
     }
     if ((await api.call('GET', `${CORE}/secrets/windlass-cluster`)).status === 200) return;
-    const secret = { metadata: { name: 'windlass-cluster' }, stringData: { secret: `made by ${job.metadata.uid}` } };
+    const secret = {
+      metadata: { name: 'windlass-cluster', labels: { 'app.kubernetes.io/managed-by': 'windlass' } },
+      stringData: { secret: `made by ${job.metadata.uid}` },
+    };
     await api.must('POST', `${CORE}/secrets`, secret);
+  }
+
+  /** As windlass remove-secret does it: one that somebody else made stays. */
+  async function removeSecret(job: KubeObject): Promise<void> {
+    const { args } = job.spec.template.spec.containers[0];
+    expect(args).toEqual(['remove-secret', '--name=windlass-cluster', `--namespace=${NAMESPACE}`]);
+    for (const verb of ['get', 'delete']) {
+      expect(await may(job, verb, 'secrets', 'windlass-cluster'), verb).toBe(true);
+      expect(await may(job, verb, 'secrets', 'other'), verb).toBe(false);
+    }
+    const { labels } = (await get(`${CORE}/secrets/windlass-cluster`)).metadata;
+    if (labels?.['app.kubernetes.io/managed-by'] === 'windlass') {
+      await api.must('DELETE', `${CORE}/secrets/windlass-cluster`);
+    }
   }
 
   async function awaitCleanup(job: KubeObject): Promise<void> {
@@ -178,7 +197,10 @@ describeWith('the chart on a real API server', missing, () => {
     expect([changed.hostNetwork, changed.terminationGracePeriodSeconds]).toEqual([undefined, 90]);
     expect((await get(`${CORE}/secrets/windlass-cluster`)).data, 'the Secret is kept').toEqual(data);
 
+    // As it may be gone where the release had another one meanwhile.
+    await api.must('DELETE', `${CORE}/secrets/windlass-cluster`);
     await helm.run('rollback', 'windlass', '1', '-n', NAMESPACE, ...WAIT);
+    await get(`${CORE}/secrets/windlass-cluster`);
     expect((await daemonSet()).spec.template.spec).toMatchObject({
       hostNetwork: true,
       terminationGracePeriodSeconds: 30,
@@ -213,7 +235,7 @@ describeWith('the chart on a real API server', missing, () => {
     await windlass('cleanup', 'tombstone-from');
     expect(await readFile(`${folder}/store/uninstalled`, 'utf8')).toBe(`${first}\n`);
     // A Pod of it that starts late.
-    expect(await windlass('configure', 'install-id-from')).toMatch(/^nothing is written/);
+    expect(await windlass('configure', 'install-id-from')).toMatch(/^nothing is written, /);
     expect(await isWritten()).toBe(false);
     await uninstall();
 
@@ -222,6 +244,50 @@ describeWith('the chart on a real API server', missing, () => {
     expect(await windlass('configure', 'install-id-from')).toMatch(/^written: /);
     expect(await isWritten()).toBe(true);
     await uninstall();
+  });
+
+  test('a Secret of that name that was there before stays, also when the release goes', async () => {
+    const secret = { metadata: { name: 'windlass-cluster' }, stringData: { secret: "somebody else's" } };
+    await api.must('POST', `${CORE}/secrets`, secret);
+    await install();
+    await uninstall();
+    await api.must('DELETE', `${CORE}/secrets/windlass-cluster`);
+    expect(await objects.inventory()).toEqual(before);
+  });
+
+  test("the README's Pod for a node that was away is one, and puts back what is there", async () => {
+    const readme = await readFile(`${CHART}/README.md`, 'utf8');
+    const overrides = /kubectl run windlass-cleanup .*--overrides='(\{\n[\s\S]*?\n\})'\n/.exec(readme)?.[1] ?? '';
+    const { spec } = JSON.parse(overrides.replace(`'"$NODE"'`, 'worker-7'));
+    const metadata = { name: 'windlass-cleanup', namespace: NAMESPACE };
+    expect(await objects.complaints({ apiVersion: 'v1', kind: 'Pod', metadata, spec })).toEqual([]);
+
+    const node = scratch.join('late-node');
+    await mkdir(`${node}/etc/containerd`, { recursive: true });
+    const before = await readTree(node);
+    const windlass = (...args: string[]) => run(process.execPath, [MAIN, ...args], { cwd: scratch.join('late-node') });
+    const [, ...folders] = (spec.containers[0].args as string[]).map((arg) => arg.replace('=/node/', `=${node}/`));
+    await windlass(
+      'configure',
+      ...folders,
+      '--runtime=containerd',
+      '--registries=docker.io',
+      '--store.path=/nonexistent',
+    );
+    expect(await readTree(node)).not.toEqual(before);
+    await windlass('cleanup', ...folders);
+    expect(await readTree(node)).toEqual(before);
+  });
+
+  test('the notes say what outlives the release, and how it is kept after half an uninstallation', async () => {
+    const notes = async (values: object) =>
+      (await helm.run('install', ...RELEASE, '--dry-run=client', ...(await helm.values(values)))).stdout;
+    expect(await notes({ startupTaint: { enabled: true } })).toMatch(
+      /take the taint windlass\.dev\/agent-not-ready out/,
+    );
+    const standard = await notes({});
+    expect(standard).not.toMatch(/take the taint/);
+    expect(standard).toMatch(/"nothing is written": .*configure\.installId/);
   });
 
   test('an uninstallation whose clean-up fails stops before it has taken anything away', async () => {

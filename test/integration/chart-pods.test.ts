@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { REGISTRIES_CONF_DIR } from '../../src/cli/runtimes.ts';
 import { findSetting } from '../../src/config/setting-keys.ts';
 import { containerdPaths } from '../../src/containerd/presets.ts';
 import { type Container, containerOf, envOf, podOf, settingsOf } from '../support/chart-objects.ts';
@@ -59,9 +60,9 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
   });
 
   test('no container is privileged or writes its root, and what runs as root says by which capabilities', async () => {
-    for (const objects of [standard, await helm.template(allOtherValues())]) {
+    for (const objects of [standard, await helm.template({ ...allOtherValues(), extraInitContainers: [] })]) {
       const specs = objects.flatMap(({ kind, spec }) => (kind === 'Pod' ? [spec] : (spec?.template?.spec ?? [])));
-      expect(specs).toHaveLength(objects === standard ? 5 : 4);
+      expect(specs).toHaveLength(objects === standard ? 6 : 4);
       for (const { initContainers = [], containers, securityContext } of specs) {
         expect(securityContext.seccompProfile).toEqual({ type: 'RuntimeDefault' });
         for (const { securityContext, resources } of [...initContainers, ...containers]) {
@@ -88,6 +89,64 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
       for (const { terminationMessagePolicy } of writers)
         expect(terminationMessagePolicy).toBe('FallbackToLogsOnError');
     }
+  });
+
+  test('what only speaks with the API goes on no dead or cordoned node, and asks for no priority', async () => {
+    const pods = (objects: readonly KubeObject[]) =>
+      [
+        objectOf(objects, 'Job', 'windlass-make-secret').spec.template.spec,
+        objectOf(objects, 'Job', 'windlass-cleanup').spec.template.spec,
+        objectOf(objects, 'Job', 'windlass-remove-secret').spec.template.spec,
+        objectOf(objects, 'Pod', 'windlass-test').spec,
+      ] as { priorityClassName?: string; tolerations: { key: string; operator: string }[] }[];
+    for (const { priorityClassName, tolerations } of pods(standard)) {
+      expect(priorityClassName).toBeUndefined();
+      const keys = tolerations.map(({ key }) => key);
+      expect(keys).toContain('node.kubernetes.io/not-ready');
+      expect(keys.filter((key) => key === undefined || /unreachable|unschedulable/.test(key))).toEqual([]);
+    }
+    const own = await helm.template({
+      hooks: { tolerations: [{ key: 'a', operator: 'Exists' }] },
+      startupTaint: { enabled: true },
+    });
+    for (const { tolerations } of pods(own)) {
+      expect(tolerations.map(({ key }) => key)).toEqual(['a', 'windlass.dev/agent-not-ready']);
+    }
+  });
+
+  test('the Jobs of the hooks end before Helm gives up, and later than what they wait for', async () => {
+    const deadlineOf = async (values: object, name: string): Promise<number> =>
+      objectOf(await helm.template(values), 'Job', name).spec.activeDeadlineSeconds;
+    expect(await deadlineOf({}, 'windlass-make-secret')).toBeLessThan(300);
+    expect(await deadlineOf({}, 'windlass-cleanup')).toBe(280);
+    expect(await deadlineOf({ cleanup: { timeout: '9m' } }, 'windlass-cleanup')).toBe(580);
+  });
+
+  test('the clean-up goes to every node, also where the agents go to some', async () => {
+    const objects = await helm.template({
+      nodeSelector: { pool: 'a' },
+      tolerations: [],
+      affinity: { nodeAffinity: {} },
+    });
+    const [agents, cleanup] = [podOf(objects), podOf(objects, 'windlass-cleanup')];
+    // Nobody's second apply may start it anew.
+    expect(objectOf(objects, 'DaemonSet', 'windlass-cleanup').spec.updateStrategy).toEqual({ type: 'OnDelete' });
+    expect([agents.nodeSelector, agents.tolerations]).toEqual([{ pool: 'a', 'kubernetes.io/os': 'linux' }, undefined]);
+    expect([cleanup.nodeSelector, cleanup.tolerations, cleanup.affinity]).toEqual([
+      { 'kubernetes.io/os': 'linux' },
+      [{ operator: 'Exists' }],
+      undefined,
+    ]);
+  });
+
+  test('numbers of seven digits and more are written out', async () => {
+    const objects = await helm.template({
+      securityContext: { runAsUser: 1_000_660_000, runAsGroup: 1_000_660_000 },
+      resourceQuota: { enabled: true, pods: 2_000_000 },
+    });
+    expect(containerOf(objects, 'store').args).toContain('--owner=1000660000:1000660000');
+    expect(containerOf(objects, 'agent').securityContext).toMatchObject({ runAsUser: 1_000_660_000 });
+    expect(objectOf(objects, 'ResourceQuota', 'windlass').spec.hard.pods).toBe('2000000');
   });
 
   test('kubelet waits as long as the agent drains', async () => {
@@ -176,11 +235,57 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
     expect(containerOf(on, 'agent')).toEqual(containerOf(standard, 'agent'));
   });
 
-  test('where the configuration is not ours, nothing writes it, nor cleans up', async () => {
-    const objects = await helm.template({ configure: { enabled: false } });
-    expect(podOf(objects).initContainers.map(({ name }: Container) => name)).toEqual(['store']);
-    expect(JSON.stringify(objects)).not.toMatch(/\/etc\/containerd|cleanup/);
+  test('where the configuration is not ours, nothing writes it', async () => {
+    const pod = podOf(await helm.template({ configure: { enabled: false } }));
+    expect(pod.initContainers.map(({ name }: Container) => name)).toEqual(['store']);
+    expect(JSON.stringify(pod)).not.toMatch(/\/etc\/containerd/);
   });
+
+  test('for CRI-O alone nothing of containerd is mounted, which would make its folder', async () => {
+    const objects = await helm.template({ configure: { runtimes: ['cri-o'] } });
+    const { volumes } = podOf(objects);
+    const { args, volumeMounts } = containerOf(objects, 'configure');
+    expect(args).toContain('--runtime=cri-o');
+    expect(JSON.stringify([volumes, volumeMounts])).not.toMatch(/\/etc\/containerd/);
+    expect(volumeMounts).toContainEqual({ name: 'registries-conf', mountPath: '/etc/containers/registries.conf.d' });
+  });
+
+  test.each<[values: object, certsDir: string, registriesConf: string]>([
+    [{}, '/etc/containerd/certs.d', '/node/etc/containers/registries.conf.d'],
+    [
+      { configure: { runtimes: ['containerd', 'podman'] } },
+      '/etc/containerd/certs.d',
+      '/etc/containers/registries.conf.d',
+    ],
+    [{ configure: { runtimes: ['cri-o'] } }, '/node/etc/containerd/certs.d', '/etc/containers/registries.conf.d'],
+    [{ configure: { enabled: false } }, '/node/etc/containerd/certs.d', '/node/etc/containers/registries.conf.d'],
+    [
+      { configure: { enabled: false }, config: { containerd: { preset: 'k3s' } } },
+      '/var/lib/rancher/k3s/agent/etc/containerd/certs.d',
+      '/node/etc/containers/registries.conf.d',
+    ],
+  ])(
+    'the clean-up of %j undoes what other values may have written, and makes no folder for it',
+    async (values, ...folders) => {
+      const objects = await helm.template(values);
+      const { volumes, initContainers } = podOf(objects, 'windlass-cleanup');
+      const { args, volumeMounts } = initContainers[0] as Container;
+      const flag = (name: string) => args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+      const settings = await settingsOf(objects, scratch);
+      expect([
+        flag('containerd.certs-dir') ?? containerdPaths(settings.containerd, '/').certsDir,
+        flag('registries-conf-dir') ?? REGISTRIES_CONF_DIR,
+      ]).toEqual(folders);
+      for (const folder of folders) {
+        const mount = volumeMounts.find(({ mountPath }: { mountPath: string }) =>
+          `${folder}/`.startsWith(`${mountPath}/`),
+        );
+        const { hostPath } = volumes.find(({ name }: Container) => name === mount?.name);
+        expect(mount.mountPath, folder).toBe(folder.startsWith('/node/') ? '/node/etc' : hostPath.path);
+        expect(hostPath.type).toBe(folder.startsWith('/node/') ? 'Directory' : 'DirectoryOrCreate');
+      }
+    },
+  );
 
   test('configure and cleanup take the name of the installation from the same place', async () => {
     const token = '/var/run/secrets/kubernetes.io/serviceaccount/token';
@@ -200,9 +305,9 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
   test('who has a Secret, or needs none, has none made', async () => {
     const kinds = async (values: object) =>
       (await helm.template(values))
-        .filter(({ metadata }) => /make-secret|cluster$/.test(metadata.name))
+        .filter(({ metadata }) => /-secret$|cluster$/.test(metadata.name))
         .map(({ kind }) => kind);
-    expect((await kinds({})).sort()).toEqual(['Job', 'Role', 'RoleBinding', 'Secret', 'ServiceAccount']);
+    expect((await kinds({})).sort()).toEqual(['Job', 'Job', 'Role', 'RoleBinding', 'ServiceAccount']);
     expect(await kinds({ clusterSecret: { existingSecret: 'mine' } })).toEqual([]);
     expect(await kinds({ config: { cluster: { insecure: true } } })).toEqual([]);
     expect(await kinds({ config: { cluster: { secretFile: '/srv/secret' } } })).toEqual([]);
@@ -272,6 +377,45 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
       }
       expect(agent.ports).toContainEqual({ name: 'status', containerPort: 7000 });
     }
+  });
+
+  test('helm test asks where the probes ask, and a policy lets it', async () => {
+    const testPod = (objects: readonly KubeObject[]) => objectOf(objects, 'Pod', 'windlass-test');
+    for (const [listen, url] of [
+      ['0.0.0.0:7000', 'http://127.0.0.1:7000'],
+      ['10.0.0.7:7000', 'http://10.0.0.7:7000'],
+      ['[::1]:7000', 'http://[::1]:7000'],
+    ]) {
+      const { spec } = testPod(await helm.template({ config: { status: { listen } } }));
+      expect(spec.containers[0].args).toEqual(['status', `--url=${url}`]);
+    }
+    const statusFrom = [{ namespaceSelector: { matchLabels: { a: 'b' } } }];
+    const objects = await helm.template({ hostNetwork: false, networkPolicy: { statusFrom } });
+    const rule = objectOf(objects, 'NetworkPolicy', 'windlass').spec.ingress.find(
+      ({ ports }: { ports: { port: string }[] }) => ports.some(({ port }) => port === 'status'),
+    );
+    const admitted = rule.from.find(({ podSelector }: { podSelector?: object }) => podSelector !== undefined);
+    expect(testPod(objects).metadata.labels).toMatchObject(admitted.podSelector.matchLabels);
+    expect(rule.from).toContainEqual(statusFrom[0]);
+  });
+
+  test('what must be there first runs first', async () => {
+    const objects = await helm.template({ extraInitContainers: [{ name: 'mine', image: 'a' }] });
+    expect(podOf(objects).initContainers.map(({ name }: Container) => name)).toEqual(['mine', 'store', 'configure']);
+  });
+
+  test('values that are taken away, as null does, and labels twice, are no errors', async () => {
+    const objects = await helm.template({
+      config: null,
+      podSecurityContext: null,
+      securityContext: null,
+      commonLabels: { a: 'common', b: 'common' },
+      podLabels: { a: 'pod' },
+    });
+    expect(containerOf(objects, 'agent').securityContext).toMatchObject({ runAsUser: 65532 });
+    expect(containerOf(objects, 'store').args).toContain('--owner=65532:65532');
+    const { labels } = objectOf(objects, 'DaemonSet', 'windlass').spec.template.metadata;
+    expect([labels.a, labels.b]).toEqual(['pod', 'common']);
   });
 
   test('new settings are new Pods, and a new chart alone is none', async () => {

@@ -78,6 +78,10 @@ describeWith("the chart's values", [typeof binary === 'string' ? binary : undefi
     ],
     [{ hostNetwork: false, ipFamilies: ['IPv6'] }, /hostNetwork is false: .*IPv4/],
     [{ serviceAccount: { create: false } }, /serviceAccount\.name/],
+    [{ serviceAccount: { create: false, name: 'mine' } }, /configure\.installId/],
+    [{ commonLabels: { 'app.kubernetes.io/name': 'a' } }, /commonLabels: app\.kubernetes\.io\/name/],
+    [{ commonLabels: { 'app.kubernetes.io/managed-by': 'a' } }, /commonLabels: app\.kubernetes\.io\/managed-by/],
+    [{ podLabels: { 'app.kubernetes.io/component': 'a' } }, /podLabels: app\.kubernetes\.io\/component/],
   ])('refuses %j, and names it', async (values, name) => {
     expect(await helm.refusal(values)).toMatch(name);
   });

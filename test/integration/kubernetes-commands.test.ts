@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { awaitCleanupCommand } from '../../src/cli/await-cleanup.ts';
 import { makeSecretCommand } from '../../src/cli/make-secret.ts';
+import { removeSecretCommand } from '../../src/cli/remove-secret.ts';
 import type { CommandResult } from '../support/commands.ts';
 import { eventually } from '../support/eventually.ts';
 import { windlassInPod } from '../support/in-pod.ts';
@@ -111,6 +112,18 @@ describeWith("the chart's commands, with a real API server", missing, () => {
       );
       expect(all.map(({ code }) => code)).toEqual([0, 0, 0]);
       expect(all.filter(({ stdout }) => stdout.endsWith('is made\n'))).toHaveLength(1);
+    });
+
+    test('remove-secret removes it, and none that somebody else made', async () => {
+      const root = await account('remove-secret', [rule('get', 'delete')]);
+      const removeSecret = () => runCommand(removeSecretCommand({ podRoot: root }), ['--name', 'windlass-cluster']);
+      expect(await removeSecret()).toMatchObject({ code: 0, stdout: expect.stringMatching(/ is removed\n$/) });
+      expect((await api.call('GET', `${CORE}/secrets/windlass-cluster`)).status).toBe(404);
+      await api.must('POST', `${CORE}/secrets`, { metadata: { name: 'windlass-cluster' } });
+      expect(await removeSecret()).toMatchObject({ code: 0, stdout: expect.stringMatching(/ and stays\n$/) });
+      await api.must('DELETE', `${CORE}/secrets/windlass-cluster`);
+      expect(await removeSecret()).toMatchObject({ code: 0, stdout: expect.stringMatching(/ is not there\n$/) });
+      await makeSecret(podRoot);
     });
 
     test('that Role opens no other Secret: not to read, make, change or list', async () => {

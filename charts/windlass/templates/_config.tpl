@@ -3,10 +3,10 @@ The settings of the agent: what the chart says itself, and over it what is in `c
 on a setting read it from here, so that there is one place to set it.
 */}}
 {{- define "windlass.config" -}}
-{{- if dig "node" "name" "" .Values.config }}
+{{- if dig "node" "name" "" (.Values.config | default dict) }}
 {{- fail "config.node.name: all agents would have the same; leave it out, each has the name of its node" }}
 {{- end }}
-{{- $kind := dig "discovery" "kind" "kubernetes" .Values.config }}
+{{- $kind := dig "discovery" "kind" "kubernetes" (.Values.config | default dict) }}
 {{- $any := ternary "[::]" "0.0.0.0" (has "IPv6" .Values.ipFamilies) }}
 {{- $p2p := list }}
 {{- range .Values.ipFamilies }}
@@ -41,13 +41,13 @@ on a setting read it from here, so that there is one place to set it.
 {{- end }}
 {{- $_ := set $own "cluster" (dict "secretFile" $files) }}
 {{- end }}
-{{- mergeOverwrite $own (deepCopy .Values.config) | toYaml }}
+{{- mergeOverwrite $own (deepCopy (.Values.config | default dict)) | toYaml }}
 {{- end }}
 
 {{/* Is the secret of the agents that of clusterSecret? */}}
 {{- define "windlass.usesSecret" -}}
-{{- $alone := eq (dig "discovery" "kind" "kubernetes" .Values.config) "none" }}
-{{- if not (or $alone (dig "cluster" "insecure" false .Values.config) (dig "cluster" "secretFile" list .Values.config)) }}yes{{ end }}
+{{- $alone := eq (dig "discovery" "kind" "kubernetes" (.Values.config | default dict)) "none" }}
+{{- if not (or $alone (dig "cluster" "insecure" false (.Values.config | default dict)) (dig "cluster" "secretFile" list (.Values.config | default dict))) }}yes{{ end }}
 {{- end }}
 
 {{- define "windlass.secretName" -}}
@@ -100,7 +100,7 @@ port: status
 
 {{/* Whose paths: of containerd's folders, and of its socket. As in src/containerd/presets.ts: a test compares. */}}
 {{- define "windlass.preset" -}}
-{{- dig "containerd" "preset" "default" .Values.config }}
+{{- dig "containerd" "preset" "default" (.Values.config | default dict) }}
 {{- end }}
 
 {{- define "windlass.containerdSocket" -}}
@@ -108,7 +108,7 @@ port: status
 {{- end }}
 
 {{- define "windlass.containerdPaths" -}}
-{{- $containerd := dig "containerd" dict .Values.config }}
+{{- $containerd := dig "containerd" dict (.Values.config | default dict) }}
 {{- $preset := include "windlass.preset" . }}
 {{- $folder := "/etc/containerd" }}
 {{- $certs := "certs.d" }}
@@ -136,5 +136,5 @@ socket: {{ default (include "windlass.containerdSocket" .) (dig "socket" "" $con
 {{- if .Values.containerdContent.enabled }}
 {{- $own = dict "runAsUser" 0 "runAsGroup" 0 "runAsNonRoot" false }}
 {{- end }}
-{{- mergeOverwrite (deepCopy .Values.securityContext) $own | toYaml }}
+{{- mergeOverwrite (dict "runAsUser" 65532 "runAsGroup" 65532) (deepCopy (.Values.securityContext | default dict)) $own | toYaml }}
 {{- end }}

@@ -35,7 +35,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
+{{- with include "windlass.ownLabels" (list "commonLabels" .) | fromYaml }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
@@ -43,9 +43,29 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* Without versions: a new chart alone restarts no Pod. */}}
 {{- define "windlass.podLabels" -}}
 {{ include "windlass.selectorLabels" . }}
-{{- with .Values.commonLabels }}
+{{- with include "windlass.ownLabels" (list "commonLabels" .) | fromYaml }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{- define "windlass.agentPodLabels" -}}
+{{ include "windlass.selectorLabels" . }}
+{{- $common := include "windlass.ownLabels" (list "commonLabels" .) | fromYaml }}
+{{- with merge (include "windlass.ownLabels" (list "podLabels" .) | fromYaml) $common }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Labels of the user's, none of which is one of ours. Arguments: the name of the value, the root context. */}}
+{{- define "windlass.ownLabels" -}}
+{{- $name := index . 0 }}
+{{- $labels := get (index . 1).Values $name | default dict }}
+{{- range $key, $_ := $labels }}
+{{- if regexMatch "^(app\\.kubernetes\\.io/(name|instance|component|version|managed-by)|helm\\.sh/chart)$" $key }}
+{{- fail (printf "%s: %s is a label of the chart's own, by which Pods are found" $name $key) }}
+{{- end }}
+{{- end }}
+{{- toYaml $labels }}
 {{- end }}
 
 {{- define "windlass.serviceAccountName" -}}
@@ -84,18 +104,44 @@ imagePullSecrets:
 {{- end }}
 dnsPolicy: Default
 enableServiceLinks: false
-priorityClassName: {{ .Values.priorityClassName }}
 securityContext:
   {{- $selinux := dict }}
   {{- with .Values.seLinuxOptions }}
   {{- $selinux = dict "seLinuxOptions" . }}
   {{- end }}
-  {{- merge $selinux .Values.podSecurityContext | toYaml | nindent 2 }}
-{{- with .Values.tolerations }}
+  {{- merge $selinux (.Values.podSecurityContext | default dict) | toYaml | nindent 2 }}
+{{- end }}
+
+{{- define "windlass.agentNodes" -}}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/*
+Of Pods that only speak with the API. They go on no node that is dead or about to be drained, where they would hold up
+Helm; and have no priority of the system's, which on GKE needs a quota that is not there before the first hook.
+*/}}
+{{- define "windlass.hookTolerations" -}}
+{{- $all := .Values.hooks.tolerations | default list }}
+{{- if .Values.startupTaint.enabled }}
+{{- $all = append $all (dict "key" .Values.startupTaint.key "operator" "Exists") }}
+{{- end }}
+{{- with $all }}
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.nodeSelector }}
+{{- end }}
+
+{{- define "windlass.hookPod" -}}
+{{- include "windlass.pod" . }}
+{{- include "windlass.hookTolerations" . }}
+{{- with .Values.hooks.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
