@@ -65,6 +65,8 @@ export interface WindlassErrorOptions {
   upstreamStatus?: number;
   /** How long upstream asks to be left alone, in milliseconds. */
   retryAfterMs?: number;
+  /** The registry itself takes no connection, has no address or answers 5xx: no token server, proxy or redirect's target. */
+  registryDown?: boolean;
 }
 
 export class WindlassError extends Error {
@@ -72,12 +74,14 @@ export class WindlassError extends Error {
   readonly code: ErrorCode;
   readonly upstreamStatus: number | undefined;
   readonly retryAfterMs: number | undefined;
+  readonly registryDown: boolean;
 
   constructor(code: ErrorCode, message: string, options: WindlassErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.upstreamStatus = options.upstreamStatus;
     this.retryAfterMs = options.retryAfterMs;
+    this.registryDown = options.registryDown === true;
   }
 }
 

@@ -209,12 +209,12 @@ export const settingsSchema = z.strictObject({
     keepTwice: setting(
       toggle(),
       true,
-      '`false`: what containerd has held for 10 minutes is dropped from the store. It goes for good when containerd deletes it with its image.',
+      '`false`: what containerd has held for 10 minutes, and could be served from there, is dropped from the store. It goes for good when containerd deletes it with its image.',
     ),
     shareWhenDown: setting(
       toggle(),
       false,
-      'What containerd holds is served only if this agent could fetch it too, with its own credentials: asked once a day and repository. With the registry down and never asked: `true` serves it all the same, also what a Pod had by a secret of its own.',
+      'What containerd holds is served only if this agent could fetch it too, with its own credentials: asked once a day and blob. With the registry down, and never an answer from it: `true` serves it all the same, also what a Pod had by a secret of its own.',
     ),
   }),
   status: z.strictObject({

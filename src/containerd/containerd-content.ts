@@ -48,10 +48,11 @@ const MAX_ASKED = 4;
  *
  * ```
  *  waiting for the socket ──▶ subscribed ──▶ listed ──▶ following: look after events, each 30 s; list each 10 min
- *        ▲   (warns once)                                   │
+ *        ▲   (warns once, waits ever longer)                │
  *        └────────────── the connection ended ──────────────┘   what was known stays: the files are there
  * ```
- * A look reads the names in the directory, and asks containerd about the new ones alone.
+ * A look reads the names in the directory, and asks containerd about the new ones alone. Of a list, too, only what lies
+ * in the directory counts: it may not be mounted.
  */
 export class ContainerdContent {
   readonly #options: ContainerdContentOptions;
@@ -124,13 +125,17 @@ export class ContainerdContent {
     const [firstMs, longestMs] = this.#timing.retryMs;
     let retryMs = firstMs;
     while (!signal.aborted) {
+      const sinceMs = performance.now();
       try {
-        await this.#session(() => {
-          retryMs = firstMs;
-        });
+        await this.#session();
       } catch (error) {
         if (signal.aborted) return;
-        this.#complain(error);
+        // Not by having listed: who fails right after it would be listed again and again.
+        if (this.#connected && performance.now() - sinceMs > longestMs) {
+          retryMs = firstMs;
+          this.#complained = false;
+        }
+        this.#complain(error, retryMs);
       } finally {
         this.#connected = false;
       }
@@ -139,20 +144,18 @@ export class ContainerdContent {
     }
   }
 
-  #complain(err: unknown): void {
+  #complain(err: unknown, retryMs: number): void {
     const { logger, socketPath, contentDir } = this.#options;
-    if (this.#complained) logger.debug({ socket: socketPath, contentDir, err }, 'containerd cannot be followed yet');
+    const context = { socket: socketPath, contentDir, retryMs, err };
+    if (this.#complained) logger.debug(context, 'containerd cannot be followed yet');
     else {
-      logger.warn(
-        { socket: socketPath, contentDir, err },
-        'containerd cannot be followed: what it gets and deletes is not noticed until it can',
-      );
+      logger.warn(context, 'containerd cannot be followed: what it gets and deletes is not noticed until it can');
     }
     this.#complained = true;
   }
 
   /** From connecting to the end of the connection, with which it rejects. */
-  async #session(onListed: () => void): Promise<void> {
+  async #session(): Promise<never> {
     const { socketPath, namespace, contentDir, logger, connect = connectByGrpc } = this.#options;
     await Promise.all([access(socketPath), access(contentDir)]);
     const client = await connect(socketPath, namespace);
@@ -160,17 +163,16 @@ export class ContainerdContent {
     const signal = AbortSignal.any([session.signal, this.#stop.signal]);
     const looks = new Looks(this.#timing);
     try {
-      const heard = this.#hear(client, looks, signal);
-      // Else a rejection that comes while something else is waited for would be nobody's.
-      heard.catch(() => undefined);
+      // Whatever is under way ends with the stream of events.
+      this.#hear(client, looks, signal).catch((error: unknown) => session.abort(error));
       await this.#list(client, signal);
       await this.#look(client, false, signal);
       this.#connected = true;
-      this.#complained = false;
       this.#listedOnce.resolve();
-      onListed();
       logger.info({ socket: socketPath, namespace, blobs: this.#held.size }, "containerd's content is shared");
-      await this.#follow(client, looks, heard, signal);
+      return await this.#follow(client, looks, signal);
+    } catch (error) {
+      throw session.signal.aborted ? session.signal.reason : error;
     } finally {
       session.abort(new Error('the session ended'));
       client.close();
@@ -185,10 +187,10 @@ export class ContainerdContent {
     throw new Error('containerd ended the stream of events');
   }
 
-  async #follow(client: ContentClient, looks: Looks, heard: Promise<never>, signal: AbortSignal): Promise<never> {
+  async #follow(client: ContentClient, looks: Looks, signal: AbortSignal): Promise<never> {
     let listAtMs = performance.now() + this.#timing.listEveryMs;
     for (;;) {
-      const afterEvent = await Promise.race([looks.next(signal), heard]);
+      const afterEvent = await looks.next(signal);
       if (performance.now() >= listAtMs) {
         await this.#list(client, signal);
         listAtMs = performance.now() + this.#timing.listEveryMs;
@@ -199,12 +201,13 @@ export class ContainerdContent {
 
   /** Everything anew: sources change, and events get lost. */
   async #list(client: ContentClient, signal: AbortSignal): Promise<void> {
+    const there = new Set(await this.#folder.digests());
     const seen = new Set<Digest>();
     for await (const page of client.list(signal)) {
       const added: Digest[] = [];
       for (const info of page) {
         const { digest } = info;
-        if (!isDigest(digest)) continue;
+        if (!isDigest(digest) || !there.has(digest)) continue;
         const isNew = this.#held.get(digest) === undefined;
         if (this.#held.put(digest, info)) {
           seen.add(digest);

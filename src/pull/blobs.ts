@@ -76,6 +76,10 @@ export class Blobs {
     this.#options = options;
     this.#upstream = new UpstreamSource(options.registries);
     this.#direct = new DirectReaders(this.#upstream);
+    options.content?.subscribe(({ removed }) => {
+      // Of a damaged file pieces may have been vouched for. What an ingest has begun with is compared by its hash.
+      for (const digest of removed) if (!this.#ingests.has(digest)) options.swarm?.proofs.forget(digest);
+    });
   }
 
   /**
@@ -86,7 +90,7 @@ export class Blobs {
    */
   async open(origin: RepositoryName, digest: Digest, range: RangeHint, signal: AbortSignal): Promise<BlobReader> {
     const { store, content } = this.#options;
-    let askContent = content?.get(digest) !== undefined;
+    let askContent = content !== undefined;
     for (;;) {
       // No await between the look into the map, the look into the store, and the entry into the map.
       const running = this.#ingests.get(digest);
@@ -116,12 +120,15 @@ export class Blobs {
     digest: Digest,
     signal: AbortSignal,
   ): Promise<{ readonly sizeBytes: number; readonly source: SourceLabel }> {
-    const held = this.#options.store.stat(digest);
+    const { store, content } = this.#options;
+    let held = store.stat(digest);
+    if (held === undefined && !this.#ingests.has(digest)) {
+      const sizeBytes = await content?.statSoon(digest, signal);
+      if (sizeBytes !== undefined) return { sizeBytes, source: 'content' };
+      held = store.stat(digest);
+    }
     if (held !== undefined) return { sizeBytes: held.sizeBytes, source: 'store' };
     if (!this.#ingests.has(digest)) {
-      const content = await this.#options.content?.openSoon(digest, signal);
-      content?.close();
-      if (content !== undefined) return { sizeBytes: content.sizeBytes, source: 'content' };
       this.#refuseIfPoisoned(origin, digest);
       const sizeBytes = this.#promisedSize(origin, digest) ?? (await this.#askSize(origin, digest, signal));
       if (sizeBytes !== undefined) return { sizeBytes, source: 'upstream' };

@@ -1,23 +1,26 @@
-import { open } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { ContainerdContent, ContentChange } from '../containerd/containerd-content.ts';
 import type { HeldContent } from '../containerd/held-content.ts';
 import { hasCode, systemCode } from '../errors.ts';
 import type { Metrics } from '../metrics/metrics.ts';
-import type { Digest } from '../oci/digest.ts';
-import { CountedFile } from '../store/counted-file.ts';
+import { algorithmOf, type Digest } from '../oci/digest.ts';
 import type { HashPool } from '../store/hash-pool.ts';
 import { ContentChecks } from './content-check.ts';
+import { type ContentFile, ContentFiles } from './content-files.ts';
 import { ContentReader } from './content-reader.ts';
+import { digestOf } from './manifest-bytes.ts';
 import type { OpenRepositories } from './open-repositories.ts';
+import { PIECE_BYTES } from './piece.ts';
+
+const MAX_REFUSED = 10_000;
 
 /** What containerd is known to hold, and where. */
 type Content = Pick<ContainerdContent, 'get' | 'entries' | 'pathOf' | 'vanished' | 'subscribe' | 'listed'>;
 
 export interface ContentBlobsOptions {
   readonly content: Content;
-  readonly repositories: Pick<OpenRepositories, 'isOpen' | 'areClosed'>;
+  readonly repositories: Pick<OpenRepositories, 'isOpen' | 'isClosed' | 'isKnownOpen' | 'subscribe'>;
   readonly hashes: HashPool;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -30,17 +33,32 @@ export interface ContentBlobsOptions {
 export class ContentBlobs {
   readonly #options: ContentBlobsOptions;
   readonly #checks: ContentChecks;
-  /** Not served until containerd has deleted them: their bytes are wrong, or somebody dropped them. */
-  readonly #refused = new LRUCache<Digest, true>({ max: 10_000 });
+  readonly #files = new ContentFiles();
+  /** Somebody dropped them: not served until containerd has deleted them. */
+  readonly #dropped = new LRUCache<Digest, true>({ max: MAX_REFUSED });
+  /** The identity of the file whose bytes are wrong; another one is looked at anew. */
+  readonly #damaged = new LRUCache<Digest, string>({ max: MAX_REFUSED });
+  /** What containerd holds and is told to nobody: dropped, damaged, or closed. */
+  readonly #hidden = new Set<Digest>();
   readonly #listeners = new Set<(change: ContentChange) => void>();
 
   constructor(options: ContentBlobsOptions) {
+    const { content, repositories, hashes } = options;
     this.#options = options;
-    this.#checks = new ContentChecks(options.hashes);
-    options.content.subscribe(({ added, removed }) => {
-      for (const digest of removed) this.#refused.delete(digest);
-      this.#tell({ added: added.filter((digest) => this.get(digest) !== undefined), removed });
+    this.#checks = new ContentChecks(hashes);
+    content.subscribe(({ added, removed }) => {
+      const gone = removed.filter((digest) => !this.#hidden.has(digest));
+      for (const digest of removed) {
+        this.#hidden.delete(digest);
+        this.#dropped.delete(digest);
+        this.#damaged.delete(digest);
+      }
+      // What was found a moment ago may be gone by now.
+      const there = added.filter((digest) => content.get(digest) !== undefined);
+      for (const digest of there) if (this.#mustHide(digest)) this.#hidden.add(digest);
+      this.#tell({ added: there.filter((digest) => !this.#hidden.has(digest)), removed: gone });
     });
+    repositories.subscribe((digest) => this.#review(digest === undefined ? this.#digests() : [digest]));
   }
 
   /** Resolves when it is known what containerd holds. Never rejects. */
@@ -50,65 +68,80 @@ export class ContentBlobs {
 
   /** What may be served, as far as is known. From memory, without a system call. */
   get(digest: Digest): HeldContent | undefined {
-    const held = this.#options.content.get(digest);
-    return held !== undefined && this.#isOffered(digest, held) ? held : undefined;
+    return this.#hidden.has(digest) ? undefined : this.#options.content.get(digest);
   }
 
   *entries(): Iterable<[Digest, HeldContent]> {
-    for (const [digest, held] of this.#options.content.entries()) {
-      if (this.#isOffered(digest, held)) yield [digest, held];
-    }
+    for (const entry of this.#options.content.entries()) if (!this.#hidden.has(entry[0])) yield entry;
   }
 
   /**
-   * Opens it, once its file is there and its repository known to be open.
-   * @returns undefined where it cannot be had here. @throws PEER_BUSY if that cannot be said soon; the signal's reason.
+   * Opens it, once its file is there and its repository known to give it to this agent.
+   * @returns undefined where it cannot be had here. @throws PEER_BUSY if that cannot be said soon, or too much is being
+   *   checked; the signal's reason.
    */
   async open(digest: Digest, signal: AbortSignal): Promise<ContentReader | undefined> {
-    const held = this.get(digest);
-    if (held === undefined) return undefined;
-    if (!(await this.#options.repositories.isOpen(digest, held.sources, signal))) {
-      if (this.#options.repositories.areClosed(held.sources)) this.#withdrawClosed();
-      return undefined;
-    }
-    const reader = await this.#reader(digest, held.sizeBytes);
+    const file = await this.#open(digest, signal);
+    if (file === undefined) return undefined;
+    const reader = this.#reader(digest, file);
     // Nothing of it could be read before it is checked: whoever asks can still be given another's.
-    if (reader === undefined || reader.available > 0 || (await isRight(reader, signal))) return reader;
+    if (reader.available > 0 || (await isRight(reader, signal))) return reader;
     reader.close();
     return undefined;
   }
 
   /** As `open`; undefined too where nobody can say soon that it may be served. */
-  async openSoon(digest: Digest, signal: AbortSignal): Promise<ContentReader | undefined> {
-    try {
-      return await this.open(digest, signal);
-    } catch (error) {
-      if (!hasCode(error, 'PEER_BUSY')) throw error;
-      return undefined;
-    }
+  openSoon(digest: Digest, signal: AbortSignal): Promise<ContentReader | undefined> {
+    return unlessBusy(this.open(digest, signal));
   }
 
-  /** Its bytes; undefined where it cannot be had here or soon, or is larger. @throws DIGEST_MISMATCH */
-  async bytes(digest: Digest, maxBytes: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    if ((this.get(digest)?.sizeBytes ?? Number.POSITIVE_INFINITY) > maxBytes) return undefined;
+  /** The size of what `openSoon` would open. Of what is large enough to begin at once the file is not opened. */
+  async statSoon(digest: Digest, signal: AbortSignal): Promise<number | undefined> {
+    const held = await unlessBusy(this.#admitted(digest, signal));
+    if (held === undefined) return undefined;
+    if (held.sizeBytes > PIECE_BYTES) {
+      return (await this.#right(digest, held, (path) => this.#files.stat(path)))?.sizeBytes;
+    }
     const reader = await this.openSoon(digest, signal);
-    if (reader === undefined) return undefined;
-    try {
-      await reader.wait(reader.sizeBytes, signal);
-      const bytes = new Uint8Array(reader.sizeBytes);
-      for (let at = 0; at < bytes.length; ) at += await reader.read(bytes.subarray(at), at);
-      return bytes;
-    } finally {
-      reader.close();
-    }
+    reader?.close();
+    return reader?.sizeBytes;
   }
 
-  /** It is offered no more, though containerd has it. @returns was it? */
+  /** Its bytes, which have the digest; undefined where it cannot be had here or soon, or is larger. */
+  async bytes(digest: Digest, maxBytes: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    if ((this.#options.content.get(digest)?.sizeBytes ?? Number.POSITIVE_INFINITY) > maxBytes) return undefined;
+    const file = await unlessBusy(this.#open(digest, signal));
+    if (file === undefined) return undefined;
+    try {
+      const bytes = await readWhole(file);
+      // Exactly what is given away: the file may have been written since it was checked.
+      const actual = digestOf(bytes, algorithmOf(digest));
+      if (actual === digest) return bytes;
+      this.#wrong(digest, file.identity, new Error(`its bytes have the digest ${actual}`));
+    } catch (error) {
+      this.#unreadable(digest, file.identity, error);
+    } finally {
+      file.close();
+    }
+    return undefined;
+  }
+
+  /** Could it be served tomorrow too: did a registry open it, and are the bytes of its file right? */
+  async isSound(digest: Digest, signal: AbortSignal): Promise<boolean> {
+    const reader = await this.openSoon(digest, signal);
+    if (reader === undefined) return false;
+    const isRightNow = await isRight(reader, signal);
+    reader.close();
+    const held = this.get(digest);
+    return isRightNow && held !== undefined && this.#options.repositories.isKnownOpen(digest, held.sources);
+  }
+
+  /** It is offered no more, though containerd has it or may get it. @returns was it offered? */
   refuse(digest: Digest): boolean {
-    if (this.get(digest) === undefined) return false;
-    this.#refused.set(digest, true);
-    this.#tell({ added: [], removed: [digest] });
-    return true;
+    const offered = this.get(digest) !== undefined;
+    this.#dropped.set(digest, true);
+    this.#review([digest]);
+    return offered;
   }
 
   /** Listeners must not throw. @returns unsubscribe */
@@ -121,73 +154,147 @@ export class ContentBlobs {
     await this.#checks.stop();
   }
 
-  #isOffered(digest: Digest, { sources }: HeldContent): boolean {
-    return !this.#refused.has(digest) && !this.#options.repositories.areClosed(sources);
+  /** What may be given away, as far as a registry has to say so. @throws as `open` */
+  async #admitted(digest: Digest, signal: AbortSignal): Promise<HeldContent | undefined> {
+    const { content, repositories } = this.#options;
+    const held = content.get(digest);
+    if (held === undefined || this.#dropped.has(digest)) return undefined;
+    const isOpen = await repositories.isOpen(digest, held.sources, signal);
+    this.#review([digest]);
+    return isOpen && !this.#dropped.has(digest) ? held : undefined;
   }
 
-  async #openFile(digest: Digest): Promise<CountedFile | undefined> {
+  async #open(digest: Digest, signal: AbortSignal): Promise<ContentFile | undefined> {
+    const held = await this.#admitted(digest, signal);
+    return held && (await this.#right(digest, held, (path) => this.#files.open(path)));
+  }
+
+  /** A file as it was found, unless it cannot be the right one. Closed then. */
+  async #right<T extends Pick<ContentFile, 'identity' | 'sizeBytes'> & Partial<Pick<ContentFile, 'close'>>>(
+    digest: Digest,
+    { sizeBytes }: HeldContent,
+    find: (path: string) => Promise<T>,
+  ): Promise<T | undefined> {
     const { content, logger } = this.#options;
+    let found: T;
     try {
-      return new CountedFile(await open(content.pathOf(digest), 'r'));
+      found = await find(content.pathOf(digest));
     } catch (err) {
       // Garbage is collected without a word.
       if (systemCode(err) === 'ENOENT') content.vanished(digest);
       else logger.warn({ digest, err }, "containerd's copy cannot be read");
       return undefined;
     }
-  }
-
-  async #reader(digest: Digest, sizeBytes: number): Promise<ContentReader | undefined> {
-    const file = await this.#openFile(digest);
-    if (file === undefined) return undefined;
-    const { dev, ino, size, mtimeMs } = await file.handle.stat();
-    if (size !== sizeBytes) {
-      this.#wrong(digest, new Error(`its file has ${size} bytes, not ${sizeBytes}`));
-      await file.close();
-      return undefined;
+    const damaged = this.#damaged.get(digest);
+    if (damaged !== undefined && damaged !== found.identity) {
+      this.#damaged.delete(digest);
+      this.#review([digest]);
     }
-    const identity = `${dev}:${ino}:${mtimeMs}`;
-    const checked = this.#checks.isGood(digest, identity) ? undefined : this.#check(digest, identity, size, file);
-    const onShort = () => this.#wrong(digest, new Error('its file was cut short'));
-    return new ContentReader({ digest, sizeBytes, file, checked, onShort });
+    if (found.sizeBytes !== sizeBytes) {
+      this.#wrong(digest, found.identity, new Error(`its file has ${found.sizeBytes} bytes, not ${sizeBytes}`));
+    }
+    if (!this.#damaged.has(digest)) return found;
+    found.close?.();
+    return undefined;
   }
 
-  async #check(digest: Digest, identity: string, sizeBytes: number, file: CountedFile): Promise<void> {
+  /** @throws PEER_BUSY, the file closed. */
+  #reader(digest: Digest, file: ContentFile): ContentReader {
+    const { identity } = file;
     try {
-      await this.#checks.check(digest, identity, sizeBytes, file);
+      const checked = this.#checks.isGood(digest, identity) ? undefined : this.#check(digest, file);
+      const onFailure = (error: unknown) => this.#unreadable(digest, identity, error);
+      return new ContentReader({ digest, file, checked, onFailure });
     } catch (error) {
-      if (hasCode(error, 'DIGEST_MISMATCH')) this.#wrong(digest, error);
+      file.close();
       throw error;
     }
   }
 
-  #wrong(digest: Digest, err: Error): void {
-    if (!this.refuse(digest)) return;
+  /** @throws PEER_BUSY at once. */
+  #check(digest: Digest, file: ContentFile): Promise<void> {
+    const check = this.#checks.check(digest, file);
+    return check.catch((error: unknown) => {
+      this.#unreadable(digest, file.identity, error);
+      throw error;
+    });
+  }
+
+  /** Of a disk that fails, too, the bytes are not what they were. */
+  #unreadable(digest: Digest, identity: string, error: unknown): void {
+    if (hasCode(error, 'DIGEST_MISMATCH') || systemCode(error) === 'EIO') this.#wrong(digest, identity, error);
+    else if (systemCode(error) !== undefined) {
+      this.#options.logger.warn({ digest, err: error }, "containerd's copy cannot be read");
+    }
+  }
+
+  #wrong(digest: Digest, identity: string, err: unknown): void {
+    if (this.#damaged.get(digest) === identity) return;
+    this.#damaged.set(digest, identity);
+    this.#review([digest]);
     this.#options.metrics.verificationFailures.inc({ source: 'content' });
     this.#options.logger.error({ digest, err }, "containerd's copy is damaged: it is not served any more");
   }
 
-  /** All that came from nowhere else than what is known to be closed by now. */
-  #withdrawClosed(): void {
+  #mustHide(digest: Digest): boolean {
     const { content, repositories } = this.#options;
+    if (this.#dropped.has(digest) || this.#damaged.has(digest)) return true;
+    const held = content.get(digest);
+    return held !== undefined && repositories.isClosed(digest, held.sources);
+  }
+
+  /** Tells what is offered by now, or no more. */
+  #review(digests: Iterable<Digest>): void {
+    const added: Digest[] = [];
     const removed: Digest[] = [];
-    for (const [digest, { sources }] of content.entries()) if (repositories.areClosed(sources)) removed.push(digest);
-    this.#tell({ added: [], removed });
+    for (const digest of digests) {
+      if (this.#options.content.get(digest) === undefined) continue;
+      const hide = this.#mustHide(digest);
+      if (hide === this.#hidden.has(digest)) continue;
+      if (hide) this.#hidden.add(digest);
+      else this.#hidden.delete(digest);
+      (hide ? removed : added).push(digest);
+    }
+    this.#tell({ added, removed });
+  }
+
+  *#digests(): Iterable<Digest> {
+    for (const [digest] of this.#options.content.entries()) yield digest;
   }
 
   #tell(change: ContentChange): void {
+    if (change.added.length === 0 && change.removed.length === 0) return;
     for (const listener of this.#listeners) listener(change);
   }
 }
 
-/** @throws the signal's reason; what kept it from being checked. */
+/** Whatever keeps it from being checked, another source may have it. @throws the signal's reason, the reader closed. */
 async function isRight(reader: ContentReader, signal: AbortSignal): Promise<boolean> {
   try {
     await reader.wait(reader.sizeBytes, signal);
     return true;
-  } catch (error) {
-    if (hasCode(error, 'DIGEST_MISMATCH')) return false;
+  } catch {
+    if (!signal.aborted) return false;
     reader.close();
-    throw error;
+    throw signal.reason;
+  }
+}
+
+async function readWhole({ file, sizeBytes }: ContentFile): Promise<Uint8Array> {
+  const bytes = new Uint8Array(sizeBytes);
+  for (let at = 0; at < bytes.length; ) {
+    const count = await file.read(bytes.subarray(at), at, bytes.length - at);
+    if (count === 0) return bytes.subarray(0, at);
+    at += count;
+  }
+  return bytes;
+}
+
+async function unlessBusy<T>(answer: Promise<T | undefined>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!hasCode(error, 'PEER_BUSY')) throw error;
+    return undefined;
   }
 }

@@ -1,13 +1,15 @@
 import { LRUCache } from 'lru-cache';
 import { systemCode, WindlassError } from '../errors.ts';
 import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts';
-import type { CountedFile } from '../store/counted-file.ts';
 import type { HashJob, HashPool } from '../store/hash-pool.ts';
 import { clock } from './clock.ts';
+import type { ContentFile } from './content-files.ts';
 
 /** Disks rot: what is read on is hashed again after so long. */
 const GOOD_MS = 24 * 3_600_000;
 const MAX_REMEMBERED = 20_000;
+/** They share the threads that hash what arrives. */
+const MAX_AT_ONCE = 8;
 
 /** The digests of files that somebody else wrote: hashed once in a day, when they are first read. */
 export class ContentChecks {
@@ -28,16 +30,23 @@ export class ContentChecks {
 
   /**
    * Hashes the file, once however many wait. It goes on when they have left.
-   * @param file to be left open until this has ended.
-   * @throws DIGEST_MISMATCH; the system's error; an error once stopped.
+   * @returns rejects with DIGEST_MISMATCH; the system's error; an error once stopped.
+   * @throws PEER_BUSY at once: too many are being hashed.
    */
-  check(digest: Digest, identity: string, sizeBytes: number, file: CountedFile): Promise<void> {
+  check(digest: Digest, { identity, share }: ContentFile): Promise<void> {
     const key = `${digest} ${identity}`;
     const running = this.#running.get(key);
     if (running !== undefined) return running;
-    const check = this.#hash(digest, sizeBytes, file)
+    if (this.#running.size >= MAX_AT_ONCE) {
+      throw new WindlassError('PEER_BUSY', `${digest}: too many of containerd's files are being checked`);
+    }
+    const file = share();
+    const check = this.#hash(digest, file)
       .then(() => void this.#good.set(digest, identity))
-      .finally(() => this.#running.delete(key));
+      .finally(() => {
+        this.#running.delete(key);
+        file.close();
+      });
     this.#running.set(key, check);
     // Its readers may all have left.
     check.catch(() => undefined);
@@ -49,11 +58,11 @@ export class ContentChecks {
     await Promise.allSettled(this.#running.values());
   }
 
-  async #hash(digest: Digest, sizeBytes: number, { handle }: CountedFile): Promise<void> {
+  async #hash(digest: Digest, { file, sizeBytes }: ContentFile): Promise<void> {
     const job = this.#hashes.begin(algorithmOf(digest));
     this.#jobs.add(job);
     try {
-      job.file(handle.fd, sizeBytes);
+      job.file(file.handle.fd, sizeBytes);
       const hex = await job.digest();
       if (hex !== hexOf(digest)) throw mismatch(digest, `its bytes have the digest ${hex}`);
     } catch (error) {

@@ -1,19 +1,18 @@
 import { WindlassError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Extent } from '../store/blob-store.ts';
-import type { CountedFile } from '../store/counted-file.ts';
 import type { BlobReader } from './blob-reader.ts';
+import type { ContentFile } from './content-files.ts';
 import { untilAborted } from './flights.ts';
 import { offeredOf } from './ingest-parts.ts';
 
 export interface ContentReaderOptions {
   readonly digest: Digest;
-  readonly sizeBytes: number;
-  readonly file: CountedFile;
+  readonly file: ContentFile;
   /** Resolves when the bytes have the digest. @throws DIGEST_MISMATCH and others; undefined: they were checked before. */
   readonly checked: Promise<void> | undefined;
-  /** The file is shorter than it was. */
-  readonly onShort: () => void;
+  /** The file cannot be read, or is shorter than it was. */
+  readonly onFailure: (error: unknown) => void;
 }
 
 /**
@@ -27,21 +26,22 @@ export class ContentReader implements BlobReader {
   readonly digest: Digest;
   readonly sizeBytes: number;
   readonly extent: Extent;
-  readonly #file: CountedFile;
+  readonly #file: ContentFile;
   readonly #checked: Promise<void> | undefined;
-  readonly #onShort: () => void;
+  readonly #onFailure: (error: unknown) => void;
   #verified: boolean;
 
-  constructor({ digest, sizeBytes, file, checked, onShort }: ContentReaderOptions) {
+  constructor({ digest, file, checked, onFailure }: ContentReaderOptions) {
+    const { sizeBytes } = file;
     this.digest = digest;
     this.sizeBytes = sizeBytes;
     this.#file = file;
     this.#checked = checked;
-    this.#onShort = onShort;
+    this.#onFailure = onFailure;
     this.#verified = checked === undefined;
     this.extent = {
       digest,
-      file: file.handle,
+      file: file.file.handle,
       fileBytes: sizeBytes,
       read: (target, position) => (position < sizeBytes ? this.read(target, position) : Promise.resolve(0)),
     };
@@ -67,15 +67,22 @@ export class ContentReader implements BlobReader {
   }
 
   async read(target: Uint8Array, position: number): Promise<number> {
-    const count = await this.#file.read(target, position, this.sizeBytes - position);
-    if (count > 0 || target.length === 0) return count;
-    this.#onShort();
-    throw new WindlassError('DIGEST_MISMATCH', `containerd's content ${this.digest} ends at or before ${position}`);
+    try {
+      const count = await this.#file.file.read(target, position, this.sizeBytes - position);
+      if (count > 0 || target.length === 0) return count;
+    } catch (error) {
+      this.#onFailure(error);
+      throw error;
+    }
+    const short = new WindlassError(
+      'DIGEST_MISMATCH',
+      `containerd's content ${this.digest} ends at or before ${position}`,
+    );
+    this.#onFailure(short);
+    throw short;
   }
 
   close(): void {
-    // It may be hashed still. Its bytes were read: a failure to close concerns nobody.
-    const unused = this.#checked?.catch(() => {}) ?? Promise.resolve();
-    unused.then(() => this.#file.close()).catch(() => {});
+    this.#file.close();
   }
 }

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
-import { hasCode, WindlassError } from '../errors.ts';
+import { WindlassError } from '../errors.ts';
 import type { Metrics, SourceLabel } from '../metrics/metrics.ts';
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { bareMediaType, MAX_MANIFEST_BYTES, type ManifestInfo, readManifest } from '../oci/manifest.ts';
@@ -69,6 +69,10 @@ export class Manifests {
     options.store.subscribe((event) => {
       // What rotted on the disk may have been read into memory; what was deleted is not to be served.
       if (event.type === 'removed' && event.reason !== 'evicted') this.#cache.delete(event.digest);
+    });
+    // Damaged, dropped or closed: what was read of it is not to be served either.
+    options.content?.subscribe(({ removed }) => {
+      for (const digest of removed) this.#cache.delete(digest);
     });
   }
 
@@ -241,20 +245,16 @@ export class Manifests {
     return read;
   }
 
-  /** Undefined too where its bytes are wrong: it is fetched. */
+  /** Undefined too where its bytes are wrong, or it was dropped meanwhile: it is fetched. */
   async #fromContent(origin: RepositoryName, digest: Digest, signal: AbortSignal): Promise<Manifest | undefined> {
     const { content, descriptors } = this.#options;
     if (content === undefined || this.#noManifests.has(digest)) return undefined;
-    try {
-      const bytes = await content.bytes(digest, MAX_MANIFEST_BYTES, signal);
-      const entry = bytes && this.#understand(digest, bytes);
-      if (entry === undefined) return undefined;
-      descriptors.remember(origin, digest, entry.info);
-      return { digest, mediaType: entry.mediaType, bytes: entry.bytes, source: 'content' };
-    } catch (error) {
-      if (!hasCode(error, 'DIGEST_MISMATCH')) throw error;
-      return undefined;
-    }
+    const bytes = await content.bytes(digest, MAX_MANIFEST_BYTES, signal);
+    if (bytes === undefined || content.get(digest) === undefined) return undefined;
+    const entry = this.#understand(digest, bytes);
+    if (entry === undefined) return undefined;
+    descriptors.remember(origin, digest, entry.info);
+    return { digest, mediaType: entry.mediaType, bytes: entry.bytes, source: 'content' };
   }
 
   /** Keeps verified bytes in memory if they are a manifest. */

@@ -41,6 +41,11 @@ export class MeteredExchange {
     this.#received = options.metrics.upstreamBytes.labels({ registry: options.label });
   }
 
+  /** Does a request for this URL go to its host itself, past no proxy? */
+  isDirect(url: URL): boolean {
+    return this.#options.transport.isDirect(url);
+  }
+
   async send(request: MeteredRequest): Promise<Answer> {
     const { label, transport, metrics, logger, now, userAgent, headersTimeoutMs, stallTimeoutMs } = this.#options;
     const { kind, method, url, name, signal } = request;

@@ -5,7 +5,7 @@ import type { MeteredExchange, RequestKind } from './metered-exchange.ts';
 import { redirectTarget } from './redirect.ts';
 import type { RequestBudget, Slot } from './request-budget.ts';
 import { parseRetryAfter, type RestPeriod } from './rest-period.ts';
-import { nameOf, type RequestName, statusFailure } from './upstream-failure.ts';
+import { markedDown, nameOf, type RequestName, statusFailure } from './upstream-failure.ts';
 
 const MAX_REDIRECTS = 5;
 const REDIRECTS = [301, 302, 303, 307, 308];
@@ -74,8 +74,8 @@ export class RegistryRequests {
   }
 
   async #follow(request: RegistryRequest): Promise<RegistryAnswer> {
-    const { registry, endpoint, authorizer, exchange, now } = this.#options;
-    const { kind, method, repository, signal } = request;
+    const { registry, endpoint, authorizer } = this.#options;
+    const { method, repository, signal } = request;
     const name: RequestName = { method, registry, path: request.url.pathname };
     // By origin: what one host was sent is never sent to another.
     const authorizations = new Map<string, string>();
@@ -86,9 +86,7 @@ export class RegistryRequests {
     for (let url = request.url; ; ) {
       const authorization = authorizations.get(url.origin);
       const headers = authorization === undefined ? request.headers : { ...request.headers, authorization };
-      const sentAtMs = now();
-      const answer = await exchange.send({ kind, method, url, name, headers, signal });
-      this.#heed(answer, name, sentAtMs);
+      const answer = await this.#sendTo(url, headers, name, request);
       const { status, body } = answer;
       if (status === 401 && !challenged.has(url.origin)) {
         challenged.add(url.origin);
@@ -108,6 +106,24 @@ export class RegistryRequests {
         throw new WindlassError('UPSTREAM_NONSENSE', `${nameOf(name)}: more than ${MAX_REDIRECTS} redirects`);
       }
       url = redirectTarget(url, answer.headers.location, name);
+    }
+  }
+
+  /** @throws as the exchange, and for 429 and 5xx; the error tells whether the registry itself is down. */
+  async #sendTo(
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    name: RequestName,
+    { kind, method, signal }: RegistryRequest,
+  ): Promise<Answer> {
+    const { endpoint, exchange, now } = this.#options;
+    const sentAtMs = now();
+    try {
+      const answer = await exchange.send({ kind, method, url, name, headers, signal });
+      this.#heed(answer, name, sentAtMs);
+      return answer;
+    } catch (error) {
+      throw url.origin === endpoint.origin && exchange.isDirect(url) ? markedDown(error) : error;
     }
   }
 

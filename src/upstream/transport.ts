@@ -55,6 +55,11 @@ export class Transport {
     return dispatcher;
   }
 
+  /** Without a proxy. */
+  isDirect(url: URL): boolean {
+    return this.#options.proxies.proxyFor(url) === undefined;
+  }
+
   /** Closes each connection after its last answer; a later request opens new ones. */
   release(): void {
     for (const dispatcher of this.#dispatchers.values()) {

@@ -1,4 +1,4 @@
-import { systemCode, WindlassError } from '../errors.ts';
+import { hasCode, systemCode, WindlassError } from '../errors.ts';
 import type { Answer } from './exchange.ts';
 
 /** What a message may name of a request: no credentials, and no query, which may carry a signature. */
@@ -28,6 +28,31 @@ export function connectionFailure(
   }
   return new WindlassError('UPSTREAM_UNAVAILABLE', `${nameOf(request)}: ${reasonOf(error)}${where}${after}`, {
     cause: error,
+  });
+}
+
+/** Nobody listens there, or the name has no address. */
+const NOT_REACHED = [
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'UND_ERR_CONNECT_TIMEOUT',
+];
+
+/** Told so where it is the server that failed, and not TLS, a file, or what it answered. */
+export function markedDown(error: unknown): unknown {
+  if (!hasCode(error, 'UPSTREAM_UNAVAILABLE')) return error;
+  const { code, message, cause, upstreamStatus, retryAfterMs } = error;
+  const failed = upstreamStatus === undefined ? NOT_REACHED.includes(systemCode(cause) ?? '') : upstreamStatus >= 500;
+  if (!failed) return error;
+  return new WindlassError(code, message, {
+    cause,
+    registryDown: true,
+    ...(upstreamStatus === undefined ? {} : { upstreamStatus }),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });
 }
 

@@ -144,12 +144,60 @@ test('so is a content directory that is not mounted', async () => {
   const blobs = join(containerd.folder, 'blobs');
   await rename(blobs, `${blobs}.away`);
   const content = containerd.content();
+  const told = toldBy(content);
   content.start();
-  await eventually(() => containerd.asked.lists > 0);
-  expect(digestsOf(content)).toEqual([]);
+  await eventually(() => content.connected);
+  expect([digestsOf(content), [...told]]).toEqual([[], []]);
   await rename(`${blobs}.away`, blobs);
   containerd.event();
   await eventually(() => content.get(one) !== undefined);
+});
+
+test('without a content directory, or with one that cannot be read, nothing is listed until it can', async () => {
+  await using containerd = await ScriptedContainerd.create();
+  const one = await containerd.add('one');
+  const blobs = join(containerd.folder, 'blobs', 'sha256');
+  await rename(blobs, `${blobs}.away`);
+  await writeFile(blobs, 'no folder');
+  const content = containerd.content();
+  const missing = containerd.content(3_600_000, join(containerd.folder, 'missing'));
+  content.start();
+  missing.start();
+  await eventually(() => containerd.logs.length > 6);
+  expect([content.connected, missing.connected, containerd.asked.lists]).toEqual([false, false, 0]);
+  await rm(blobs);
+  await rename(`${blobs}.away`, blobs);
+  await eventually(() => content.get(one) !== undefined);
+  expect(missing.connected).toBe(false);
+});
+
+test('nothing is told before its file is there', async () => {
+  await using containerd = await ScriptedContainerd.create();
+  const one = await containerd.add('one');
+  const late = await containerd.add('late');
+  const path = join(containerd.folder, 'blobs', 'sha256', late.slice('sha256:'.length));
+  await rename(path, join(containerd.folder, 'late'));
+  const content = containerd.content();
+  const told: Digest[] = [];
+  content.subscribe(({ added }) => told.push(...added));
+  content.start();
+  await eventually(() => content.connected);
+  expect(told).toEqual([one]);
+  await rename(join(containerd.folder, 'late'), path);
+  containerd.event();
+  await eventually(() => content.get(late) !== undefined);
+});
+
+test('a connection that ends as soon as all is listed is told of once, and tried ever less often', async () => {
+  await using containerd = await ScriptedContainerd.create();
+  await containerd.add('one');
+  containerd.hangUpAfterListing = true;
+  const content = containerd.content();
+  content.start();
+  await eventually(() => containerd.asked.lists > 5);
+  expect(containerd.logs.filter(({ level }) => level === 40)).toHaveLength(1);
+  const waits = containerd.logs.flatMap(({ retryMs }) => retryMs ?? []);
+  expect(waits.slice(0, 4)).toEqual([5, 10, 20, 20]);
 });
 
 test('stop ends it, whatever is under way', async () => {

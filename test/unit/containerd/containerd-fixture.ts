@@ -16,7 +16,9 @@ export class ScriptedContainerd {
   readonly infos = new Map<Digest, InfoMessage>();
   /** Calls that were made. */
   readonly asked = { lists: 0, infos: 0 };
-  readonly logs: { readonly level: number; readonly msg: string }[] = [];
+  readonly logs: { readonly level: number; readonly msg: string; readonly retryMs?: number }[] = [];
+  /** The stream of events ends right after a list. */
+  hangUpAfterListing = false;
   #running = true;
   readonly #subscribers = new Set<(topic: string | undefined) => void>();
   readonly #contents: ContainerdContent[] = [];
@@ -38,12 +40,12 @@ export class ScriptedContainerd {
   }
 
   /** Follows it; quick, so that a test need not wait. */
-  content(lookEveryMs = 3_600_000): ContainerdContent {
+  content(lookEveryMs = 3_600_000, contentDir = this.folder): ContainerdContent {
     const { logs } = this;
     const stream = { write: (line: string) => void logs.push(JSON.parse(line)) };
     const content = new ContainerdContent({
       socketPath: this.socketPath,
-      contentDir: this.folder,
+      contentDir,
       namespace: 'k8s.io',
       connect: async () => this.#client(),
       logger: pino({ level: 'debug' }, stream),
@@ -103,12 +105,16 @@ export class ScriptedContainerd {
     const { infos, asked } = this;
     const expectRunning = () => this.#expectRunning();
     const subscribers = this.#subscribers;
+    const hangUp = () => {
+      if (this.hangUpAfterListing) for (const tell of subscribers) tell(undefined);
+    };
     return {
       async *list() {
         expectRunning();
         asked.lists += 1;
         const all = [...infos.values()];
         for (let at = 0; at < all.length; at += PAGE) yield all.slice(at, at + PAGE);
+        hangUp();
       },
       async info(digest) {
         expectRunning();

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, unlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, stat, truncate, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ContentChange } from '../../../src/containerd/containerd-content.ts';
@@ -36,7 +36,7 @@ export class ContentFixture {
           return () => this.#listeners.delete(listener);
         },
       },
-      repositories: new OpenRepositories({ registries, hosts: ['docker.io'], openWhenDown: true, logger }),
+      repositories: new OpenRepositories({ registries, hosts: [ORIGIN.registry], openWhenDown: true, logger }),
       hashes: this.#hashes,
       logger,
       metrics: this.metrics,
@@ -53,8 +53,7 @@ export class ContentFixture {
     { digest = digestOf(bytes), source = ORIGIN }: { digest?: Digest; source?: RepositoryName } = {},
   ): Promise<Digest> {
     await writeFile(this.pathOf(digest), bytes);
-    this.#held.set(digest, { sizeBytes: bytes.length, createdMs: 0, sources: [source] });
-    this.#tell({ added: [digest], removed: [] });
+    this.#hold(digest, bytes.length, source);
     return digest;
   }
 
@@ -62,9 +61,32 @@ export class ContentFixture {
     return join(this.folder, hexOf(digest));
   }
 
+  /** Of nothing but holes, whose digest is wrong: takes longer to hash than any test. */
+  async addEndless(name: string): Promise<Digest> {
+    const sizeBytes = 64 * 1024 ** 3;
+    const digest = digestOf(Buffer.from(name));
+    await writeFile(this.pathOf(digest), '');
+    await truncate(this.pathOf(digest), sizeBytes);
+    this.#hold(digest, sizeBytes, ORIGIN);
+    return digest;
+  }
+
+  /** Can be opened, and has the right size, but every read fails. */
+  async addUnreadable(name: string): Promise<Digest> {
+    const digest = digestOf(Buffer.from(name));
+    await mkdir(this.pathOf(digest));
+    this.#hold(digest, (await stat(this.pathOf(digest))).size, ORIGIN);
+    return digest;
+  }
+
   /** Nobody knows of it yet. */
   async collect(digest: Digest): Promise<void> {
     await unlink(this.pathOf(digest));
+  }
+
+  /** As a look does whose questions took longer than the content was there. */
+  tellLate(digest: Digest): void {
+    this.#tell({ added: [digest], removed: [] });
   }
 
   /** Its file has been missed. */
@@ -76,6 +98,11 @@ export class ContentFixture {
     await this.blobs.stop();
     await this.#hashes.stop();
     await rm(this.folder, { recursive: true });
+  }
+
+  #hold(digest: Digest, sizeBytes: number, source: RepositoryName): void {
+    this.#held.set(digest, { sizeBytes, createdMs: 0, sources: [source] });
+    this.#tell({ added: [digest], removed: [] });
   }
 
   #tell(change: ContentChange): void {

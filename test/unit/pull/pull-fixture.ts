@@ -95,6 +95,13 @@ export async function readAll(
   }
 }
 
+/** Until the test ends, or real timers are used again. */
+export function useFakeClock(): void {
+  vi.useFakeTimers({ toFake: ['performance', 'Date', 'setTimeout', 'clearTimeout'] });
+  // At 0 lru-cache has no time.
+  vi.advanceTimersByTime(10);
+}
+
 /** What a promise rejected with. */
 export async function failureOf(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(

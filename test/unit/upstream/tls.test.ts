@@ -41,6 +41,7 @@ describeWith('TLS to registries', [commandsMissing('openssl')], () => {
     expect(await failure(untrusting.headManifest(REPOSITORY, TAG, patient))).toMatchObject({
       code: 'UPSTREAM_UNAVAILABLE',
       message: expect.stringContaining('DEPTH_ZERO_SELF_SIGNED_CERT'),
+      registryDown: false,
     });
     expect(registry.server.requests).toHaveLength(0);
     for (const client of [
