@@ -58,7 +58,7 @@ async function hostsWithFolders(subject: Subject): Promise<string[]> {
     const host = hostOf(name);
     if (!isHost(host) || !patterns.some((pattern) => matchesHostPattern(pattern, host))) continue;
     // Stray files are nobody's registries.
-    const stats = await unless(stat(await pathHere(subject, join(certsDir, name))), 'ENOENT', 'ENOTDIR');
+    const stats = await unless(stat(await pathHere(subject, join(certsDir, name))), 'ENOENT', 'ENOTDIR', 'ELOOP');
     if (stats?.isDirectory() === true) hosts.push(host);
   }
   return hosts;

@@ -50,3 +50,10 @@ test("the node's configuration is read where its links lead on the node", async 
     isBroken: false,
   });
 });
+
+test('a folder that is a link to itself breaks the pulls from its registry, as containerd has it', async () => {
+  const certsDir = scratch.join('certs.d');
+  await mkdir(certsDir);
+  await symlink('loop.example', `${certsDir}/loop.example`);
+  expect(await hostsInEffect(certsDir, 'loop.example')).toMatchObject({ folder: 'loop.example', isBroken: true });
+});
