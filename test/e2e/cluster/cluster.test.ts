@@ -84,16 +84,14 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing
   });
 
   it('a node that dies in the middle of a pull: the others have their Pods, and it has when it is back', async () => {
-    const [upstream] = cluster.network.hosts.filter(({ name }) => name === 'upstream');
-    if (upstream === undefined) throw new Error('no upstream');
-    await cluster.network.limit(upstream, { up: 40 });
+    await cluster.network.limit(cluster.upstream, { up: 40 });
     const image = await push('v3', ['3a', '3b', '3c', '3d', '3e']);
     const victim = cluster.node('n2');
     await cluster.apply(daemonSet('app', 'app:v3'));
     await eventually(async () => (await cluster.registry.report()).gets.size > 2, { timeoutMs: 120_000 });
     await victim.kill();
     await runsOn(cluster, 'app', ['n1', 'n3'], 'app:v3');
-    await cluster.network.limit(upstream, {});
+    await cluster.network.limit(cluster.upstream, {});
     const { gets } = await cluster.registry.report();
     // It may have been the writer of some; its death costs those one more request each, by Range.
     for (const { digest } of image.blobs) expect(gets.get(digest)).toBeLessThanOrEqual(2);
@@ -103,16 +101,14 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing
   });
 
   it('a new node, upstream away: it takes Pods when its mirror serves, and has their image from its peers', async () => {
-    const [upstream] = cluster.network.hosts.filter(({ name }) => name === 'upstream');
-    if (upstream === undefined) throw new Error('no upstream');
-    await cluster.network.cut(upstream);
+    await cluster.network.cut(cluster.upstream);
     const [containerd] = mixedContainerds();
     if (containerd === undefined) throw new Error('no containerd');
     const node = await cluster.addNode(containerd, { taints: `${TAINT}=:NoSchedule`, prepare });
     await node.load(agentImage.archive);
     await runsOn(cluster, 'app', ['n4'], 'app:v3');
     expect(await cluster.kubectl('get', 'node', 'n4', '-o', 'jsonpath={.spec.taints}')).not.toContain(TAINT);
-    await cluster.network.mend(upstream);
+    await cluster.network.mend(cluster.upstream);
   });
 
   it('turned off, on, and rolled back while Pods are made all the time: no pull fails', async () => {
@@ -123,9 +119,9 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing
       while (!stop.signal.aborted) {
         made += 1;
         const [name, node] = [`busy-${made}`, `n${1 + (made % 4)}`];
-        // Always: each asks for its tag anew.
         await cluster.apply(pod(name, 'app:busy', node));
         await runsOn(cluster, name, [node], 'app:busy');
+        await cluster.kubectl('delete', 'pod', name, '--wait=false');
       }
     })();
     const [off = '', on = ''] = commandsAfter('**Turned off without uninstalling**')

@@ -52,14 +52,14 @@ export class KubeCluster {
   readonly registry: LabRegistry;
   readonly plane: ControlPlane;
   readonly #hosts: readonly Host[];
-  readonly #upstream: Host;
+  /** The registry's. */
+  readonly upstream: Host;
   readonly #binaries: KubernetesBinaries;
   readonly #pauseArchive: string;
   readonly #nodes: KubeNode[] = [];
 
   private constructor(
-    parts: Pick<KubeCluster, 'scratch' | 'network' | 'registry' | 'plane'>,
-    upstream: Host,
+    parts: Pick<KubeCluster, 'scratch' | 'network' | 'upstream' | 'registry' | 'plane'>,
     hosts: readonly Host[],
     binaries: KubernetesBinaries,
     pauseArchive: string,
@@ -68,7 +68,7 @@ export class KubeCluster {
     this.network = parts.network;
     this.registry = parts.registry;
     this.plane = parts.plane;
-    this.#upstream = upstream;
+    this.upstream = parts.upstream;
     this.#hosts = hosts;
     this.#binaries = binaries;
     this.#pauseArchive = pauseArchive;
@@ -100,8 +100,8 @@ export class KubeCluster {
       const registry = await LabRegistry.start(scratch, upstream);
       const plane = await ControlPlane.start(scratch, planeHost, binaries);
       const pauseArchive = await writePauseArchive(scratch, binaries);
-      const parts = { scratch, network, registry, plane };
-      const cluster = new KubeCluster(parts, upstream, hosts, binaries, pauseArchive);
+      const parts = { scratch, network, upstream, registry, plane };
+      const cluster = new KubeCluster(parts, hosts, binaries, pauseArchive);
       await route(planeHost, hosts, planeHost);
       await Promise.all(
         options.nodes.map((containerd) => cluster.addNode(containerd, prepare === undefined ? {} : { prepare })),
@@ -136,7 +136,7 @@ export class KubeCluster {
       number,
       containerd,
       zone: number % 2 === 1 ? 'a' : 'b',
-      registry: this.#upstream,
+      registry: this.upstream,
       pauseArchive: this.#pauseArchive,
       ...(options.taints === undefined ? {} : { taints: options.taints }),
     });

@@ -18,19 +18,20 @@ export function daemonSet(name: string, image: string): object {
   };
 }
 
-export function pod(name: string, image: string, node?: string): object {
+/** On that node; its kubelet asks for the tag although the image may be there. */
+export function pod(name: string, image: string, node: string): object {
   return {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { name, labels: { app: name } },
-    spec: { ...sleeper(image), ...(node === undefined ? {} : { nodeName: node }) },
+    spec: { ...sleeper(image, 'Always'), nodeName: node },
   };
 }
 
-function sleeper(image: string): object {
+function sleeper(image: string, imagePullPolicy = 'IfNotPresent'): object {
   return {
     terminationGracePeriodSeconds: 0,
-    containers: [{ name: 'sleep', image, command: ['/bin/busybox', 'sleep', '100000'] }],
+    containers: [{ name: 'sleep', image, imagePullPolicy, command: ['/bin/busybox', 'sleep', '100000'] }],
   };
 }
 
