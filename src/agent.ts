@@ -216,6 +216,7 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
         metrics.upstreamBytes.inc({ registry: host }, 0);
         metrics.upstreamPaused.inc({ registry: host }, 0);
         metrics.upstreamQueued.inc({ registry: host }, 0);
+        metrics.upstreamFirstByte.zero({ registry: host });
       }
       try {
         await start();
