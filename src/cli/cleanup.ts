@@ -38,13 +38,15 @@ export function cleanupCommand(): Command {
       .allowExcessArguments()
       .action(async (flags: CleanupFlags, command: Command) => {
         const cwd = process.cwd();
+        // From the start: told to end while it puts things back, it does that first.
+        const told = flags.stay === true ? signalled() : undefined;
         const { settings } = await readSettings({ flags: command.args, env: process.env, cwd });
         const { certsDir } = containerdPaths(settings.containerd, cwd);
         const folders = [certsDir, flags.registriesConfDir];
         const tombstone = await tombstoneOf(flags);
         if (tombstone !== undefined) await setTombstone(tombstone, folders, settings.store.path);
         await inFolders(folders.map((folder) => ({ folder, work: (root) => undo(root, tombstone, flags) })));
-        if (flags.stay === true) await signalled();
+        await told;
       })
   );
 }
