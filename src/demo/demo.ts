@@ -190,7 +190,7 @@ export class Demo implements AsyncDisposable {
 }
 
 /**
- * Slow enough that one can watch it: 72 MiB in five seconds; and that two cores can do what many agents and clients have
+ * Slow enough that one can watch it: 56 MiB in four seconds; and that two cores can do what many agents and clients have
  * to do meanwhile. An agent that is short of CPU is left by others as slow, and the demo is to show something else.
  */
 function rateFor(agents: number): number {

@@ -22,11 +22,11 @@ export interface DemoImage {
 }
 
 /** What lies in the image: a text that shrinks, and noise that doesn't. Small ones first: cheap to unpack by copying. */
-const NOISE_MIB = [2, 6, 12, 20, 32];
+const NOISE_MIB = [2, 4, 10, 16, 24];
 
 /**
  * An image that any runtime can unpack, the same bytes on each run (and others for another seed): index → manifest → config and six tar files.
- * The noise is put into gzip unpacked (level 0), so that making 72 MiB takes half a second.
+ * The noise is put into gzip unpacked (level 0), so that making 56 MiB takes half a second.
  */
 export function buildImage(noiseMib: readonly number[] = NOISE_MIB, seed = 'noise'): DemoImage {
   const layers: { blob: ImageBlob; diffId: Digest }[] = [];

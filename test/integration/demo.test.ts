@@ -146,7 +146,7 @@ describe('windlass demo', { timeout: 300_000 }, () => {
     expect(await ended(child), output()).toBe(0);
     const text = output();
     expect(text).toBe(stripVTControlCharacters(text));
-    expect(text).toMatch(/together +10 +72\.0 MiB +1\.00× the image/);
+    expect(text).toMatch(/together +10 +56\.0 MiB +1\.00× the image/);
     expect(text.match(/^ {2}✔ /gm)?.length).toBeGreaterThanOrEqual(9);
     expect(text).toMatch(/^ {2}node-2 +\d.* MiB$/m);
     expect(text).toMatch(/^ {2}kill -9 node-\d +from upstream +from peers +to peers +held$/m);
