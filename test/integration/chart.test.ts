@@ -7,12 +7,47 @@ import { containerOf, envOf, settingsOf } from '../support/chart-objects.ts';
 import { allOtherSettings, allOtherValues } from '../support/chart-values.ts';
 import { CHART, Helm, objectOf } from '../support/helm.ts';
 import { builtHelm } from '../support/helm-binary.ts';
+import type { KubeObject } from '../support/kube-objects.ts';
 import { describeWith } from '../support/requires.ts';
 import { Scratch } from '../support/scratch.ts';
 
 const CHART_ROOT = `${CHART}/../..`;
 const MANIFESTS = `${CHART_ROOT}/manifests`;
-const binary = builtHelm();
+const [binary, binary4] = [builtHelm(3), builtHelm(4)];
+
+describeWith(
+  'Helm 4 as Helm 3',
+  [binary, binary4].map((one) => (typeof one === 'string' ? one : undefined)),
+  () => {
+    let scratch: Scratch;
+    let helm3: Helm;
+    let helm4: Helm;
+
+    beforeAll(async () => {
+      scratch = await Scratch.create();
+      helm3 = new Helm(typeof binary === 'string' ? '' : binary.path, scratch);
+      helm4 = new Helm(typeof binary4 === 'string' ? '' : binary4.path, scratch);
+    });
+    afterAll(() => scratch?.dispose());
+
+    test('they are two', async () => {
+      expect((await helm3.run('version', '--short')).stdout).toMatch(/^v3\./);
+      expect((await helm4.run('version', '--short')).stdout).toMatch(/^v4\./);
+    });
+
+    test.each([{}, allOtherValues()])('they render the same, %#', async (values) => {
+      const byName = (objects: readonly KubeObject[]) =>
+        objects.map((object) => [`${object.kind} ${object.metadata.name}`, object] as const).sort();
+      expect(byName(await helm4.template(values))).toEqual(byName(await helm3.template(values)));
+    });
+
+    test('Helm 4 finds nothing to say about it, and refuses what the schema does', async () => {
+      const { stdout } = await helm4.run('lint', '--strict', CHART, ...(await helm4.values(allOtherValues())));
+      expect(stdout).not.toMatch(/WARN|ERROR/);
+      expect(await helm4.refusal({ imgae: {} })).toMatch(/imgae/);
+    });
+  },
+);
 
 describeWith("the chart's values", [typeof binary === 'string' ? binary : undefined], () => {
   let scratch: Scratch;

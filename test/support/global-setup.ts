@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { run, which } from './commands.ts';
 import { buildContainerd2, builtContainerd } from './containerd-binaries.ts';
-import { buildHelm, builtHelm } from './helm-binary.ts';
+import { buildHelm, builtHelm, HELM_MAJORS } from './helm-binary.ts';
 import { buildKubeApiserver, builtKubeApiserver } from './kube-apiserver-binary.ts';
 import { buildKubernetes, builtKubernetes } from './kubernetes-binaries.ts';
 import { fetchPrometheusOperatorCrds } from './prometheus-operator-crds.ts';
@@ -30,9 +30,10 @@ export async function setup(): Promise<void> {
     console.warn('windlass: building the rest of Kubernetes with Go, once: two to four minutes');
     await buildKubernetes().catch((error) => console.warn(`windlass: ${error}`));
   }
-  if (typeof builtHelm() === 'string') {
-    console.warn('windlass: building helm with Go, once: a minute or two');
-    await buildHelm().catch((error) => console.warn(`windlass: ${error}`));
+  for (const major of HELM_MAJORS) {
+    if (typeof builtHelm(major) !== 'string') continue;
+    console.warn(`windlass: building Helm ${major} with Go, once: a minute or two`);
+    await buildHelm(major).catch((error) => console.warn(`windlass: ${error}`));
   }
   await fetchPrometheusOperatorCrds().catch((error) => console.warn(`windlass: ${error}`));
 }

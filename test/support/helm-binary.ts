@@ -4,36 +4,39 @@ import { join } from 'node:path';
 import { run } from './commands.ts';
 import { cacheFolder } from './containerd-binaries.ts';
 
-const VERSION = '3.22.0';
-const BINARY = join(cacheFolder(), `helm-${VERSION}-${process.arch}`);
-/** What `helm template` renders for; its releases have it built in. */
-const KUBERNETES = ['1', '36'];
-const CAPABILITIES = 'helm.sh/helm/v3/pkg/chartutil.k8sVersion';
+/** The major versions that people have. */
+export type HelmMajor = 3 | 4;
+export const HELM_MAJORS = [3, 4] as const;
 
-/** As built by `buildHelm`, or a reason why there is none. */
-export function builtHelm(): { readonly path: string } | string {
-  return existsSync(BINARY) ? { path: BINARY } : `helm ${VERSION} is not built (it takes Go 1.26)`;
+const VERSIONS = { 3: '3.22.0', 4: '4.3.1' } as const;
+/** What Helm 3's `helm template` renders for: its releases have it built in. Helm 4 reads it off its modules. */
+const CAPABILITIES_3 = ['Major=1', 'Minor=36'].map((of) => `-X helm.sh/helm/v3/pkg/chartutil.k8sVersion${of}`);
+
+function binaryOf(major: HelmMajor): string {
+  return join(cacheFolder(), `helm-${VERSIONS[major]}-${process.arch}`);
 }
 
-/** Builds it into the cache if it is not there: a minute or two of a processor. Rejects where Go cannot. */
-export async function buildHelm(): Promise<void> {
-  if (typeof builtHelm() !== 'string') return;
+/** As built by `buildHelm`, or a reason why there is none. */
+export function builtHelm(major: HelmMajor = 3): { readonly path: string } | string {
+  const path = binaryOf(major);
+  return existsSync(path) ? { path } : `helm ${VERSIONS[major]} is not built (it takes Go 1.26)`;
+}
+
+/** Builds it into the cache if it is not there: a minute or two of two processors. Rejects where Go cannot. */
+export async function buildHelm(major: HelmMajor = 3): Promise<void> {
+  if (typeof builtHelm(major) !== 'string') return;
   await mkdir(cacheFolder(), { recursive: true });
-  const folder = await mkdtemp(`${BINARY}.`);
+  const folder = await mkdtemp(`${binaryOf(major)}.`);
   try {
-    const [major, minor] = KUBERNETES;
-    const flags = `-s -w -X ${CAPABILITIES}Major=${major} -X ${CAPABILITIES}Minor=${minor}`;
-    await run(
-      'nice',
-      ['-n', '19', 'go', 'install', '-trimpath', `-ldflags=${flags}`, `helm.sh/helm/v3/cmd/helm@v${VERSION}`],
-      {
-        env: { GOBIN: folder, GOFLAGS: '', CGO_ENABLED: '0' },
-        cwd: folder,
-        timeoutMs: 1_200_000,
-      },
-    );
+    const flags = ['-s', '-w', ...(major === 3 ? CAPABILITIES_3 : [])].join(' ');
+    const module = `helm.sh/helm/v${major}/cmd/helm@v${VERSIONS[major]}`;
+    await run('nice', ['-n', '19', 'go', 'install', '-trimpath', `-ldflags=${flags}`, module], {
+      env: { GOBIN: folder, GOFLAGS: '', CGO_ENABLED: '0' },
+      cwd: folder,
+      timeoutMs: 1_200_000,
+    });
     // Whole or not at all, whoever is faster.
-    await rename(join(folder, 'helm'), BINARY);
+    await rename(join(folder, 'helm'), binaryOf(major));
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
