@@ -1,12 +1,10 @@
 import type { PeerId } from '../../routing/member.ts';
 import type { Entry } from './entry.ts';
-import type { Grant } from './grants.ts';
+import { type Grant, isSilent } from './grants.ts';
 import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
 import type { Claim, FailedPeer } from './messages.ts';
 import type { Seat } from './seat.ts';
 
-/** A writer that renewed so lately is alive, whatever a child says that heard nothing from it. */
-const SILENT_MS = 2_500;
 const FULL_MS = 2_000;
 /**
  * A writer that sends too little loses its right after so many renewals in a row, in which it got so many bytes: at
@@ -69,7 +67,7 @@ function reasonToPassOn(writer: Grant, why: FailedPeer['why'], nowMs: number): T
       return 'broken';
     case 'silent':
     case 'failed':
-      return nowMs - writer.renewedAtMs > SILENT_MS ? 'silent' : undefined;
+      return isSilent(writer, nowMs) ? 'silent' : undefined;
     case 'slow':
       return writer.slow.renewals >= SLOW_RENEWALS && writer.slow.bytes >= SLOW_BYTES ? 'slow' : undefined;
     default:
