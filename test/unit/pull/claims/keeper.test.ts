@@ -468,6 +468,18 @@ describe('who reads from whom', () => {
     expect(await stage.asks('d')).toBe('read a');
   });
 
+  test('of many holders that are all full each is asked once; then who asks may write', async () => {
+    const holders = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+    const stage = new KeeperStage('k', 'n', ...holders);
+    for (const name of holders) stage.index.add(KEY, peerIdOf(name));
+    const said: string[] = [];
+    for (let claims = 0; claims < 4 && said.at(-1) !== 'write'; claims += 1) {
+      const asked = said.flatMap((answer) => answer.replace('read ', '').split(','));
+      said.push(await stage.asks('n', { failing: Object.fromEntries(asked.map((name) => [name, 'full'])) }));
+    }
+    expect(said).toEqual(['read a,b,c,d', 'read e,f,g,h', 'write']);
+  });
+
   test('of whom three complain nobody is sent to for 30 s, unless there is nobody else', async () => {
     const stage = new KeeperStage('k', 'h', 'x', 'a', 'b', 'c', 'd', 'e');
     stage.index.add(KEY, peerIdOf('h'));
