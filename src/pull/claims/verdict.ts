@@ -60,7 +60,7 @@ export function verdict(entry: Entry, context: KeeperContext, asked: Asked): Cla
     context.metrics.takeovers.inc({ reason: 'silent' });
     context.logger.info({ key: entry.key, peer: over.peerId }, 'lease is over');
   }
-  heed(entry, context, peerId, claim);
+  heed(entry, context, asked);
   const failure = failures.for(claim.source, peerId, nowMs);
   if (failure !== undefined && Failures.isAboutAccess(failure)) return failed(entry, context, failure, nowMs);
   const inline = claim.inline ? context.inline.get(entry.key, nowMs) : undefined;

@@ -501,6 +501,18 @@ describe('who reads from whom', () => {
     expect(await stage.asks('b')).toBe('read a');
   });
 
+  test('a claim that is held, and looked at again, does not keep the holders closed that it named', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'm', 'h');
+    await stage.asks('a');
+    stage.index.add(KEY, peerIdOf('h'));
+    expect(await stage.asks('m')).toBe('read h');
+    const held = stage.asks('c', { failing: { a: 'silent', m: 'silent', h: 'full' }, waitMs: 1_900 });
+    await stage.renews('a', 2_000, { prefix: 10 });
+    expect(await held).toBe('wait');
+    await stage.pass(100);
+    expect(await stage.asks('b')).toBe('read h');
+  });
+
   test('of whom three complain nobody is sent to for 30 s, unless there is nobody else', async () => {
     const stage = new KeeperStage('k', 'h', 'x', 'a', 'b', 'c', 'd', 'e');
     stage.index.add(KEY, peerIdOf('h'));
