@@ -128,9 +128,10 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   // Of a writer that renews it is known that it can be reached, of its readers it is not.
   const writer =
     claim.alone === true ? [grants.rival, grants.writer].find((one) => one && trusted(one.peerId)) : undefined;
+  const best = tree.choose(seat, { ...choice, usable: trusted });
   const parent =
-    (writer && tree.get(writer.peerId)) ??
-    tree.choose(seat, { ...choice, usable: trusted }) ??
+    (writer !== undefined && best?.root !== 'holder' ? tree.get(writer.peerId) : undefined) ??
+    best ??
     (strict ? undefined : tree.choose(seat, { ...choice, usable: isUsable })) ??
     // Slow is better than a second time from upstream.
     tree.choose(seat, { ...choice, usable: (other) => slow.has(other) && isThere(other) });

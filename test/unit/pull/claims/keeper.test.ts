@@ -123,6 +123,14 @@ describe('who writes', () => {
     expect(await stage.asks('d', { failing: { b: 'silent', h: 'silent' } })).toBe('write');
   });
 
+  test('whom all have failed reads from a holder that nobody complains of, rather than from the writer', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'h');
+    for (const name of ['a', 'b', 'c']) await stage.asks(name);
+    stage.report('h', 'held');
+    expect(await stage.asks('c', { failing: { b: 'silent' }, alone: true })).toBe('read h');
+    expect(await stage.asks('c', { failing: { b: 'silent', h: 'silent' }, alone: true })).toBe('read a');
+  });
+
   test('a lease that is not renewed is over after 5 s; what waits is answered then', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     await stage.asks('a', { inline: true, sizeBytes: 100 });
@@ -585,6 +593,8 @@ describe('slow parents', () => {
     await stage.renews('a', 4_000, { prefix: MIB, rate: 2_000_000, output: 1_200_000 });
     expect(await stage.asks('b', { failing: { a: 'slow' } })).toMatch('read');
     await stage.renews('a', 2_000, { prefix: 2 * MIB, rate: 2_000_000, output: 400_000 });
+    // The same renewal once more, by way of a deputy.
+    stage.report('a', 'writing', { prefix: 2 * MIB, rate: 2_000_000, output: 400_000 });
     expect(await stage.asks('c', { failing: { a: 'slow' } })).toMatch('read');
     await stage.renews('a', 1_000, { prefix: 2 * MIB, rate: 2_000_000, output: 400_000 });
     expect(await stage.asks('c', { failing: { a: 'slow' } })).toBe('write');
