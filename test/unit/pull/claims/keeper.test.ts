@@ -124,11 +124,11 @@ describe('who writes', () => {
   });
 
   test('whom all have failed reads from a holder that nobody complains of, rather than from the writer', async () => {
-    const stage = new KeeperStage('k', 'a', 'b', 'c', 'h');
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'h');
     for (const name of ['a', 'b', 'c']) await stage.asks(name);
     stage.report('h', 'held');
-    expect(await stage.asks('c', { failing: { b: 'silent' }, alone: true })).toBe('read h');
-    expect(await stage.asks('c', { failing: { b: 'silent', h: 'silent' }, alone: true })).toBe('read a');
+    expect(await stage.asks('d', { failing: { b: 'silent' }, alone: true })).toMatch(/^read h/);
+    expect(await stage.asks('d', { failing: { b: 'silent', h: 'silent' }, alone: true })).toBe('read a');
   });
 
   test('a lease that is not renewed is over after 5 s; what waits is answered then', async () => {
@@ -592,11 +592,11 @@ describe('slow parents', () => {
     for (const name of ['a', 'b', 'c']) await stage.asks(name);
     await stage.renews('a', 4_000, { prefix: MIB, rate: 2_000_000, output: 1_200_000 });
     expect(await stage.asks('b', { failing: { a: 'slow' } })).toMatch('read');
-    await stage.renews('a', 2_000, { prefix: 2 * MIB, rate: 2_000_000, output: 400_000 });
+    await stage.renews('a', 2_000, { prefix: 2 * MIB, rate: 2_200_000, output: 400_000 });
     // The same renewal once more, by way of a deputy.
-    stage.report('a', 'writing', { prefix: 2 * MIB, rate: 2_000_000, output: 400_000 });
+    stage.report('a', 'writing', { prefix: 2 * MIB, rate: 2_200_000, output: 400_000 });
     expect(await stage.asks('c', { failing: { a: 'slow' } })).toMatch('read');
-    await stage.renews('a', 1_000, { prefix: 2 * MIB, rate: 2_000_000, output: 400_000 });
+    await stage.renews('a', 1_000, { prefix: 2 * MIB, rate: 2_200_000, output: 400_000 });
     expect(await stage.asks('c', { failing: { a: 'slow' } })).toBe('write');
   });
 
