@@ -103,7 +103,9 @@ function judged(config: CheckResult, pull: CheckResult): [config: CheckResult, p
   const isShown = config.findings.some(({ code, severity }) => SHOWN_BY_PULL.has(code) && severity === 'error');
   if (!isShown || pull.skipped) return [config, pull];
   if (pull.findings.length > 0) {
-    return [config, { ...pull, findings: pull.findings.filter(({ code }) => !code.startsWith('pull-passes-by')) }];
+    const others = pull.findings.filter(({ code }) => !code.startsWith('pull-passes-by'));
+    const why = `${pull.seen}: config_path is to be mended first`;
+    return [config, others.length === 0 ? skipped('pull', why) : { ...pull, findings: others }];
   }
   const findings = config.findings.map((finding) =>
     SHOWN_BY_PULL.has(finding.code) ? { ...finding, severity: 'warning' as const } : finding,

@@ -19,7 +19,7 @@ export interface CheckResult {
   readonly check: CheckName;
   /** What was seen, or why nothing was looked at; findings say the rest. */
   readonly seen: string;
-  /** Something else that is wrong keeps it from being looked at, or the settings make it needless. */
+  /** Something else that is wrong keeps it from being looked at, or is why it failed; or the settings make it needless. */
   readonly skipped: boolean;
   readonly findings: readonly Finding[];
 }

@@ -12,7 +12,8 @@ import { DOCUMENTS } from './documents.ts';
 import { type CheckResult, type Finding, firstOf, result } from './finding.ts';
 import { isMirrorOrigin, pathHere, type Subject } from './subject.ts';
 
-const CONFIGURE = 'run windlass configure on this node, with the settings of the agent';
+const CONFIGURE =
+  'run windlass configure on this node, with the settings of the agent (in Kubernetes its Pod does that whenever it starts: delete it)';
 
 interface HostFault {
   readonly code: MirrorFault['code'] | 'no-file' | 'no-folder' | 'unreadable';

@@ -1,10 +1,10 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { which } from '../../support/commands.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type FileTree, makeTree, readTree } from '../../support/file-tree.ts';
-import { builtHelm } from '../../support/helm-binary.ts';
+import { builtHelm, HELM_MAJORS, type HelmMajor } from '../../support/helm-binary.ts';
 import { buildBusyboxImage, type Image, seededBytes } from '../../support/image.ts';
 import { prometheusOperatorCrds } from '../../support/prometheus-operator-crds.ts';
 import { describeWith } from '../../support/requires.ts';
@@ -33,7 +33,9 @@ const BEFORE: FileTree = {
   'registry.internal:5000/hosts.toml': { kind: 'file', mode: 0o600, content: 'server = "https://registry.internal"' },
 };
 
-const needed = [builtHelm(), prometheusOperatorCrds()].map((built) => (typeof built === 'string' ? built : undefined));
+const needed = [...HELM_MAJORS.map((major) => builtHelm(major)), prometheusOperatorCrds()].map((built) =>
+  typeof built === 'string' ? built : undefined,
+);
 const missing = [...clusterMissing, ...needed, await windlassImageMissing()];
 
 // One after the other: each goes on where the one before ended.
@@ -63,6 +65,17 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing
     expect(
       await cluster.kubectl('-n', NAMESPACE, 'get', 'servicemonitors,prometheusrules,configmaps', '-o', 'name'),
     ).toMatch(/servicemonitor.*\n.*prometheusrule.*\n[\s\S]*dashboard/);
+  });
+
+  it('windlass doctor as a Pod, as the README has it: nothing is wrong; and it names a mirror that is put before ours', async () => {
+    const [look = '', doctor = ''] = commandsOf('## Troubleshooting');
+    expect(await type(look)).toContain('n1');
+    expect(await type(doctor)).toMatch(/windlass doctor: n1[\s\S]*Nothing is wrong: pulls go through the mirror\./);
+    const file = `${cluster.node('n1').disk(CERTS)}/docker.io/hosts.toml`;
+    const ours = await readFile(file, 'utf8');
+    await writeFile(file, ours.replace('[host.', '[host."http://other.lab"]\n[host.'));
+    await expect(type(doctor)).rejects.toThrow(/exit code 3\n[\s\S]*http:\/\/other\.lab stands before the mirror/);
+    await writeFile(file, ours);
   });
 
   it('a DaemonSet of an image that nobody has: upstream gives it once, and all Pods run', async () => {
@@ -141,16 +154,7 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing
   });
 
   it('is uninstalled by the commands of the README: every node as it was, byte for byte; pulls go on upstream', async () => {
-    const [uninstall = ''] = commandsOf('## Uninstall');
-    const [helm = '', ...others] = uninstall.trim().split('\n');
-    await type(helm);
-    for (const node of cluster.nodes) expect(await readTree(node.disk(CERTS))).toEqual(before.get(node.name));
-    await eventually(async () => (await leftBehind()).length === 0, {
-      timeoutMs: 120_000,
-      everyMs: 500,
-      what: 'the release to be gone',
-    });
-    await type(others.join('\n'));
+    await uninstall();
     await push('v4');
     await cluster.apply(daemonSet('app', 'app:v4'));
     await rolledOut(cluster, 'app');
@@ -158,6 +162,31 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing
     expect(gets.size).toBe(0);
     expect(otherBytes).toBeGreaterThan(0);
   });
+
+  it('by Helm 4, and on the network of the Pods: installed, asked, upstream gives once, and every node is as it was', async () => {
+    const [install = ''] = commandsOf('### Install');
+    await type(install.replace('--wait', '--wait --set hostNetwork=false'), 4);
+    // Its --wait is for all Pods: nothing else is to be waited for.
+    for (const node of cluster.nodes) expect(await readTree(node.disk(CERTS))).not.toEqual(before.get(node.name));
+    const image = await push('v5');
+    await cluster.apply(daemonSet('app', 'app:v5'));
+    await rolledOut(cluster, 'app');
+    expectOnce(await cluster.registry.report(), [image], 'v5');
+    await uninstall(4);
+  });
+
+  async function uninstall(major?: HelmMajor): Promise<void> {
+    const [commands = ''] = commandsOf('## Uninstall');
+    const [helm = '', ...others] = commands.trim().split('\n');
+    await type(helm, major);
+    for (const node of cluster.nodes) expect(await readTree(node.disk(CERTS))).toEqual(before.get(node.name));
+    await eventually(async () => (await leftBehind()).length === 0, {
+      timeoutMs: 120_000,
+      everyMs: 500,
+      what: 'the release to be gone',
+    });
+    await type(others.join('\n'));
+  }
 
   async function operatorCrds(): Promise<string> {
     const crds = prometheusOperatorCrds();
@@ -167,7 +196,8 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing
 
   /** What the release made, and is still there; Pods take their time to end. */
   async function leftBehind(): Promise<string[]> {
-    const kinds = 'all,configmaps,secrets,roles,rolebindings,serviceaccounts,servicemonitors,prometheusrules';
+    const namespaced = 'roles,rolebindings,serviceaccounts,networkpolicies';
+    const kinds = `all,configmaps,secrets,${namespaced},servicemonitors,prometheusrules`;
     const own = await cluster.kubectl('-n', NAMESPACE, 'get', kinds, '-o', 'name');
     const policies = 'validatingadmissionpolicies,validatingadmissionpolicybindings';
     const all = await cluster.kubectl('get', `clusterroles,clusterrolebindings,${policies}`, '-o', 'name');
@@ -187,8 +217,8 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing
    * taint of new nodes, two agents replaced at a time.
    * @returns what it said
    */
-  async function type(block: string): Promise<string> {
-    const binary = builtHelm();
+  async function type(block: string, major?: HelmMajor): Promise<string> {
+    const binary = builtHelm(major);
     if (typeof binary === 'string') throw new Error(binary);
     const [repository = '', tag = ''] = agentImage.reference.split(':');
     const registries = JSON.stringify([{ host: 'docker.io', endpoint: cluster.registry.url }]);
@@ -197,7 +227,10 @@ describeWith('a Kubernetes cluster, one node of it with containerd 1.6', missing
       '--set startupTaint.enabled=true,updateStrategy.rollingUpdate.maxUnavailable=2',
       `--set-json 'config.registries=${registries}'`,
     ].join(' ');
-    const script = block.replace('registry.example.com/windlass', repository).replace('image.tag=0.1.0', own);
+    const script = block
+      .replaceAll('registry.example.com/windlass:0.1.0', agentImage.reference)
+      .replace('registry.example.com/windlass', repository)
+      .replace('image.tag=0.1.0', own);
     return cluster.plane.shell(script, { cwd: ROOT, commands: { helm: binary.path } });
   }
 

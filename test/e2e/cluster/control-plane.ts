@@ -1,4 +1,4 @@
-import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run, SYSTEM_PATH, tryCommand } from '../../support/commands.ts';
 import { Daemon } from '../../support/daemon.ts';
@@ -116,9 +116,8 @@ export class ControlPlane {
     await mkdir(bin, { recursive: true });
     const commands = { kubectl: join(this.#binaries.folder, 'kubectl'), ...options.commands };
     for (const [name, path] of Object.entries(commands)) {
-      await symlink(path, join(bin, name)).catch((error) => {
-        if (error.code !== 'EEXIST') throw error;
-      });
+      await rm(join(bin, name), { force: true }); // of another version, perhaps
+      await symlink(path, join(bin, name));
     }
     const bash = inNamespace(this.#host.namespace, 'bash', ['-euo', 'pipefail', '-c', script]);
     const home = { HOME: this.#path('home'), PATH: `${bin}:${SYSTEM_PATH}`, KUBECONFIG: this.kubeconfig };

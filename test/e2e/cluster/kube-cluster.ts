@@ -103,6 +103,8 @@ export class KubeCluster {
       const parts = { scratch, network, upstream, registry, plane };
       const cluster = new KubeCluster(parts, hosts, binaries, pauseArchive);
       await route(planeHost, hosts, planeHost);
+      // Pods ask it themselves, by their own addresses.
+      await route(upstream, hosts, planeHost);
       await Promise.all(
         options.nodes.map((containerd) => cluster.addNode(containerd, prepare === undefined ? {} : { prepare })),
       );
