@@ -14,7 +14,6 @@ import { KeptOnce } from './pull/kept-once.ts';
 import { Manifests } from './pull/manifests.ts';
 import { Offers } from './pull/offers.ts';
 import { Tags } from './pull/tags.ts';
-import { systemTimers } from './routing/timers.ts';
 import { AdminServer } from './status/admin-server.ts';
 import { History } from './status/history.ts';
 import { Purge } from './status/purge.ts';
@@ -23,6 +22,7 @@ import { StatusServer } from './status/status-server.ts';
 import { DiskBlobStore } from './store/disk-blob-store.ts';
 import { DiskTagStore } from './store/disk-tag-store.ts';
 import { HashPool } from './store/hash-pool.ts';
+import { systemTimers } from './time/timers.ts';
 import { createRegistries } from './upstream/registries.ts';
 import type { Registries } from './upstream/registry-client.ts';
 

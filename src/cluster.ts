@@ -26,10 +26,10 @@ import { LiveRoster } from './routing/live-roster.ts';
 import { type Member, WIRE_VERSION } from './routing/member.ts';
 import { MetMembers } from './routing/met-members.ts';
 import type { CallHandler } from './routing/peer-calls.ts';
-import { systemTimers } from './routing/timers.ts';
 import type { DropTarget } from './status/drop-target.ts';
 import type { Asked } from './status/purge.ts';
 import type { TagStore } from './store/tag-store.ts';
+import { systemTimers } from './time/timers.ts';
 import type { Registries } from './upstream/registry-client.ts';
 
 const HAND_OVER_MS = 5_000;

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import { hasCode } from '../errors.ts';
 import { backOffMs } from '../kubernetes/back-off.ts';
-import { sleep } from '../kubernetes/sleep.ts';
-import type { Timers } from '../kubernetes/timers.ts';
+import { sleep } from '../time/sleep.ts';
+import type { Timers } from '../time/timers.ts';
 import type { SliceEvent } from './slice-event.ts';
 import type { SliceList, SliceRequests } from './slice-requests.ts';
 
@@ -74,7 +74,7 @@ export class SliceFollower {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       const waitMs = await this.#round(signal).catch((error) => this.#failed(error));
-      await sleep(waitMs, signal, this.#options.timers);
+      await sleep(waitMs, signal, this.#options.timers).catch(() => undefined);
     }
   }
 

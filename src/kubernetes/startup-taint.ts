@@ -1,11 +1,11 @@
 import type { Logger } from 'pino';
 import { hasCode } from '../errors.ts';
+import { sleep } from '../time/sleep.ts';
+import type { Timers } from '../time/timers.ts';
 import { backOffMs } from './back-off.ts';
 import { KubeApi } from './kube-api.ts';
 import { removeTaint } from './node-taint.ts';
 import { accessOf, requirePod } from './pod.ts';
-import { sleep } from './sleep.ts';
-import type { Timers } from './timers.ts';
 
 const LONGEST_WAIT_MS = 60_000;
 /** Rights and names that are wrong are put right by people. With what spreads the agents it is five minutes. */
@@ -80,7 +80,7 @@ export class StartupTaint {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       const waitMs = await this.#round(signal).catch((error) => this.#failed(error));
-      await sleep(waitMs, signal, this.#options.timers);
+      await sleep(waitMs, signal, this.#options.timers).catch(() => undefined);
     }
   }
 

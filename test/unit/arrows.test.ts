@@ -18,7 +18,7 @@ const ROWS = [
   ['pull'],
   ['store', 'routing', 'discovery', 'upstream', 'containerd'],
   ['kubernetes', 'oci', 'config'],
-  ['errors.ts', 'metrics'],
+  ['errors.ts', 'metrics', 'time'],
 ];
 const ROOMS = ROWS.flat();
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));

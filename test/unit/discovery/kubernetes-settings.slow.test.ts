@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createDiscovery } from '../../../src/discovery/create-discovery.ts';
 import { ownAddresses } from '../../../src/discovery/own-addresses.ts';
 import { ApiAccess } from '../../../src/kubernetes/api-access.ts';
-import { systemTimers } from '../../../src/routing/timers.ts';
+import { systemTimers } from '../../../src/time/timers.ts';
 import { Scratch } from '../../support/scratch.ts';
 
 const ACCOUNT = 'var/run/secrets/kubernetes.io/serviceaccount';
