@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Cluster } from './cluster.ts';
+import type { Cluster } from './cluster/cluster.ts';
 import type { Settings } from './config/settings.ts';
 import { readVersion } from './config/version.ts';
 import { createStartupTaint } from './kubernetes/startup-taint.ts';
@@ -46,7 +46,7 @@ export interface AgentOptions {
   readonly podRoot?: string;
 }
 
-/** The composition root: settings in, a startable agent out. Nothing else, but for `cluster.ts`, wires rooms together. */
+/** The composition root: settings in, a startable agent out. Nothing else, but for `cluster/`, wires rooms together. */
 export function createAgent(settings: Settings, { logger, wireVersion, podRoot }: AgentOptions): Agent {
   const metrics = new Metrics();
   const hashes = new HashPool();
@@ -147,7 +147,7 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
     }
     if (settings.discovery.kind !== 'none') {
       // Only now: a lone agent does without the memory that libp2p takes.
-      const { Cluster } = await import('./cluster.ts');
+      const { Cluster } = await import('./cluster/cluster.ts');
       cluster = await Cluster.create({
         settings,
         holdings,

@@ -13,7 +13,7 @@ const ROWS = [
   ['main.ts'],
   ['cli'],
   ['agent.ts', 'demo', 'doctor'],
-  ['cluster.ts'],
+  ['cluster'],
   ['mirror', 'peer', 'status'],
   ['pull'],
   ['store', 'routing', 'discovery', 'upstream', 'containerd'],

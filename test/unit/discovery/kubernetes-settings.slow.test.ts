@@ -109,7 +109,7 @@ test('own addresses are those known last while the system does not tell them', (
 });
 
 test('the client of Kubernetes is loaded by agents that need it alone', async () => {
-  const module = new URL('../../../src/cluster.ts', import.meta.url).href;
+  const module = new URL('../../../src/cluster/cluster.ts', import.meta.url).href;
   // In a process of its own, which says what was loaded.
   const program = `
     import { registerHooks } from 'node:module';
