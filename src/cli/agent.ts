@@ -37,7 +37,7 @@ async function runAgent(flags: readonly string[]): Promise<number> {
   if (process.channel !== undefined) process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
 
   // Only now: whoever asks for help or has a fault in the settings need not wait for the servers' code.
-  const { createAgent } = await import('../agent.ts');
+  const { createAgent } = await import('../agent/agent.ts');
   return runUntilSignal(createAgent(settings, { logger }), {
     signals: process,
     stopTimeoutMs: settings.stop.gracePeriod + CLOSING_MS,
