@@ -1,4 +1,17 @@
-import { link, mkdir, mkdtemp, readFile, rename, rm, rmdir, stat, symlink, unlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  link,
+  mkdir,
+  mkdtemp,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  symlink,
+  unlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -112,6 +125,49 @@ describe('an installation', () => {
     await undo({ forget: true });
     expect(await readTree(root)).toMatchObject({ 'docker.io/hosts.toml': { content: 'ours, by a third' } });
     expect(Object.keys(await readTree(folder)).some((name) => name.includes('.windlass'))).toBe(false);
+  });
+
+  test.each([
+    ['mode', () => chmod(path, 0o600)],
+    ['content', () => writeFile(path, 'ours, by a third')],
+  ])(
+    'leaves a file whose %s somebody else changed, before it writes anew and before it puts back',
+    async (_name, change) => {
+      await put('theirs');
+      await apply('ours');
+      await change();
+      const changed = (await readTree(root))['docker.io/hosts.toml'];
+      expect(await apply('ours, newer')).toMatchObject([{ path, kind: 'left' }]);
+      expect(await undo()).toMatchObject([{ path, kind: 'left' }]);
+      expect((await readTree(root))['docker.io/hosts.toml']).toEqual(changed);
+    },
+  );
+
+  test('leaves a file that somebody else changes while ours is written beside it', async () => {
+    await put('theirs');
+    const disk: Disk = {
+      ...realDisk,
+      write: async (at, bytes, mode) => {
+        await realDisk.write(at, bytes, mode);
+        if (at.endsWith('.hosts.toml.windlass')) await writeFile(path, 'theirs, newer');
+      },
+    };
+    expect(await apply('ours', disk)).toMatchObject([{ path, kind: 'left' }]);
+    expect(await readFile(path, 'utf8')).toBe('theirs, newer');
+    await undo();
+    expect(await readTree(folder)).toMatchObject({ 'certs.d/docker.io/hosts.toml': { content: 'theirs, newer' } });
+    expect(Object.keys(await readTree(folder)).some((name) => name.includes('windlass'))).toBe(false);
+  });
+
+  test('never puts back what somebody else has made of what was kept', async () => {
+    await put('theirs');
+    await apply('ours');
+    const kept = Object.keys(await readTree(root)).find((name) => /^\.windlass\/(?!record\.json)/.test(name));
+    await writeFile(join(root, kept ?? ''), 'of a third');
+    expect(await undo()).toEqual([
+      { path, kind: 'left', why: expect.stringMatching(/somebody else changed .*windlass/) },
+    ]);
+    expect(await readFile(path, 'utf8')).toBe('ours');
   });
 
   test.each([
