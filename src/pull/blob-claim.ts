@@ -22,6 +22,8 @@ export class BlobClaim {
   #sentBytes = 0;
   /** Time lost to parents that did not work, since bytes last came. */
   #lostMs = 0;
+  /** The keeper was told so, once since bytes last came. */
+  #toldAlone = false;
 
   constructor(swarm: Swarm, digest: Digest, options: { readonly inline: boolean }) {
     this.#swarm = swarm;
@@ -34,7 +36,7 @@ export class BlobClaim {
     return this.#source !== undefined;
   }
 
-  /** Enough was lost: upstream is asked without leave. */
+  /** Enough was lost: upstream is asked, without leave if the keeper, told so, has nothing better. */
   get isHopeless(): boolean {
     return this.#lostMs >= this.#swarm.bounds.budgetMs;
   }
@@ -44,16 +46,19 @@ export class BlobClaim {
     if (this.#source !== source) this.letGo(lastError);
     this.#source = source;
     this.#lostMs = 0;
+    this.#toldAlone = false;
   }
 
   /** @returns undefined where the swarm is given up. @throws the signal's reason. */
   async ask(pull: Pull): Promise<Claimed | undefined> {
     const { claims, logger } = this.#swarm;
     const digest = this.#digest;
-    if (this.isHopeless) {
+    const alone = this.isHopeless;
+    if (alone && this.#toldAlone) {
       logger.warn({ digest, lostMs: Math.round(this.#lostMs) }, 'no peer works: asking upstream without leave');
       return undefined;
     }
+    this.#toldAlone = alone;
     try {
       const claimed = await claims.claim(
         {
@@ -64,6 +69,7 @@ export class BlobClaim {
           prefix: pull.position,
           failed: this.failed.list(),
           inline: this.#inline && pull.position === 0,
+          alone,
         },
         pull.signal,
       );
@@ -89,6 +95,7 @@ export class BlobClaim {
   /** Bytes came, up to `position`. */
   wrote(position: number): void {
     this.#lostMs = 0;
+    this.#toldAlone = false;
     this.#lease?.progress('writing', position);
   }
 

@@ -9,6 +9,9 @@ import type { Timers } from '../../src/time/timers.ts';
 import { EventQueue, seeded } from './event-queue.ts';
 import { SimRoster } from './sim-roster.ts';
 
+/** How long it takes at most until all have heard that somebody is dead. */
+const DEATH_NEWS_MS = 1_000;
+
 // One for all: making one takes longer than a whole run.
 const metrics = new Metrics();
 const logger = pino({ level: 'silent' });
@@ -20,6 +23,8 @@ export interface NetworkOptions {
   readonly jitterMs?: number;
   /** How long news of members take at most. */
   readonly newsMs?: number;
+  /** How long it takes to find out that whoever did not answer is gone, or out of reach; others then hear of it. */
+  readonly suspectMs?: number;
   /** What a call costs the one who answers, which does one after the other. */
   readonly handlingMs?: number;
   /** What each agent knows of its own uplink; 0: nothing. */
@@ -74,11 +79,12 @@ export class ClaimsNetwork {
     delayMs = 1,
     jitterMs = 2,
     newsMs = 1_000,
+    suspectMs = 0,
     handlingMs = 0,
     uplink = 0,
   }: NetworkOptions = {}) {
     this.random = seeded(seed);
-    this.#options = { delayMs, jitterMs, newsMs, handlingMs, uplink };
+    this.#options = { delayMs, jitterMs, newsMs, suspectMs, handlingMs, uplink };
   }
 
   /** Starts agents that know each other. */
@@ -322,8 +328,21 @@ export class ClaimsNetwork {
   #onSuspect(agent: SimAgent, peerId: PeerId): void {
     const other = this.byPeerId(peerId);
     if (other?.alive && this.reaches(agent.name, other.name)) return;
-    const left = agent.roster.members().filter((member) => member.peerId !== peerId);
-    this.queue.after(0, () => agent.roster.set(left));
+    const { suspectMs } = this.#options;
+    this.queue.after(suspectMs, () => {
+      this.#drop(agent, peerId);
+      if (suspectMs === 0) return;
+      for (const { name } of this.alive()) {
+        if (!this.reaches(agent.name, name)) continue;
+        this.queue.after(this.random() * DEATH_NEWS_MS, () => this.#drop(this.get(name), peerId));
+      }
+    });
+  }
+
+  #drop(agent: SimAgent, peerId: PeerId): void {
+    const other = this.byPeerId(peerId);
+    if (!agent.alive || (other?.alive && this.reaches(agent.name, other.name))) return;
+    agent.roster.set(agent.roster.members().filter((member) => member.peerId !== peerId));
   }
 }
 

@@ -7,6 +7,8 @@ const TICK_MS = 100;
 const SILENT_MS = 2_000;
 /** A reader that got nothing for so long, though its parent says that it waits, asks its keeper again. */
 const ASK_AGAIN_MS = 10_000;
+/** Lost to silent parents since bytes last came; then upstream is asked without leave, as SwarmSource does. */
+const BUDGET_MS = 6_000;
 
 export interface PullsOptions {
   readonly key: string;
@@ -31,6 +33,11 @@ export interface SimPull {
   /** Bytes to all children since the pull began. */
   sent: number;
   source: string;
+  lostMs: number;
+  /** The keeper was told that all was lost, once since bytes last came. */
+  toldLost: boolean;
+  /** Writes without leave. */
+  alone: boolean;
 }
 
 /** Pulls of one blob on many nodes: readers get on while their chain of parents is alive. */
@@ -69,6 +76,9 @@ export class SimulatedPulls {
       failed: [],
       sent: 0,
       source,
+      lostMs: 0,
+      toldLost: false,
+      alone: false,
     };
     this.pulls.set(name, pull);
     this.#claim(pull);
@@ -120,21 +130,23 @@ export class SimulatedPulls {
   #write(pull: SimPull): void {
     const { upstreamRate, firstByteMs = 0 } = this.#options;
     const { lease } = pull;
-    if (lease === undefined || lease.lost.aborted) {
+    if (!pull.alone && (lease === undefined || lease.lost.aborted)) {
       this.#claim(pull);
       return;
     }
     if (this.frozen.has(pull.agent.name) || this.#network.queue.now() - pull.startedMs < firstByteMs) return;
     const refused = this.refused.get(pull.source);
     if (refused !== undefined) {
-      lease.failed(refused);
+      lease?.failed(refused);
       this.#claim(pull);
       return;
     }
     const bytes = Math.min(this.#options.sizeBytes - pull.prefix, (upstreamRate * TICK_MS) / 1000);
     this.upstreamBytes += bytes;
     pull.prefix += bytes;
-    lease.progress('writing', Math.floor(pull.prefix));
+    pull.lostMs = 0;
+    pull.toldLost = false;
+    lease?.progress('writing', Math.floor(pull.prefix));
     this.#endIfWhole(pull);
   }
 
@@ -170,6 +182,8 @@ export class SimulatedPulls {
       its.sent += bytes;
       its.lease?.sent(bytes);
       pull.quietMs = 0;
+      pull.lostMs = 0;
+      pull.toldLost = false;
       this.#endIfWhole(pull);
       return;
     }
@@ -188,6 +202,7 @@ export class SimulatedPulls {
   }
 
   #leave(pull: SimPull, why: FailedPeer['why']): void {
+    if (why === 'silent') pull.lostMs += SILENT_MS;
     if (pull.parent !== undefined) {
       const peerId = peerIdOf(pull.parent);
       const before = pull.failed.findIndex((one) => one.peerId === peerId);
@@ -208,6 +223,14 @@ export class SimulatedPulls {
     pull.state = 'claiming';
     pull.quietMs = 0;
     const { key, sizeBytes } = this.#options;
+    const lost = pull.lostMs >= BUDGET_MS;
+    if (lost && pull.toldLost) {
+      pull.alone = true;
+      pull.state = 'writing';
+      this.requests += 1;
+      return;
+    }
+    pull.toldLost = lost;
     const request: ClaimRequest = {
       key,
       source: pull.source,
@@ -216,6 +239,7 @@ export class SimulatedPulls {
       prefix: Math.floor(pull.prefix),
       failed: [...pull.failed],
       inline: false,
+      alone: lost,
     };
     pull.agent.parts.claimer.claim(request, new AbortController().signal).then(
       (claimed) => this.#take(pull, claimed),

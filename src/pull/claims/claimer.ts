@@ -1,7 +1,8 @@
 import type { Logger } from 'pino';
 import { ERROR_TABLE, type ErrorCode, hasCode, WindlassError } from '../../errors.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
-import type { Roster } from '../../routing/roster.ts';
+import type { PeerId } from '../../routing/member.ts';
+import { KEEPERS, type Roster } from '../../routing/roster.ts';
 import { sleep } from '../../time/sleep.ts';
 import type { Timers } from '../../time/timers.ts';
 import { BoundedMap } from './bounded-map.ts';
@@ -18,7 +19,7 @@ import type { Rates } from './rates.ts';
 /** An answer may be held back so long at the keeper. */
 const HELD_MS = 2_000;
 /** Of asking around, the held time included; then this agent grants itself the right. */
-const ASKING_MS = 8_000;
+const ASKING_MS = 10_000;
 /**
  * `wait` is believed so long: a keeper that always says so is not to be waited for until the client gives up. More than
  * the 25 s within which an honest writer has its first byte, or has failed, twice.
@@ -44,11 +45,12 @@ export interface ClaimerOptions {
  * ```
  *   claim ─▶ lease held already? ─▶ write
  *     │
- *     ▼            no answer                no answer              no answer
- *   keeper ──────────────────▶ deputy 1 ──────────────▶ deputy 2 ──────────────▶ this agent's own keeper
- *     │ (a function call,         │ (asks the keeper before it grants)              │ grants: "self"
- *     │  where it is this agent)  │                                                 │
- *     └──────────┬────────────────┴─────────────────────────────────────────────────┘
+ *     ▼          no answer             no answer          no answer              none
+ *   keeper ───────────────▶ deputies ──────────▶ nearest that answers ──────▶ this agent's own keeper
+ *     │ (a function call,      │ (ask the keeper      │ (the same for all who     │ grants: "self"
+ *     │  where it is this      │  before they         │  cannot reach the         │
+ *     │  agent)                │  grant)              │  three)                   │
+ *     └──────────┬─────────────┴──────────────────────┴───────────────────────────┘
  *                ├─ wait ─▶ asked again, for as long as a keeper says that somebody writes
  *                └─ write, read, bytes, failed ─▶ Claimed
  * ```
@@ -160,6 +162,7 @@ export class Claimer implements Claims {
       inline: request.inline,
       waitMs,
       ...(request.maxAgeMs === undefined ? {} : { maxAgeMs: request.maxAgeMs }),
+      ...(request.alone === true ? { alone: true } : {}),
       zone: roster.self.zone,
       ...(rate !== undefined && rate > 0 ? { uplink: rate } : {}),
       ...(registryRate !== undefined && registryRate > 0 ? { registryRate } : {}),
@@ -181,16 +184,24 @@ export class Claimer implements Claims {
     if (!patient && nearest !== undefined) calls.blame(nearest.peerId, 'it says for ever that somebody writes');
     const untilMs = timers.now() + ASKING_MS;
     let waitMs = claim.waitMs;
-    for (const member of patient ? roster.keepers(claim.key) : []) {
-      if (member.peerId === peerId) break; // The nearer ones are gone: it falls to us.
+    const asked = new Set<PeerId>();
+    for (;;) {
+      // Anew each time: who was silent may be known to be dead by now, and others keep the key.
+      const member = patient ? roster.keepers(claim.key).find(({ peerId: id }) => !asked.has(id)) : undefined;
+      if (member === undefined) break;
+      if (member.peerId === peerId)
+        return { answer: await keeper.claim(peerId, { ...claim, waitMs }, signal), by: 'self' };
+      asked.add(member.peerId);
       if (calls.isLeftOut(member.peerId)) continue;
       const forwardMs = isKeeper(roster, claim.key, member.peerId) ? 0 : FORWARD_MS;
       const leftMs = untilMs - timers.now() - calls.boundMs - forwardMs;
       if (leftMs <= 0) break;
       waitMs = Math.min(waitMs, leftMs);
       try {
-        const asked = { ...claim, waitMs };
-        const answer = await calls.ask(member, asked, claimAnswerSchema, { signal, heldMs: waitMs + forwardMs });
+        const answer = await calls.ask(member, { ...claim, waitMs }, claimAnswerSchema, {
+          signal,
+          heldMs: waitMs + forwardMs,
+        });
         if (makesSense(claim, peerId, answer)) {
           // One that came a moment ago may not be known here yet.
           const known = answer.kind !== 'read' || answer.parents.some(({ peerId: id }) => roster.get(id) !== undefined);
@@ -206,7 +217,28 @@ export class Claimer implements Claims {
       // Time was lost already: whoever is asked next answers at once.
       waitMs = 0;
     }
+    if (asked.size >= KEEPERS) {
+      const answer = await this.#askBeyond({ ...claim, waitMs: 0 }, untilMs, signal);
+      if (answer !== undefined) return { answer, by: 'keeper' };
+    }
     return { answer: await keeper.claim(peerId, { ...claim, waitMs }, signal), by: 'self' };
+  }
+
+  async #askBeyond(claim: Claim, untilMs: number, signal: AbortSignal): Promise<ClaimAnswer | undefined> {
+    const { calls, roster, timers } = this.#options;
+    const member = await calls.nearestBeyond(claim.key, signal);
+    if (member === undefined || calls.isLeftOut(member.peerId) || timers.now() >= untilMs) return undefined;
+    try {
+      const answer = await calls.ask(member, claim, claimAnswerSchema, { signal, heldMs: FORWARD_MS });
+      return makesSense(claim, roster.self.peerId, answer) ? answer : undefined;
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#options.logger.debug(
+        { key: claim.key, keeper: member.peerId, err: error },
+        'nor did one behind the keepers',
+      );
+      return undefined;
+    }
   }
 
   /** @returns undefined where it is to be asked again. */

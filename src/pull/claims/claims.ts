@@ -14,6 +14,8 @@ export interface ClaimRequest {
   readonly failed: readonly FailedPeer[];
   readonly inline: boolean;
   readonly maxAgeMs?: number;
+  /** Everybody failed it for so long that it asks upstream without leave, if this claim leads to nothing either. */
+  readonly alone?: boolean;
 }
 
 export type Claimed =
@@ -51,7 +53,8 @@ export interface Lease {
  */
 export interface Claims {
   /**
-   * Asks the keeper; the deputies where it does not answer; and grants itself where nobody does, within 8 s. But for
+   * Asks the keeper; the deputies where it does not answer; whoever is nearest behind those and answers; and grants
+   * itself where nobody does, within 10 s. But for
    * as long as a keeper says that somebody writes and nobody can be read from, it waits: until the signal, so that a
    * slow upstream does not become many requests. Idempotent: asked again while a lease is held, it answers with that
    * lease. A reader that got nothing for 10 s, though its parent says that it waits, asks again with the same

@@ -215,6 +215,14 @@ export function newGrant(
   };
 }
 
+/** A writer that renewed so lately is alive, whatever a child says that heard nothing from it. */
+const SILENT_MS = 2_500;
+
+/** Two of its renewals did not come. */
+export function isSilent(grant: Grant, nowMs: number): boolean {
+  return nowMs - grant.renewedAtMs > SILENT_MS;
+}
+
 function isFresh(grant: Grant, nowMs: number): boolean {
   return nowMs - grant.renewedAtMs <= LEASE_MS;
 }

@@ -1,12 +1,10 @@
 import type { PeerId } from '../../routing/member.ts';
 import type { Entry } from './entry.ts';
-import type { Grant } from './grants.ts';
+import { type Grant, isSilent } from './grants.ts';
 import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
 import type { Claim, FailedPeer } from './messages.ts';
 import type { Seat } from './seat.ts';
 
-/** A writer that renewed so lately is alive, whatever a child says that heard nothing from it. */
-const SILENT_MS = 2_500;
 const FULL_MS = 2_000;
 /**
  * A writer that sends too little loses its right after so many renewals in a row, in which it got so many bytes: at
@@ -17,7 +15,7 @@ const SLOW_BYTES = 4 * 1024 * 1024;
 
 /**
  * What a claim says of others, and what follows for the tree and the grants. Only what is said of one's own parent
- * moves anything; so a list of failed peers that grows, or a claim asked again, does nothing twice.
+ * moves anything, but that a holder is full; so a list of failed peers that grows, or a claim asked again, does nothing twice.
  *
  * ```
  *   of the writer     broken, wrong, missing ─▶ the right passes on at once (the old writer is told; see Grants)
@@ -38,6 +36,9 @@ export function heed(entry: Entry, context: KeeperContext, peerId: PeerId, claim
       continue;
     }
     const parent = seat?.parent;
+    const named = entry.tree.get(about);
+    // It was named as one more to try, behind the parent.
+    if (why === 'full' && named?.root === 'holder' && named !== parent) close(named, context);
     if (seat === undefined || parent?.peerId !== about) continue;
     if (why === 'full') leaveFull(seat, parent, context);
     else if (why === 'slow') evict(entry, context, seat, parent, claim);
@@ -69,7 +70,7 @@ function reasonToPassOn(writer: Grant, why: FailedPeer['why'], nowMs: number): T
       return 'broken';
     case 'silent':
     case 'failed':
-      return nowMs - writer.renewedAtMs > SILENT_MS ? 'silent' : undefined;
+      return isSilent(writer, nowMs) ? 'silent' : undefined;
     case 'slow':
       return writer.slow.renewals >= SLOW_RENEWALS && writer.slow.bytes >= SLOW_BYTES ? 'slow' : undefined;
     default:
@@ -88,8 +89,12 @@ function pass(entry: Entry, context: KeeperContext, grant: Grant, reason: Takeov
 
 /** It leaves, so that the same word does not close the parent once more when the claim is looked at again. */
 function leaveFull(seat: Seat, parent: Seat, context: KeeperContext): void {
-  parent.closedUntilMs = Math.max(parent.closedUntilMs, context.timers.now() + FULL_MS);
+  close(parent, context);
   seat.attach(undefined);
+}
+
+function close(seat: Seat, { timers }: KeeperContext): void {
+  seat.closedUntilMs = Math.max(seat.closedUntilMs, timers.now() + FULL_MS);
 }
 
 /** The child takes its parent's seat, if that has a parent of its own. */

@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { hasCode, WindlassError } from '../../errors.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
 import type { Member, PeerId } from '../../routing/member.ts';
 import type { PeerCalls } from '../../routing/peer-calls.ts';
-import type { Roster } from '../../routing/roster.ts';
+import { KEEPERS, type Roster } from '../../routing/roster.ts';
 import type { Timers } from '../../time/timers.ts';
 import { BoundedMap } from './bounded-map.ts';
 import { Bounds } from './bounds.ts';
@@ -13,6 +13,11 @@ import type { ClaimsRequest } from './messages.ts';
 
 /** Once may happen to any agent; who is silent, or names strangers, so often is named, or left out. */
 const STRIKES = 3;
+/** Of those behind a key's keepers so many are tried, all at once. On one side of a partition in halves 2% have none among them. */
+const BEYOND = 6;
+const BEYOND_MS = 500;
+/** Until then it has either answered something or is known to be dead. */
+const SILENT_AGAIN_MS = 5_000;
 
 export interface KeeperCallsOptions {
   readonly roster: Roster;
@@ -31,6 +36,8 @@ export class KeeperCalls {
   readonly #leftOut: LeftOut;
   readonly #silences = new BoundedMap<PeerId, number>(10_000);
   readonly #doubts: LeftOut;
+  /** Until when others are asked beside it. */
+  readonly #silentUntilMs = new BoundedMap<PeerId, number>(10_000);
 
   constructor(options: KeeperCallsOptions) {
     this.#options = options;
@@ -42,6 +49,12 @@ export class KeeperCalls {
   /** Its answers made no sense lately: ask another. */
   isLeftOut(peerId: string): boolean {
     return this.#leftOut.has(peerId);
+  }
+
+  /** It let us wait in vain a moment ago, and has not answered since. */
+  wasSilent(peerId: PeerId): boolean {
+    const untilMs = this.#silentUntilMs.get(peerId);
+    return untilMs !== undefined && untilMs > this.#options.timers.now();
   }
 
   get boundMs(): number {
@@ -74,6 +87,7 @@ export class KeeperCalls {
       if (heldMs === 0) this.#bounds.note(timers.now() - startMs);
       roster.heard(to.peerId);
       this.#silences.delete(to.peerId);
+      this.#silentUntilMs.delete(to.peerId);
       return this.#check(to, answer, schema);
     } catch (error) {
       signal.throwIfAborted();
@@ -82,12 +96,36 @@ export class KeeperCalls {
         // The next one may take longer, if it was only slow.
         this.#bounds.note(timeoutMs - heldMs);
         roster.suspect(to.peerId, 'silent');
+        this.#silentUntilMs.set(to.peerId, timers.now() + SILENT_AGAIN_MS);
         this.#noteSilence(to.peerId, error);
       } else if (hasCode(error, 'PEER_NONSENSE')) this.#blame(to.peerId, error);
       throw error instanceof WindlassError
         ? error
         : new WindlassError('PEER_GONE', `the call to ${to.nodeName} failed`, { cause: error });
     }
+  }
+
+  /**
+   * Where none of a key's keepers answers, as on the far side of a partition before news of it have come: the nearest
+   * one behind them that does, so that all on this side ask the same. Half a second, and a few small calls.
+   * @returns undefined where that is this agent itself.
+   */
+  async nearestBeyond(key: string, signal: AbortSignal): Promise<Member | undefined> {
+    const { roster } = this.#options;
+    const near = roster.keepers(key, KEEPERS + BEYOND);
+    const own = near.findIndex(({ peerId }) => peerId === roster.self.peerId);
+    const nearer = near.slice(0, own < 0 ? near.length : own).filter(({ peerId }) => !this.wasSilent(peerId));
+    const answers = nearer.map(async (member) => {
+      try {
+        await this.ask(member, { type: 'recall', key }, z.unknown(), { signal, hurryMs: BEYOND_MS });
+        return true;
+      } catch (error) {
+        return hasCode(error, 'PEER_DENIED'); // As good an answer as any.
+      }
+    });
+    const found = (await Promise.all(answers)).indexOf(true);
+    signal.throwIfAborted();
+    return found < 0 ? undefined : nearer[found];
   }
 
   #check<T>(from: Member, answer: unknown, schema: z.ZodType<T>): T {

@@ -47,6 +47,8 @@ export const claimSchema = z.object({
   waitMs: durationMs,
   /** Of a tag: an answer up to this age will do. */
   maxAgeMs: durationMs.optional(),
+  /** All that it was told to read from failed it for so long that it asks upstream without leave, if this one does too. */
+  alone: z.boolean().optional(),
   zone: z.string().max(253),
   /** Bytes a second that the claimer can send, and that it saw the source's registry deliver; where known. */
   uplink: z.number().positive().optional(),

@@ -102,7 +102,8 @@ export class Outbox {
     const groups = new Map<string, { readonly to: Member; readonly reports: Report[] }>();
     const here: Report[] = [];
     for (const report of reports) {
-      const to = this.#roster.keepers(report.key, KEEPERS)[attempt];
+      const to =
+        attempt === KEEPERS ? await this.#beyond(report.key) : this.#roster.keepers(report.key, KEEPERS)[attempt];
       if (to === undefined || to.peerId === this.#roster.self.peerId) here.push(report);
       else {
         const group = groups.get(to.peerId) ?? { to, reports: [] };
@@ -123,17 +124,31 @@ export class Outbox {
     return answers;
   }
 
+  /** Who would be asked for the key where none of its keepers can be reached: a claim is to find the writer there. */
+  async #beyond(key: string): Promise<Member | undefined> {
+    return this.#calls.nearestBeyond(key, this.#stop.signal).catch(() => undefined);
+  }
+
   async #call(to: Member, reports: readonly Report[], attempt: number): Promise<Map<string, Answer>> {
     if (this.#stop.signal.aborted) return new Map();
+    if (this.#calls.isLeftOut(to.peerId)) return this.deliver(reports, attempt + 1);
+    const around = this.#calls.wasSilent(to.peerId) ? this.deliver(reports, attempt + 1) : undefined;
+    // Who was silent a moment ago may hold up each renewal until it is known to be dead: whoever answers first.
+    const direct = this.#tell(to, reports, attempt);
+    const answers = await (around === undefined ? direct : Promise.race([direct, around]));
+    // The keeper of now may be another one already; who was asked in vain is asked once more at worst.
+    return answers ?? around ?? this.deliver(reports, attempt + 1);
+  }
+
+  /** @returns undefined where it does not answer. */
+  async #tell(to: Member, reports: readonly Report[], attempt: number): Promise<Map<string, Answer> | undefined> {
     try {
-      if (this.#calls.isLeftOut(to.peerId)) return await this.deliver(reports, attempt + 1);
       const body = { type: 'reports' as const, reports: [...reports] };
       const options = { signal: this.#stop.signal, mostMs: attempt === 0 ? MOST_MS : MOST_MS + FORWARD_MS };
       const { answers } = await this.#calls.ask(to, body, reportAnswersSchema, options);
       return note(new Map(), reports, answers);
     } catch {
-      // The keeper of now may be another one already; who was asked in vain is asked once more at worst.
-      return this.deliver(reports, attempt + 1);
+      return undefined;
     }
   }
 }

@@ -1,9 +1,9 @@
 import type { PeerId } from '../../routing/member.ts';
 import type { Entry } from './entry.ts';
 import { type Failure, Failures } from './failures.ts';
-import { type Grant, newGrant } from './grants.ts';
+import { type Grant, isSilent, newGrant } from './grants.ts';
 import { heed } from './grievances.ts';
-import type { KeeperContext } from './keeper-context.ts';
+import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
 import { type Claim, type ClaimAnswer, type FailedPeer, INLINE_BYTES, LEASE_MS, type Parent } from './messages.ts';
 import { Rates } from './rates.ts';
 import type { Seat } from './seat.ts';
@@ -44,6 +44,7 @@ export interface Asked {
  *   the right is the claimer's already ─────▶ write
  *   small bytes on their way ───────────────▶ (held)
  *   the writer renews, but has stalled ─────▶ write, beside it
+ *   it does not renew, and its readers wait ▶ write, beside it
  *   a holder, or a seat in a writer's tree ─▶ read
  *   somebody writes ────────────────────────▶ (held)
  *   refused to this source, otherwise ──────▶ read from a doubtful holder, else failed (and the last known answer)
@@ -71,9 +72,12 @@ export function verdict(entry: Entry, context: KeeperContext, asked: Asked): Cla
   const holders = entry.isTag ? [] : seatHolders(entry, context, peerId);
   const writer = grants.writer;
   const comesInline = claim.inline && (entry.isTag || (entry.sizeBytes ?? 0) <= INLINE_BYTES) && holders.length === 0;
-  if (writer !== undefined && failure === undefined && hasStalled(writer, context, nowMs) && grants.mayIssue(nowMs)) {
-    context.metrics.takeovers.inc({ reason: 'stalled' });
-    return grant(entry, context, asked, nowMs);
+  if (writer !== undefined && failure === undefined && grants.mayIssue(nowMs)) {
+    const reason = reasonToWriteBeside(writer, context, claim, nowMs);
+    if (reason !== undefined) {
+      context.metrics.takeovers.inc({ reason });
+      return grant(entry, context, asked, nowMs);
+    }
   }
   if (writer !== undefined && comesInline) return undefined;
   const parent = entry.isTag ? undefined : findParent(entry, context, asked, writer === undefined);
@@ -115,8 +119,17 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
     nowMs,
     late: (grants.writer?.prefix ?? 0) > claim.prefix + LATE_BYTES,
   };
-  const trusted = (other: PeerId) => isUsable(other) && !context.complaints.isDoubted(other, nowMs);
+  const isHeard = (other: PeerId) => {
+    const root = tree.get(other)?.top();
+    const grant = [grants.writer, grants.rival].find((one) => one?.peerId === root?.peerId);
+    return root?.root !== 'writer' || grant === undefined || !isSilent(grant, nowMs);
+  };
+  const trusted = (other: PeerId) => isUsable(other) && isHeard(other) && !context.complaints.isDoubted(other, nowMs);
+  // Of a writer that renews it is known that it can be reached, of its readers it is not.
+  const writer =
+    claim.alone === true ? [grants.rival, grants.writer].find((one) => one && trusted(one.peerId)) : undefined;
   const parent =
+    (writer && tree.get(writer.peerId)) ??
     tree.choose(seat, { ...choice, usable: trusted }) ??
     (strict ? undefined : tree.choose(seat, { ...choice, usable: isUsable })) ??
     // Slow is better than a second time from upstream.
@@ -169,6 +182,22 @@ function fanOut({ rates, roster }: KeeperContext, claim: Claim, sizeBytes: numbe
   const { uplink } = rates;
   if (rate === undefined || uplink === undefined || sizeBytes === undefined || rate <= CHAIN_SHARE * uplink) return 2;
   return roster.members().length * HOP_SECONDS < sizeBytes / rate ? 1 : 2;
+}
+
+/**
+ * Behind a partition are the writer and many of its readers. Each of those is silent for whoever is told to read from
+ * it, one after the other: before everybody on this side has lost its patience, one of them writes.
+ */
+function reasonToWriteBeside(
+  writer: Grant,
+  context: KeeperContext,
+  { alone, failed }: Claim,
+  nowMs: number,
+): TakeoverReason | undefined {
+  if (hasStalled(writer, context, nowMs)) return 'stalled';
+  const writerFailed = alone === true && failed.some(({ peerId }) => peerId === writer.peerId);
+  const someoneIsSilent = failed.some(({ why }) => why === 'silent');
+  return writerFailed || (someoneIsSilent && isSilent(writer, nowMs)) ? 'silent' : undefined;
 }
 
 function hasStalled(writer: Grant, { rates }: KeeperContext, nowMs: number): boolean {

@@ -83,6 +83,36 @@ describe('who writes', () => {
     expect(await stage.asks('c', { failing: { a: 'silent' } })).toBe('write');
   });
 
+  test('a writer that does not renew, and a silent relay: one writes beside it, and the next ones read from that', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'e');
+    for (const name of ['a', 'b', 'c', 'd', 'e']) await stage.asks(name);
+    expect(stage.tree()).toBe('a! b<a c<a d<b e<b');
+    await stage.renews('a', 1_000);
+    await stage.pass(2_400);
+    expect(await stage.asks('d', { failing: { b: 'silent' } })).toBe('read a');
+    await stage.pass(200);
+    expect(await stage.asks('e', { failing: { b: 'silent' } })).toBe('write');
+    // Never a third.
+    expect(await stage.asks('b', { failing: { c: 'silent' } })).toBe('read e');
+    expect(await stage.counted('takeovers', { reason: 'silent' })).toBe(1);
+    // It was only slow: the first that gets on has the right.
+    expect(stage.report('a', 'writing', { prefix: 10 })).toBe('ok');
+    expect(stage.revoked).toEqual(['e']);
+  });
+
+  test('whom all have failed reads from the writer itself; it writes beside one that failed it as well', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'e');
+    for (const name of ['a', 'b', 'c', 'd', 'e']) await stage.asks(name);
+    await stage.renews('a', 1_000);
+    expect(await stage.asks('d', { failing: { b: 'silent' } })).toBe('read a');
+    // The writer has two children.
+    expect(await stage.asks('e', { failing: { b: 'silent' } })).toBe('read c');
+    expect(await stage.asks('e', { failing: { b: 'silent', c: 'silent' }, alone: true })).toBe('read a');
+    const failing = { b: 'silent', c: 'silent', a: 'silent' } as const;
+    expect(await stage.asks('e', { failing, alone: true })).toBe('write');
+    expect(await stage.asks('d', { failing, alone: true })).toBe('read e');
+  });
+
   test('a lease that is not renewed is over after 5 s; what waits is answered then', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     await stage.asks('a', { inline: true, sizeBytes: 100 });
@@ -436,6 +466,18 @@ describe('who reads from whom', () => {
     await stage.pass(2_001);
     stage.report('d', 'left');
     expect(await stage.asks('d')).toBe('read a');
+  });
+
+  test('of many holders that are all full each is asked once; then who asks may write', async () => {
+    const holders = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+    const stage = new KeeperStage('k', 'n', ...holders);
+    for (const name of holders) stage.index.add(KEY, peerIdOf(name));
+    const said: string[] = [];
+    for (let claims = 0; claims < 4 && said.at(-1) !== 'write'; claims += 1) {
+      const asked = said.flatMap((answer) => answer.replace('read ', '').split(','));
+      said.push(await stage.asks('n', { failing: Object.fromEntries(asked.map((name) => [name, 'full'])) }));
+    }
+    expect(said).toEqual(['read a,b,c,d', 'read e,f,g,h', 'write']);
   });
 
   test('of whom three complain nobody is sent to for 30 s, unless there is nobody else', async () => {
