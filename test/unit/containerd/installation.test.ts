@@ -270,10 +270,14 @@ describe('an installation', () => {
     expect(await names()).toEqual(['host']);
   });
 
-  test('does nothing once its record cannot be read: it is all that tells what was there', async () => {
+  test.each([
+    ['cannot be read', () => 'half'],
+    ['is of another format', (record: string) => record.replace(/"format": \d+/, '"format": 3')],
+  ])('does nothing once its record %s: it is all that tells what was there', async (_name, spoilt) => {
     await put('theirs');
     await apply('ours');
-    await writeFile(join(root, '.windlass', 'record.json'), '{ "format": 3 }');
+    const record = join(root, '.windlass', 'record.json');
+    await writeFile(record, spoilt(await readFile(record, 'utf8')));
     await expect(undo()).rejects.toMatchObject({ code: 'RECORD_UNUSABLE', message: expect.stringContaining(root) });
     expect(await readFile(path, 'utf8')).toBe('ours');
   });
