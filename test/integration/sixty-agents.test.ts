@@ -14,8 +14,7 @@ const KEYS = 200;
 const LOOKUPS_EACH = 50;
 const MAX_CONNECTIONS = 30;
 /** On two cores their handshakes alone take minutes, and what then shows is that (`npm run test:lab` runs them all the same). */
-const MACHINE =
-  availableParallelism() >= 4 || process.env.WINDLASS_LAB_NODES !== undefined ? undefined : 'wants four cores';
+const MACHINE = availableParallelism() >= 4 || process.env.LAB_NODES !== undefined ? undefined : 'wants four cores';
 
 describeWith(`${AGENTS} agents with ${BLOBS_EACH} blobs each`, [MACHINE], () => {
   let scratch: Scratch;

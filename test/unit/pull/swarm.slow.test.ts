@@ -310,7 +310,7 @@ describe('somebody lies', () => {
     expect(source.offsets).toEqual([0]);
   });
 
-  test('when nothing in the swarm works, upstream is asked without leave', async () => {
+  test('when nothing in the swarm works the keeper is told so once, and then upstream is asked without leave', async () => {
     const keeper = new PlainKeeper();
     keeper.answer = () => ({
       kind: 'read',
@@ -321,6 +321,9 @@ describe('somebody lies', () => {
     const { cluster, source } = await start(2, whole(BYTES), { keeper, bounds: { budgetMs: 100 } });
     expect((await cluster.node(0).pull(DIGEST)).equals(BYTES)).toBe(true);
     expect(source.offsets).toEqual([0]);
+    const told = keeper.claims.map(({ request }) => request.alone);
+    expect(told.length).toBeGreaterThan(1);
+    expect(told).toEqual([...told.slice(1).map(() => false), true]);
   });
 
   test('a writer that vouches for wrong bytes: it is left out, and the blob fetched once more from 0', async () => {
