@@ -22,6 +22,7 @@ describeWith(`a partition, ${MOST_NODES / 2} | ${MOST_NODES / 2}, during a pull`
   });
   afterEach(async ({ task }) => {
     if (task.result?.state === 'fail') await lab.saveLogs(task.name);
+    await lab.network.heal();
   });
   afterAll(() => lab?.dispose());
 

@@ -166,6 +166,32 @@ describe('claims, hole by hole', () => {
     expect(most.filter((writers) => writers > 2).length).toBeLessThanOrEqual(runs / 100);
   });
 
+  test('50 partitions, each known late: of what would come inline each side has one writer', async () => {
+    const signal = new AbortController().signal;
+    for (let seed = 0; seed < 50; seed += 1) {
+      const { network, names } = stage(16, { newsMs: 20_000, suspectMs: 3_000, seed });
+      const order = names.map((name) => ({ name, at: network.random() })).sort((a, b) => a.at - b.at);
+      const side = new Set(order.slice(0, 8).map(({ name }) => name));
+      network.partition(side);
+      const writers: string[] = [];
+      for (const { name, parts } of network.alive()) {
+        const source = 'docker.io/library/redis';
+        const request = {
+          key: KEY,
+          source,
+          registry: 'docker.io',
+          sizeBytes: 100,
+          prefix: 0,
+          failed: [],
+          inline: true,
+        };
+        void parts.claimer.claim(request, signal).then(({ kind }) => kind === 'write' && writers.push(name));
+      }
+      await network.queue.run(16_000);
+      expect(writers.map((name) => side.has(name)).sort(), `seed ${seed}`).toEqual([false, true]);
+    }
+  });
+
   test('each of three zones imports once, and again when its importer has lost its parent', async () => {
     const { network, pulls, names } = stage(30, { zones: 3 });
     for (const name of names) pulls.start(name);

@@ -12,6 +12,9 @@ function positionOf(text: string): Buffer {
   return known;
 }
 
+/** No caller asks for more: the keepers, those behind them, and who asks. */
+const MOST = 4 * KEEPERS;
+
 /** Of lists of members that many rosters share: who is nearest to a key. */
 const nearest = new WeakMap<readonly Member[], Map<string, readonly Member[]>>();
 
@@ -22,7 +25,7 @@ function nearestOf(members: readonly Member[], key: string): readonly Member[] {
   if (found === undefined) {
     const at = positionOf(key);
     const order = [...members].sort((a, b) => isNearer(at, positionOf(a.peerId), positionOf(b.peerId)));
-    found = order.slice(0, 2 * KEEPERS);
+    found = order.slice(0, MOST);
     known.set(key, found);
   }
   return found;
@@ -91,6 +94,7 @@ export class SimRoster implements Roster {
   }
 
   keepers(key: string, count = KEEPERS): readonly Member[] {
+    if (count > MOST) throw new Error(`the simulation knows the ${MOST} nearest alone`);
     return nearestOf(this.#members, key).slice(0, count);
   }
 

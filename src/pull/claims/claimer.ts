@@ -18,7 +18,10 @@ import type { Rates } from './rates.ts';
 
 /** An answer may be held back so long at the keeper. */
 const HELD_MS = 2_000;
-/** Of asking around, the held time included; then this agent grants itself the right. */
+/**
+ * Of asking the keepers, the held time included: all three may be silent. Then it takes some 3 s at most to ask one behind
+ * them; and then this agent grants itself the right.
+ */
 const ASKING_MS = 10_000;
 /**
  * `wait` is believed so long: a keeper that always says so is not to be waited for until the client gives up. More than
@@ -218,16 +221,16 @@ export class Claimer implements Claims {
       waitMs = 0;
     }
     if (asked.size >= KEEPERS) {
-      const answer = await this.#askBeyond({ ...claim, waitMs: 0 }, untilMs, signal);
+      const answer = await this.#askBeyond({ ...claim, waitMs: 0 }, signal);
       if (answer !== undefined) return { answer, by: 'keeper' };
     }
     return { answer: await keeper.claim(peerId, { ...claim, waitMs }, signal), by: 'self' };
   }
 
-  async #askBeyond(claim: Claim, untilMs: number, signal: AbortSignal): Promise<ClaimAnswer | undefined> {
-    const { calls, roster, timers } = this.#options;
+  async #askBeyond(claim: Claim, signal: AbortSignal): Promise<ClaimAnswer | undefined> {
+    const { calls, roster } = this.#options;
     const member = await calls.nearestBeyond(claim.key, signal);
-    if (member === undefined || calls.isLeftOut(member.peerId) || timers.now() >= untilMs) return undefined;
+    if (member === undefined) return undefined;
     try {
       const answer = await calls.ask(member, claim, claimAnswerSchema, { signal, heldMs: FORWARD_MS });
       return makesSense(claim, roster.self.peerId, answer) ? answer : undefined;
@@ -316,11 +319,14 @@ export class Claimer implements Claims {
       rates.noteWriter(lease.registry, lease.grant, report.rate ?? 0, timers.now());
       return report;
     });
-    const answers = await this.#outbox.flush(renewals);
-    for (const lease of leases) {
+    const byGrant = new Map(leases.map((lease) => [lease.grant, lease]));
+    // As each is answered: a keeper that is silent is not to cost the leases that others keep.
+    await this.#outbox.flush(renewals, (grant, answer) => {
+      const lease = byGrant.get(grant);
+      if (lease === undefined) return;
       lease.renewing = false;
-      if (answers.get(lease.grant) === 'lost') this.#lose(lease);
-    }
+      if (answer === 'lost') this.#lose(lease);
+    });
   }
 }
 

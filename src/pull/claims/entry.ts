@@ -56,10 +56,10 @@ export class Entry {
     return grants.length > 0;
   }
 
-  /** Forgets holders without children (the index knows them) and readers that are gone. */
+  /** Forgets holders without children (the index knows them), but for those that are full, and readers that are gone. */
   sweep(nowMs: number, isLive: (peerId: PeerId) => boolean): void {
     for (const seat of [...this.tree.seats()]) {
-      const idleHolder = seat.root === 'holder' && seat.children.size === 0;
+      const idleHolder = seat.root === 'holder' && seat.children.size === 0 && !seat.isClosed(nowMs);
       if (idleHolder || nowMs - seat.heardAtMs > SEAT_MS || !isLive(seat.peerId)) {
         if (seat.root !== 'writer') this.tree.remove(seat.peerId);
       }

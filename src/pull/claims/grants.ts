@@ -195,6 +195,7 @@ export class Grants {
 
 /** Below this share of what it gets a writer sends too little. */
 const SLOW_SHARE = 0.3;
+const AGAIN_SECONDS = 0.5;
 const NOT_SLOW = { renewals: 0, bytes: 0 };
 
 export function newGrant(
@@ -239,7 +240,8 @@ function note(grant: Grant, report: Report, nowMs: number): boolean {
   grant.prefix = prefix;
   grant.rate = report.rate ?? grant.rate;
   grant.output = report.output ?? grant.output;
-  if (report.rate !== undefined && report.output !== undefined) {
+  // One that came twice, by the keeper's silence and a deputy, is one.
+  if (report.rate !== undefined && report.output !== undefined && seconds > AGAIN_SECONDS) {
     const { renewals, bytes } = grant.slow;
     grant.slow =
       report.output < SLOW_SHARE * report.rate

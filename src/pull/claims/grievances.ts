@@ -1,9 +1,9 @@
-import type { PeerId } from '../../routing/member.ts';
 import type { Entry } from './entry.ts';
 import { type Grant, isSilent } from './grants.ts';
 import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
 import type { Claim, FailedPeer } from './messages.ts';
 import type { Seat } from './seat.ts';
+import type { Asked } from './verdict.ts';
 
 const FULL_MS = 2_000;
 /**
@@ -15,7 +15,8 @@ const SLOW_BYTES = 4 * 1024 * 1024;
 
 /**
  * What a claim says of others, and what follows for the tree and the grants. Only what is said of one's own parent
- * moves anything, but that a holder is full; so a list of failed peers that grows, or a claim asked again, does nothing twice.
+ * moves anything; so a list of failed peers that grows, or a claim asked again, does nothing twice. But any holder that
+ * is full gets no children for a moment: of several that are named at once each is asked, and one alone is the parent.
  *
  * ```
  *   of the writer     broken, wrong, missing ─▶ the right passes on at once (the old writer is told; see Grants)
@@ -25,8 +26,9 @@ const SLOW_BYTES = 4 * 1024 * 1024;
  *                     slow ─▶ the claimer takes its seat under the grandparent; it is a leaf for a minute
  *   of anybody        full ─▶ no new children for 2 s;  missing ─▶ no holder any more
  * ```
+ * @param asked.sinceMs when the claim came: it may be looked at again later.
  */
-export function heed(entry: Entry, context: KeeperContext, peerId: PeerId, claim: Claim): void {
+export function heed(entry: Entry, context: KeeperContext, { peerId, claim, sinceMs }: Asked): void {
   const seat = entry.tree.get(peerId);
   for (const { peerId: about, why } of claim.failed) {
     if (about === peerId) continue;
@@ -38,7 +40,7 @@ export function heed(entry: Entry, context: KeeperContext, peerId: PeerId, claim
     const parent = seat?.parent;
     const named = entry.tree.get(about);
     // It was named as one more to try, behind the parent.
-    if (why === 'full' && named?.root === 'holder' && named !== parent) close(named, context);
+    if (why === 'full' && named?.root === 'holder' && named !== parent) close(named, sinceMs);
     if (seat === undefined || parent?.peerId !== about) continue;
     if (why === 'full') leaveFull(seat, parent, context);
     else if (why === 'slow') evict(entry, context, seat, parent, claim);
@@ -89,12 +91,12 @@ function pass(entry: Entry, context: KeeperContext, grant: Grant, reason: Takeov
 
 /** It leaves, so that the same word does not close the parent once more when the claim is looked at again. */
 function leaveFull(seat: Seat, parent: Seat, context: KeeperContext): void {
-  close(parent, context);
+  close(parent, context.timers.now());
   seat.attach(undefined);
 }
 
-function close(seat: Seat, { timers }: KeeperContext): void {
-  seat.closedUntilMs = Math.max(seat.closedUntilMs, timers.now() + FULL_MS);
+function close(seat: Seat, sinceMs: number): void {
+  seat.closedUntilMs = Math.max(seat.closedUntilMs, sinceMs + FULL_MS);
 }
 
 /** The child takes its parent's seat, if that has a parent of its own. */

@@ -4,18 +4,19 @@ import { hasCode, WindlassError } from '../../errors.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
 import type { Member, PeerId } from '../../routing/member.ts';
 import type { PeerCalls } from '../../routing/peer-calls.ts';
-import { KEEPERS, type Roster } from '../../routing/roster.ts';
+import type { Roster } from '../../routing/roster.ts';
 import type { Timers } from '../../time/timers.ts';
 import { BoundedMap } from './bounded-map.ts';
 import { Bounds } from './bounds.ts';
+import { MAY_SPEAK } from './keepers-of.ts';
 import { LeftOut } from './left-out.ts';
 import type { ClaimsRequest } from './messages.ts';
 
 /** Once may happen to any agent; who is silent, or names strangers, so often is named, or left out. */
 const STRIKES = 3;
-/** Of those behind a key's keepers so many are tried, all at once. On one side of a partition in halves 2% have none among them. */
-const BEYOND = 6;
 const BEYOND_MS = 500;
+/** What one is found to do is believed so long, for all keys: a thousand reports ask it once. */
+const FOUND_MS = 500;
 /** Until then it has either answered something or is known to be dead. */
 const SILENT_AGAIN_MS = 5_000;
 
@@ -38,6 +39,8 @@ export class KeeperCalls {
   readonly #doubts: LeftOut;
   /** Until when others are asked beside it. */
   readonly #silentUntilMs = new BoundedMap<PeerId, number>(10_000);
+  /** Who was asked whether it answers anything, and when. */
+  readonly #looks = new BoundedMap<PeerId, { readonly atMs: number; readonly answers: Promise<boolean> }>(1_000);
 
   constructor(options: KeeperCallsOptions) {
     this.#options = options;
@@ -108,24 +111,38 @@ export class KeeperCalls {
   /**
    * Where none of a key's keepers answers, as on the far side of a partition before news of it have come: the nearest
    * one behind them that does, so that all on this side ask the same. Half a second, and a few small calls.
-   * @returns undefined where that is this agent itself.
+   * @returns undefined where that is this agent itself, or nobody answers.
    */
   async nearestBeyond(key: string, signal: AbortSignal): Promise<Member | undefined> {
     const { roster } = this.#options;
-    const near = roster.keepers(key, KEEPERS + BEYOND);
+    const near = roster.keepers(key, MAY_SPEAK);
     const own = near.findIndex(({ peerId }) => peerId === roster.self.peerId);
-    const nearer = near.slice(0, own < 0 ? near.length : own).filter(({ peerId }) => !this.wasSilent(peerId));
-    const answers = nearer.map(async (member) => {
-      try {
-        await this.ask(member, { type: 'recall', key }, z.unknown(), { signal, hurryMs: BEYOND_MS });
-        return true;
-      } catch (error) {
-        return hasCode(error, 'PEER_DENIED'); // As good an answer as any.
-      }
-    });
-    const found = (await Promise.all(answers)).indexOf(true);
-    signal.throwIfAborted();
-    return found < 0 ? undefined : nearer[found];
+    const looks = near
+      .slice(0, own < 0 ? near.length : own)
+      .filter(({ peerId }) => !this.wasSilent(peerId) && !this.isLeftOut(peerId))
+      .map((member) => ({ member, answers: this.#look(member, key) }));
+    for (const { member, answers } of looks) {
+      const does = await answers;
+      signal.throwIfAborted();
+      if (does) return member;
+    }
+    return undefined;
+  }
+
+  /** Does it answer? Never rejects. */
+  #look(member: Member, key: string): Promise<boolean> {
+    const nowMs = this.#options.timers.now();
+    const before = this.#looks.get(member.peerId);
+    if (before !== undefined && nowMs - before.atMs < FOUND_MS) return before.answers;
+    // Shared by all who want to know: it ends by its own bound.
+    const options = { signal: new AbortController().signal, hurryMs: BEYOND_MS };
+    const answers = this.ask(member, { type: 'recall', key }, z.unknown(), options).then(
+      () => true,
+      // That it may not tell us is as good an answer as any.
+      (error) => hasCode(error, 'PEER_DENIED'),
+    );
+    this.#looks.set(member.peerId, { atMs: nowMs, answers });
+    return answers;
   }
 
   #check<T>(from: Member, answer: unknown, schema: z.ZodType<T>): T {

@@ -66,12 +66,22 @@ export class Outbox {
     return this.#sending.get(key);
   }
 
-  /** Sends all that waits, and these renewals. @returns the renewals' answers, where there were any. */
-  async flush(renewals: readonly Report[]): Promise<Map<string, Answer>> {
+  /**
+   * Sends all that waits, and these renewals.
+   * @param onAnswer called once for each renewal, with what was answered, if anything was.
+   */
+  async flush(
+    renewals: readonly Report[],
+    onAnswer?: (grant: string, answer: Answer | undefined) => void,
+  ): Promise<void> {
     const pending = this.#pending;
     this.#pending = [];
-    return this.deliver([...renewals, ...pending], 0, (reports, call) => {
+    await this.deliver([...renewals, ...pending], 0, (reports, call) => {
       for (const { key, state } of reports) if (state !== 'writing') this.#isSaid(key, call);
+      void call.then((answers) => {
+        for (const report of reports)
+          if (isRenewal(report) && report.grant !== undefined) onAnswer?.(report.grant, answers.get(report.grant));
+      });
     });
   }
 
@@ -90,20 +100,20 @@ export class Outbox {
 
   /**
    * To the keeper, then the deputies, then (nobody is there) to this agent's own one.
-   * @param onSent called with what goes to one other agent, and the call that brings it there.
+   * @param onSent called with what goes to one agent, and the call that brings it there.
    * @returns the answers by grant, of reports that have one. Never rejects.
    */
   async deliver(
     reports: readonly Report[],
     attempt = 0,
-    onSent?: (reports: readonly Report[], call: Promise<unknown>) => void,
+    onSent?: (reports: readonly Report[], call: Promise<Map<string, Answer>>) => void,
   ): Promise<Map<string, Answer>> {
     const answers = new Map<string, Answer>();
     const groups = new Map<string, { readonly to: Member; readonly reports: Report[] }>();
     const here: Report[] = [];
-    for (const report of reports) {
-      const to =
-        attempt === KEEPERS ? await this.#beyond(report.key) : this.#roster.keepers(report.key, KEEPERS)[attempt];
+    const beyond = attempt === KEEPERS ? await Promise.all(reports.map(({ key }) => this.#beyond(key))) : undefined;
+    for (const [i, report] of reports.entries()) {
+      const to = beyond === undefined ? this.#roster.keepers(report.key, KEEPERS)[attempt] : beyond[i];
       if (to === undefined || to.peerId === this.#roster.self.peerId) here.push(report);
       else {
         const group = groups.get(to.peerId) ?? { to, reports: [] };
@@ -112,9 +122,10 @@ export class Outbox {
       }
     }
     note(answers, here, this.#keeper.report(this.#roster.self.peerId, here));
+    onSent?.(here, Promise.resolve(new Map(answers)));
     await Promise.all(
       [...groups.values()].flatMap(({ to, reports: all }) =>
-        batches(all).map(async (batch) => {
+        this.#batches(to, all).map(async (batch) => {
           const call = this.#call(to, batch, attempt);
           onSent?.(batch, call);
           for (const [grant, answer] of await call) answers.set(grant, answer);
@@ -132,12 +143,21 @@ export class Outbox {
   async #call(to: Member, reports: readonly Report[], attempt: number): Promise<Map<string, Answer>> {
     if (this.#stop.signal.aborted) return new Map();
     if (this.#calls.isLeftOut(to.peerId)) return this.deliver(reports, attempt + 1);
-    const around = this.#calls.wasSilent(to.peerId) ? this.deliver(reports, attempt + 1) : undefined;
-    // Who was silent a moment ago may hold up each renewal until it is known to be dead: whoever answers first.
+    // Who was silent a moment ago may hold up each renewal until it is known to be dead: whoever answers first. But what
+    // ends something is to come once: the second time might be after the next claim of that key, and end its grant.
+    const twice = this.#calls.wasSilent(to.peerId) && reports.every(isRenewal);
+    const around = twice ? this.deliver(reports, attempt + 1) : undefined;
     const direct = this.#tell(to, reports, attempt);
     const answers = await (around === undefined ? direct : Promise.race([direct, around]));
     // The keeper of now may be another one already; who was asked in vain is asked once more at worst.
     return answers ?? around ?? this.deliver(reports, attempt + 1);
+  }
+
+  /** What goes in one call; renewals apart where it may be slow. */
+  #batches(to: Member, reports: readonly Report[]): Report[][] {
+    if (!this.#calls.wasSilent(to.peerId)) return batches(reports);
+    const others = reports.filter((report) => !isRenewal(report));
+    return [...batches(reports.filter(isRenewal)), ...batches(others)];
   }
 
   /** @returns undefined where it does not answer. */
@@ -151,6 +171,10 @@ export class Outbox {
       return undefined;
     }
   }
+}
+
+function isRenewal({ state }: Report): boolean {
+  return state === 'writing';
 }
 
 function note(to: Map<string, Answer>, reports: readonly Report[], answers: readonly Answer[]): Map<string, Answer> {

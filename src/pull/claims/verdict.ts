@@ -60,7 +60,7 @@ export function verdict(entry: Entry, context: KeeperContext, asked: Asked): Cla
     context.metrics.takeovers.inc({ reason: 'silent' });
     context.logger.info({ key: entry.key, peer: over.peerId }, 'lease is over');
   }
-  heed(entry, context, peerId, claim);
+  heed(entry, context, asked);
   const failure = failures.for(claim.source, peerId, nowMs);
   if (failure !== undefined && Failures.isAboutAccess(failure)) return failed(entry, context, failure, nowMs);
   const inline = claim.inline ? context.inline.get(entry.key, nowMs) : undefined;
@@ -73,7 +73,7 @@ export function verdict(entry: Entry, context: KeeperContext, asked: Asked): Cla
   const writer = grants.writer;
   const comesInline = claim.inline && (entry.isTag || (entry.sizeBytes ?? 0) <= INLINE_BYTES) && holders.length === 0;
   if (writer !== undefined && failure === undefined && grants.mayIssue(nowMs)) {
-    const reason = reasonToWriteBeside(writer, context, claim, nowMs);
+    const reason = reasonToWriteBeside(writer, context, claim, { holders, nowMs });
     if (reason !== undefined) {
       context.metrics.takeovers.inc({ reason });
       return grant(entry, context, asked, nowMs);
@@ -128,9 +128,10 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   // Of a writer that renews it is known that it can be reached, of its readers it is not.
   const writer =
     claim.alone === true ? [grants.rival, grants.writer].find((one) => one && trusted(one.peerId)) : undefined;
+  const best = tree.choose(seat, { ...choice, usable: trusted });
   const parent =
-    (writer && tree.get(writer.peerId)) ??
-    tree.choose(seat, { ...choice, usable: trusted }) ??
+    (writer !== undefined && best?.root !== 'holder' ? tree.get(writer.peerId) : undefined) ??
+    best ??
     (strict ? undefined : tree.choose(seat, { ...choice, usable: isUsable })) ??
     // Slow is better than a second time from upstream.
     tree.choose(seat, { ...choice, usable: (other) => slow.has(other) && isThere(other) });
@@ -186,15 +187,19 @@ function fanOut({ rates, roster }: KeeperContext, claim: Claim, sizeBytes: numbe
 
 /**
  * Behind a partition are the writer and many of its readers. Each of those is silent for whoever is told to read from
- * it, one after the other: before everybody on this side has lost its patience, one of them writes.
+ * it, one after the other: before everybody on this side has lost its patience, one of them writes. Unless there is a
+ * holder left to try.
  */
 function reasonToWriteBeside(
   writer: Grant,
   context: KeeperContext,
   { alone, failed }: Claim,
-  nowMs: number,
+  { holders, nowMs }: { readonly holders: readonly PeerId[]; readonly nowMs: number },
 ): TakeoverReason | undefined {
   if (hasStalled(writer, context, nowMs)) return 'stalled';
+  const { complaints } = context;
+  const isFailed = (holder: PeerId) => failed.some(({ peerId }) => peerId === holder);
+  if (holders.some((holder) => !isFailed(holder) && !complaints.isDoubted(holder, nowMs))) return undefined;
   const writerFailed = alone === true && failed.some(({ peerId }) => peerId === writer.peerId);
   const someoneIsSilent = failed.some(({ why }) => why === 'silent');
   return writerFailed || (someoneIsSilent && isSilent(writer, nowMs)) ? 'silent' : undefined;

@@ -73,13 +73,27 @@ describe('asking for a claim', () => {
     expect(ms).toBeLessThan(10_000);
   });
 
-  test('where all three are silent, all ask the one behind them: it grants, once', async () => {
-    const { network, keeper, deputy, second, others } = cluster(9);
-    for (const { name } of [keeper, deputy, second]) network.suspend(name, 60_000);
-    const kinds: string[] = [];
-    for (const agent of others) void agent.parts.claimer.claim(request(), signal).then(({ kind }) => kinds.push(kind));
-    await network.queue.run(12_000, () => kinds.length === others.length);
-    expect(kinds.sort()).toEqual([...others.slice(1).map(() => 'read'), 'write']);
+  // What would come inline is waited for at the keepers for 2 s more.
+  test.each([false, true])(
+    'where all three are silent, all ask the one behind them: it grants, once (inline: %s)',
+    async (inline) => {
+      const { network, keeper, deputy, second, others } = cluster(9);
+      for (const { name } of [keeper, deputy, second]) network.suspend(name, 60_000);
+      const kinds: string[] = [];
+      for (const agent of others)
+        void agent.parts.claimer.claim(request({ inline }), signal).then(({ kind }) => kinds.push(kind));
+      await network.queue.run(14_000, () => kinds.length === others.length);
+      expect(kinds.sort()).toEqual([...others.slice(1).map(() => 'read'), 'write']);
+    },
+  );
+
+  test('who cannot reach any of the six nearest asks one that can: there the keeper is asked', async () => {
+    const { network, keeper, deputy, second, others } = cluster(10);
+    const last = others.at(-1);
+    if (last === undefined) throw new Error('nobody');
+    for (const agent of [keeper, deputy, second, ...others.slice(0, 3)]) network.cut.add(`${last.name}>${agent.name}`);
+    expect((await claimed(network, others[0])).answer.kind).toBe('write');
+    expect((await claimed(network, last)).answer.kind).toBe('read');
   });
 
   test('a writer whose keepers are silent is known to who is asked in their stead', async () => {
@@ -87,7 +101,11 @@ describe('asking for a claim', () => {
     const lease = leaseOf((await claimed(network, others[1])).answer);
     for (const { name } of [keeper, deputy, second]) network.suspend(name, 120_000);
     await network.queue.run(network.queue.now() + 15_000);
-    for (const agent of others.slice(2)) expect((await claimed(network, agent)).answer.kind).toBe('read');
+    const kinds: string[] = [];
+    for (const agent of others.slice(2))
+      void agent.parts.claimer.claim(request(), signal).then(({ kind }) => kinds.push(kind));
+    await network.queue.run(network.queue.now() + 14_000, () => kinds.length === others.length - 2);
+    expect(kinds).toEqual(others.slice(2).map(() => 'read'));
     expect(lease.lost.aborted).toBe(false);
   });
 
@@ -211,6 +229,81 @@ describe('a lease', () => {
     expect(lease.lost.aborted).toBe(false);
   });
 
+  test('is not ended by an earlier word that a deputy passes on late, as the keeper was silent a moment ago', async () => {
+    const { network, keeper, deputy, others } = cluster(5);
+    network.suspend(keeper.name, 2_500);
+    others[0]?.parts.claimer.left(KEY, request().source);
+    await network.queue.run(4_000);
+    const { handleClaims } = deputy.parts;
+    Object.assign(deputy.parts, {
+      handleClaims: async (...said: Parameters<typeof handleClaims>) => {
+        if ((said[1] as ClaimsRequest).type === 'reports')
+          await new Promise<void>((resolve) => network.queue.after(200, resolve));
+        return handleClaims(...said);
+      },
+    });
+    others[0]?.parts.claimer.left(KEY, request().source);
+    const lease = leaseOf((await claimed(network, others[0])).answer);
+    await network.queue.run(network.queue.now() + 400);
+    expect((await claimed(network, others[1])).answer.kind).toBe('read');
+    expect(lease.lost.aborted).toBe(false);
+  });
+
+  /** Keys whose keepers are all among these, or none of them. */
+  function keysOf(agent: SimAgent, those: readonly string[], all: boolean, count: number): string[] {
+    const keys: string[] = [];
+    for (let i = 0; keys.length < count; i += 1) {
+      const key = `blob:sha256:${String(i).padStart(64, '0')}`;
+      const names = agent.roster.keepers(key).map(({ nodeName }) => nodeName);
+      if (names.includes(agent.name)) continue;
+      if (all ? names.every((name) => those.includes(name)) : !names.some((name) => those.includes(name)))
+        keys.push(key);
+    }
+    return keys;
+  }
+
+  test('does not wait for the keepers of another key, which are silent', async () => {
+    const { network, others } = cluster(12);
+    const [writer, ...rest] = others;
+    if (writer === undefined) throw new Error('nobody');
+    const silent = rest.slice(0, 6).map(({ name }) => name);
+    const [key = ''] = keysOf(writer, silent, false, 1);
+    const [other = ''] = keysOf(writer, silent, true, 1);
+    await claimed(network, writer, { key });
+    for (const name of silent) network.suspend(name, 60_000);
+    writer.parts.claimer.left(other, request().source);
+    let oldestMs = 0;
+    for (let passedMs = 0; passedMs < 8_000; passedMs += 500) {
+      await network.queue.run(network.queue.now() + 500);
+      const { parts } = network.get(writer.roster.keepers(key, 1)[0]?.nodeName ?? '');
+      oldestMs = Math.max(oldestMs, ...parts.keeper.grants.map(({ grant }) => network.queue.now() - grant.renewedAtMs));
+    }
+    expect(oldestMs).toBeLessThan(2_000);
+  });
+
+  test('of many keys whose keepers are silent is renewed all the same, and asks each of those behind them once', async () => {
+    const { network, others } = cluster(12);
+    const [writer, ...rest] = others;
+    if (writer === undefined) throw new Error('nobody');
+    const silent = rest.slice(0, 6).map(({ name }) => name);
+    const keys = keysOf(writer, silent, true, 30);
+    for (const key of keys) await claimed(network, writer, { key });
+    for (const name of silent) network.suspend(name, 120_000);
+    await network.queue.run(network.queue.now() + 12_000);
+    network.calls.clear();
+    await network.queue.run(network.queue.now() + 5_000);
+    const fresh = new Set(
+      network.alive().flatMap(({ name, parts }) => {
+        if (silent.includes(name)) return [];
+        return parts.keeper.grants.flatMap(({ key, grant }) =>
+          network.queue.now() - grant.renewedAtMs < 2_500 ? [key] : [],
+        );
+      }),
+    );
+    expect([...fresh].sort()).toEqual([...keys].sort());
+    expect(network.calls.get('claims recall')).toBeLessThan(12 * 2 * 5 + 1);
+  });
+
   test('is renewed in one call a keeper, however many there are', async () => {
     const { network, others } = cluster(4);
     for (let i = 0; i < 50; i += 1) {
@@ -238,7 +331,7 @@ describe('what others say', () => {
 
   test('a claim is forwarded, recalled, copied or revoked by who keeps its key alone', async () => {
     const { network, keeper } = cluster(12);
-    const near = keeper.roster.keepers(KEY, 6).map(({ nodeName }) => nodeName);
+    const near = keeper.roster.keepers(KEY, 9).map(({ nodeName }) => nodeName);
     const stranger = network.alive().find(({ name }) => !near.includes(name))?.member.peerId ?? '';
     const denied = [
       claim({ onBehalfOf: peerIdOf('node0') }),

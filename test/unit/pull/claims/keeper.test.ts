@@ -113,6 +113,24 @@ describe('who writes', () => {
     expect(await stage.asks('d', { failing, alone: true })).toBe('read e');
   });
 
+  test('a writer that does not renew, and a silent relay: who can read from a holder that has not failed it does so', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'h');
+    for (const name of ['a', 'b', 'c', 'd']) await stage.asks(name);
+    await stage.pass(2_600);
+    stage.index.add(KEY, peerIdOf('h'));
+    expect(await stage.asks('d', { failing: { b: 'silent' } })).toBe('read h');
+    expect(await stage.asks('d', { failing: { b: 'silent', a: 'silent' }, alone: true })).toBe('read h');
+    expect(await stage.asks('d', { failing: { b: 'silent', h: 'silent' } })).toBe('write');
+  });
+
+  test('whom all have failed reads from a holder that nobody complains of, rather than from the writer', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'h');
+    for (const name of ['a', 'b', 'c']) await stage.asks(name);
+    stage.report('h', 'held');
+    expect(await stage.asks('d', { failing: { b: 'silent' }, alone: true })).toMatch(/^read h/);
+    expect(await stage.asks('d', { failing: { b: 'silent', h: 'silent' }, alone: true })).toBe('read a');
+  });
+
   test('a lease that is not renewed is over after 5 s; what waits is answered then', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     await stage.asks('a', { inline: true, sizeBytes: 100 });
@@ -480,6 +498,29 @@ describe('who reads from whom', () => {
     expect(said).toEqual(['read a,b,c,d', 'read e,f,g,h', 'write']);
   });
 
+  test('a holder that said it is full is not named for 2 s, also where nobody reads from it', async () => {
+    const stage = new KeeperStage('k', 'n', 'm', 'a', 'b');
+    stage.index.add(KEY, peerIdOf('a'));
+    expect(await stage.asks('n')).toBe('read a');
+    expect(await stage.asks('n', { failing: { a: 'full' } })).toBe('write');
+    await stage.renews('n', 1_000, { prefix: 10 });
+    expect(await stage.asks('m')).toBe('read n,a');
+    await stage.renews('n', 2_000, { prefix: 20 });
+    expect(await stage.asks('b')).toBe('read a');
+  });
+
+  test('a claim that is held, and looked at again, does not keep the holders closed that it named', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'm', 'h');
+    await stage.asks('a');
+    stage.index.add(KEY, peerIdOf('h'));
+    expect(await stage.asks('m')).toBe('read h');
+    const held = stage.asks('c', { failing: { a: 'silent', m: 'silent', h: 'full' }, waitMs: 1_900 });
+    await stage.renews('a', 2_000, { prefix: 10 });
+    expect(await held).toBe('wait');
+    await stage.pass(100);
+    expect(await stage.asks('b')).toBe('read h');
+  });
+
   test('of whom three complain nobody is sent to for 30 s, unless there is nobody else', async () => {
     const stage = new KeeperStage('k', 'h', 'x', 'a', 'b', 'c', 'd', 'e');
     stage.index.add(KEY, peerIdOf('h'));
@@ -551,9 +592,11 @@ describe('slow parents', () => {
     for (const name of ['a', 'b', 'c']) await stage.asks(name);
     await stage.renews('a', 4_000, { prefix: MIB, rate: 2_000_000, output: 1_200_000 });
     expect(await stage.asks('b', { failing: { a: 'slow' } })).toMatch('read');
-    await stage.renews('a', 2_000, { prefix: 2 * MIB, rate: 2_000_000, output: 400_000 });
+    await stage.renews('a', 2_000, { prefix: 2 * MIB, rate: 2_200_000, output: 400_000 });
+    // The same renewal once more, by way of a deputy.
+    stage.report('a', 'writing', { prefix: 2 * MIB, rate: 2_200_000, output: 400_000 });
     expect(await stage.asks('c', { failing: { a: 'slow' } })).toMatch('read');
-    await stage.renews('a', 1_000, { prefix: 2 * MIB, rate: 2_000_000, output: 400_000 });
+    await stage.renews('a', 1_000, { prefix: 2 * MIB, rate: 2_200_000, output: 400_000 });
     expect(await stage.asks('c', { failing: { a: 'slow' } })).toBe('write');
   });
 
