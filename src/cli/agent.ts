@@ -1,27 +1,20 @@
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import { loadSettings } from '../config/load-settings.ts';
 import { createLogger } from './create-logger.ts';
 import { runUntilSignal } from './run-until-signal.ts';
+import { settingsCommand } from './settings-command.ts';
 import { settingsHelp } from './settings-help.ts';
 
 /** Beyond the time that running pulls have to end: closing what is left. Together under kubelet's 30 s. */
 const CLOSING_MS = 5_000;
 
 export function agentCommand(): Command {
-  return (
-    new Command('agent')
-      .description(
-        'Runs the mirror of this node until SIGTERM or SIGINT. Without any setting it works on its defaults.',
-      )
-      .usage('[--config FILE] [--SETTING VALUE]…')
-      // Settings are no options of commander's: all their faults are reported together, with those of the file.
-      .allowUnknownOption()
-      .allowExcessArguments()
-      .addHelpText('after', () => `\n${settingsHelp()}`)
-      .action(async (_options: unknown, command: Command) => {
-        process.exitCode = await runAgent(command.args);
-      })
-  );
+  return settingsCommand('agent')
+    .description('Runs the mirror of this node until SIGTERM or SIGINT. Without any setting it works on its defaults.')
+    .addHelpText('after', () => `\n${settingsHelp()}`)
+    .action(async (_options: unknown, command: Command) => {
+      process.exitCode = await runAgent(command.args);
+    });
 }
 
 async function runAgent(flags: readonly string[]): Promise<number> {
@@ -37,7 +30,7 @@ async function runAgent(flags: readonly string[]): Promise<number> {
   if (process.channel !== undefined) process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
 
   // Only now: whoever asks for help or has a fault in the settings need not wait for the servers' code.
-  const { createAgent } = await import('../agent.ts');
+  const { createAgent } = await import('../agent/agent.ts');
   return runUntilSignal(createAgent(settings, { logger }), {
     signals: process,
     stopTimeoutMs: settings.stop.gracePeriod + CLOSING_MS,

@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import { readSettings } from '../config/load-settings.ts';
 import { realFolder } from '../containerd/certs-dir.ts';
 import { realDisk } from '../containerd/disk.ts';
@@ -9,6 +9,7 @@ import { Tombstone } from '../containerd/tombstone.ts';
 import { inFolders } from './in-folders.ts';
 import { REGISTRIES_CONF_DIR } from './runtimes.ts';
 import { serviceAccountUid } from './service-account-uid.ts';
+import { settingsCommand } from './settings-command.ts';
 
 interface CleanupFlags {
   readonly registriesConfDir: string;
@@ -19,36 +20,30 @@ interface CleanupFlags {
 }
 
 export function cleanupCommand(): Command {
-  return (
-    new Command('cleanup')
-      .description(
-        'Puts back, byte for byte, what was there before `windlass configure`, for every runtime. Leaves what somebody else changed since.',
-      )
-      .usage('[--config FILE] [--SETTING VALUE]…')
-      .option('--registries-conf-dir <folder>', 'of CRI-O and podman', REGISTRIES_CONF_DIR)
-      .option(
-        '--tombstone <name>',
-        'puts back what the installation of that name wrote, or one without a name; from now on its `windlass configure --install-id` does nothing',
-      )
-      .option('--tombstone-from <file>', 'a token of a service account, whose UID is the name')
-      .option('--stay', 'then wait for SIGTERM, as the Pods of a DaemonSet must')
-      .option('--forget', 'also forget what is left alone, and what was there before it')
-      // As of the agent: the settings that say where the folders are.
-      .allowUnknownOption()
-      .allowExcessArguments()
-      .action(async (flags: CleanupFlags, command: Command) => {
-        const cwd = process.cwd();
-        // From the start: told to end while it puts things back, it does that first.
-        const told = flags.stay === true ? signalled() : undefined;
-        const { settings } = await readSettings({ flags: command.args, env: process.env, cwd });
-        const { certsDir } = containerdPaths(settings.containerd, cwd);
-        const folders = [certsDir, flags.registriesConfDir];
-        const tombstone = await tombstoneOf(flags);
-        if (tombstone !== undefined) await setTombstone(tombstone, folders, settings.store.path);
-        await inFolders(folders.map((folder) => ({ folder, work: (root) => undo(root, tombstone, flags) })));
-        await told;
-      })
-  );
+  return settingsCommand('cleanup')
+    .description(
+      'Puts back, byte for byte, what was there before `windlass configure`, for every runtime. Leaves what somebody else changed since.',
+    )
+    .option('--registries-conf-dir <folder>', 'of CRI-O and podman', REGISTRIES_CONF_DIR)
+    .option(
+      '--tombstone <name>',
+      'puts back what the installation of that name wrote, or one without a name; from now on its `windlass configure --install-id` does nothing',
+    )
+    .option('--tombstone-from <file>', 'a token of a service account, whose UID is the name')
+    .option('--stay', 'then wait for SIGTERM, as the Pods of a DaemonSet must')
+    .option('--forget', 'also forget what is left alone, and what was there before it')
+    .action(async (flags: CleanupFlags, command: Command) => {
+      const cwd = process.cwd();
+      // From the start: told to end while it puts things back, it does that first.
+      const told = flags.stay === true ? signalled() : undefined;
+      const { settings } = await readSettings({ flags: command.args, env: process.env, cwd });
+      const { certsDir } = containerdPaths(settings.containerd, cwd);
+      const folders = [certsDir, flags.registriesConfDir];
+      const tombstone = await tombstoneOf(flags);
+      if (tombstone !== undefined) await setTombstone(tombstone, folders, settings.store.path);
+      await inFolders(folders.map((folder) => ({ folder, work: (root) => undo(root, tombstone, flags) })));
+      await told;
+    });
 }
 
 async function tombstoneOf({ tombstone, tombstoneFrom }: CleanupFlags): Promise<string | undefined> {

@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import { readSettings } from '../config/load-settings.ts';
 import type { Settings } from '../config/settings.ts';
 import { type WantedHosts, wantedHosts } from '../containerd/certs-dir.ts';
@@ -15,6 +15,7 @@ import { type FolderTask, inFolders } from './in-folders.ts';
 import { messageOf } from './message-of.ts';
 import { parseRuntimes, REGISTRIES_CONF_DIR, type Runtime } from './runtimes.ts';
 import { serviceAccountUid } from './service-account-uid.ts';
+import { settingsCommand } from './settings-command.ts';
 import { settingsHelp } from './settings-help.ts';
 
 interface ConfigureFlags {
@@ -25,29 +26,20 @@ interface ConfigureFlags {
 }
 
 export function configureCommand(): Command {
-  return (
-    new Command('configure')
-      .description(
-        "Makes this node's container runtime ask the mirror first. Keeps what is there; `windlass cleanup` puts it back.",
-      )
-      .usage('[--config FILE] [--SETTING VALUE]…')
-      .option('--runtime <names>', 'containerd, cri-o, podman', parseRuntimes, parseRuntimes('containerd'))
-      .option('--registries-conf-dir <folder>', 'of CRI-O and podman', REGISTRIES_CONF_DIR)
-      .option(
-        '--install-id <name>',
-        'the name of this installation: does nothing if cleanup --tombstone named the same',
-      )
-      .option('--install-id-from <file>', 'a token of a service account, whose UID is the name')
-      // Settings are no options of commander's: all their faults are reported together, with those of the file.
-      .allowUnknownOption()
-      .allowExcessArguments()
-      .addHelpText('after', () => `\n${settingsHelp()}`)
-      .action(async (flags: ConfigureFlags, command: Command) => {
-        const cwd = process.cwd();
-        const { settings } = await readSettings({ flags: command.args, env: process.env, cwd });
-        await configure(settings, { ...flags, ...(await installId(flags)) }, cwd);
-      })
-  );
+  return settingsCommand('configure')
+    .description(
+      "Makes this node's container runtime ask the mirror first. Keeps what is there; `windlass cleanup` puts it back.",
+    )
+    .option('--runtime <names>', 'containerd, cri-o, podman', parseRuntimes, parseRuntimes('containerd'))
+    .option('--registries-conf-dir <folder>', 'of CRI-O and podman', REGISTRIES_CONF_DIR)
+    .option('--install-id <name>', 'the name of this installation: does nothing if cleanup --tombstone named the same')
+    .option('--install-id-from <file>', 'a token of a service account, whose UID is the name')
+    .addHelpText('after', () => `\n${settingsHelp()}`)
+    .action(async (flags: ConfigureFlags, command: Command) => {
+      const cwd = process.cwd();
+      const { settings } = await readSettings({ flags: command.args, env: process.env, cwd });
+      await configure(settings, { ...flags, ...(await installId(flags)) }, cwd);
+    });
 }
 
 async function installId({ installId, installIdFrom }: ConfigureFlags): Promise<{ installId?: string }> {

@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { readSettings } from '../config/load-settings.ts';
 import { terminalOf } from '../demo/terminal.ts';
 import { diagnose } from '../doctor/doctor.ts';
@@ -8,6 +8,7 @@ import { subjectOf } from '../doctor/subject.ts';
 import { parseStatusUrl, statusUrl } from '../status/status-client.ts';
 import { messageOf } from './message-of.ts';
 import { renderDiagnosis } from './render-diagnosis.ts';
+import { settingsCommand } from './settings-command.ts';
 import { settingsHelp } from './settings-help.ts';
 
 /** All was looked at, and something is wrong. */
@@ -25,27 +26,21 @@ interface DoctorFlags {
 }
 
 export function doctorCommand(): Command {
-  return (
-    new Command('doctor')
-      .description(
-        'Says what keeps the pulls of this node from going through the mirror, how to mend it, and where that is documented. Changes nothing; run it as root on the node, with the settings of its agent. Exit code 0: nothing is wrong, 3: something is, 1: doctor itself failed, 2: wrong usage.',
-      )
-      .usage('[--config FILE] [--SETTING VALUE]…')
-      .option('--image <name>', 'ask the mirror for this image as well, as in docker.io/library/redis:7', readImageName)
-      .option('--no-pull', 'do not have containerd pull (and remove again) an empty image that the mirror itself has')
-      .option('--strict', 'warnings count for the exit code as well')
-      .option('--json', 'print what was found as JSON')
-      .option('--url <url>', "where the agent's status is asked, if not at status.listen")
-      .option('--timeout <seconds>', 'how long to wait for each answer; pulls get six times as much', readSeconds, 5)
-      .option('--root <folder>', 'where / of the node is mounted, in a Pod', '/')
-      // As of the agent: the settings that say where things are.
-      .allowUnknownOption()
-      .allowExcessArguments()
-      .addHelpText('after', () => `\n${settingsHelp()}`)
-      .action(async (flags: DoctorFlags, command: Command) => {
-        process.exitCode = await run(flags, command.args);
-      })
-  );
+  return settingsCommand('doctor')
+    .description(
+      'Says what keeps the pulls of this node from going through the mirror, how to mend it, and where that is documented. Changes nothing; run it as root on the node, with the settings of its agent. Exit code 0: nothing is wrong, 3: something is, 1: doctor itself failed, 2: wrong usage.',
+    )
+    .option('--image <name>', 'ask the mirror for this image as well, as in docker.io/library/redis:7', readImageName)
+    .option('--no-pull', 'do not have containerd pull (and remove again) an empty image that the mirror itself has')
+    .option('--strict', 'warnings count for the exit code as well')
+    .option('--json', 'print what was found as JSON')
+    .option('--url <url>', "where the agent's status is asked, if not at status.listen")
+    .option('--timeout <seconds>', 'how long to wait for each answer; pulls get six times as much', readSeconds, 5)
+    .option('--root <folder>', 'where / of the node is mounted, in a Pod', '/')
+    .addHelpText('after', () => `\n${settingsHelp()}`)
+    .action(async (flags: DoctorFlags, command: Command) => {
+      process.exitCode = await run(flags, command.args);
+    });
 }
 
 /** @throws InvalidArgumentError */

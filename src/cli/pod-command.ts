@@ -4,7 +4,7 @@ import { parseDuration } from '../config/units.ts';
 import { hasCode, WindlassError } from '../errors.ts';
 import { KubeApi } from '../kubernetes/kube-api.ts';
 import { accessOf, podNamespace, requirePod } from '../kubernetes/pod.ts';
-import type { Timers } from '../kubernetes/timers.ts';
+import { commandTimers } from '../time/timers.ts';
 import { type SignalSource, StopSignals } from './stop-signals.ts';
 
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
@@ -15,15 +15,6 @@ export interface PodCommandOptions {
   readonly podRoot?: string;
   readonly signals?: SignalSource<(typeof SIGNALS)[number]>;
 }
-
-/** Unlike an agent's: a command that waits is not over. */
-const commandTimers: Timers = {
-  now: () => performance.now(),
-  after: (ms, call) => {
-    const timer = setTimeout(call, ms);
-    return () => clearTimeout(timer);
-  },
-};
 
 /** What the commands have in common that Jobs of the chart run. */
 export class PodCommand implements Disposable {

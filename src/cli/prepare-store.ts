@@ -1,7 +1,8 @@
 import { chown, lchown, mkdir, readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { readSettings } from '../config/load-settings.ts';
+import { settingsCommand } from './settings-command.ts';
 
 interface Owner {
   readonly uid: number;
@@ -9,22 +10,17 @@ interface Owner {
 }
 
 export function prepareStoreCommand(): Command {
-  return (
-    new Command('prepare-store')
-      .description(
-        'Makes the folder of the store, and gives it and all that is in it to the user that the agent runs as.',
-      )
-      .usage('--owner UID:GID [--config FILE] [--SETTING VALUE]…')
-      .requiredOption('--owner <uid:gid>', 'as in 65532:65532', parseOwner)
-      // As of the agent: the settings that say where the folder is.
-      .allowUnknownOption()
-      .allowExcessArguments()
-      .action(async ({ owner }: { readonly owner: Owner }, command: Command) => {
-        const cwd = process.cwd();
-        const { settings } = await readSettings({ flags: command.args, env: process.env, cwd });
-        await giveFolder(resolve(cwd, settings.store.path), owner);
-      })
-  );
+  return settingsCommand('prepare-store')
+    .description(
+      'Makes the folder of the store, and gives it and all that is in it to the user that the agent runs as.',
+    )
+    .usage('--owner UID:GID [--config FILE] [--SETTING VALUE]…')
+    .requiredOption('--owner <uid:gid>', 'as in 65532:65532', parseOwner)
+    .action(async ({ owner }: { readonly owner: Owner }, command: Command) => {
+      const cwd = process.cwd();
+      const { settings } = await readSettings({ flags: command.args, env: process.env, cwd });
+      await giveFolder(resolve(cwd, settings.store.path), owner);
+    });
 }
 
 function parseOwner(text: string): Owner {

@@ -27,7 +27,7 @@ import {
 
 /**
  * The one table of settings. What stands here decides type, default, flag (`--store.max-size`), variable
- * (`WINDLASS_STORE_MAX_SIZE`), YAML key (`store.maxSize`), help, and the README's table.
+ * (`WINDLASS_STORE_MAX_SIZE`), YAML key (`store.maxSize`), help, and the README's table. One table, however long.
  *
  * The names are a public contract: charts, manifests and people's files depend on them. Add; never rename.
  *

@@ -1,12 +1,10 @@
-import protobuf from 'protobufjs';
+import { type Method, methodsOf } from './api-method.ts';
 
 /**
  * What this agent calls of containerd's API, in the API's own words: copied from api/services/content/v1/content.proto,
  * api/services/events/v1/events.proto, api/services/version/v1/version.proto and api/types/event.proto of
- * github.com/containerd/containerd/api v1.11.1 (Apache-2.0, Copyright The containerd Authors), and from
- * pkg/apis/runtime/v1/api.proto of k8s.io/cri-api (Apache-2.0, Copyright The Kubernetes Authors), cut down to these calls
- * and fields. Text in a module, so that the one
- * bundled file has it. Numbers and types are those of containerd 1.6 to 2.3.
+ * github.com/containerd/containerd/api v1.11.1 (Apache-2.0, Copyright The containerd Authors), cut down to these calls
+ * and fields. Text in a module, so that the one bundled file has it. Numbers and types are those of containerd 1.6 to 2.3.
  */
 const PROTO = `
 syntax = "proto3";
@@ -55,37 +53,9 @@ message Empty {  // as google.protobuf.Empty
 message VersionResponse {
   string version = 1;
 }
-
-message ImageSpec {
-  string image = 1;
-}
-
-message PullImageRequest {
-  ImageSpec image = 1;
-}
-
-message PullImageResponse {
-  string image_ref = 1;
-}
-
-message RemoveImageRequest {
-  ImageSpec image = 1;
-}
-
-message RemoveImageResponse {
-}
 `;
 
-const PACKAGE = 'containerd.services.content.v1';
-
-const { root } = protobuf.parse(PROTO);
-
-/** One method: its path, and how its messages are written and read. */
-export interface Method<Request, Answer> {
-  readonly path: string;
-  readonly serialize: (request: Request) => Buffer;
-  readonly deserialize: (bytes: Buffer) => Answer;
-}
+const method = methodsOf(PROTO);
 
 /** Of one content, as the namespace knows it. */
 export interface InfoMessage {
@@ -121,32 +91,3 @@ export const VERSION: Method<object, { readonly version: string }> = method(
   'Empty',
   'VersionResponse',
 );
-
-interface ImageRequest {
-  /** An image's reference or id. */
-  readonly image: { readonly image: string };
-}
-
-/** CRI's, as the kubelet calls it; `imageRef` is the digest of the image's configuration. */
-export const PULL_IMAGE: Method<ImageRequest, { readonly imageRef: string }> = method(
-  '/runtime.v1.ImageService/PullImage',
-  'PullImageRequest',
-  'PullImageResponse',
-);
-
-export const REMOVE_IMAGE: Method<ImageRequest, object> = method(
-  '/runtime.v1.ImageService/RemoveImage',
-  'RemoveImageRequest',
-  'RemoveImageResponse',
-);
-
-function method<Request extends object, Answer>(path: string, request: string, answer: string) {
-  const requestType = root.lookupType(`${PACKAGE}.${request}`);
-  const answerType = root.lookupType(`${PACKAGE}.${answer}`);
-  return {
-    path,
-    serialize: (message: Request) => Buffer.from(requestType.encode(requestType.create(message)).finish()),
-    deserialize: (bytes: Buffer) =>
-      answerType.toObject(answerType.decode(bytes), { longs: Number, defaults: true, objects: true }) as Answer,
-  };
-}

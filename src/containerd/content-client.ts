@@ -1,6 +1,7 @@
 import { type CallOptions, Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import type { Digest } from '../oci/digest.ts';
-import { INFO, type InfoMessage, LIST, type Method, SUBSCRIBE } from './content-api.ts';
+import type { Method } from './api-method.ts';
+import { INFO, type InfoMessage, LIST, SUBSCRIBE } from './content-api.ts';
 import { unary } from './unary-call.ts';
 
 /** A page is a hundred contents; the labels of large indexes name every child. */

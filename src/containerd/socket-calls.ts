@@ -1,5 +1,6 @@
 import { Client, credentials } from '@grpc/grpc-js';
-import { PULL_IMAGE, REMOVE_IMAGE, VERSION } from './content-api.ts';
+import { VERSION } from './content-api.ts';
+import { PULL_IMAGE, REMOVE_IMAGE } from './cri-api.ts';
 import { unary } from './unary-call.ts';
 
 /** What containerd is asked over its socket; whoever may ask is as good as root. */

@@ -1,5 +1,5 @@
 import { type Client, Metadata } from '@grpc/grpc-js';
-import type { Method } from './content-api.ts';
+import type { Method } from './api-method.ts';
 
 export interface UnaryOptions {
   readonly timeoutMs: number;

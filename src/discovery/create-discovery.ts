@@ -3,7 +3,7 @@ import { formatListenAddress, type ListenAddress } from '../config/listen-addres
 import { parseServiceName } from '../config/service-name.ts';
 import { WindlassError } from '../errors.ts';
 import { accessOf, podNamespace, requirePod } from '../kubernetes/pod.ts';
-import type { Timers } from '../kubernetes/timers.ts';
+import type { Timers } from '../time/timers.ts';
 import type { Discovery } from './discovery.ts';
 import { DnsDiscovery } from './dns-discovery.ts';
 import { KubernetesDiscovery } from './kubernetes-discovery.ts';

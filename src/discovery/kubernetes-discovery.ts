@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { ApiAccess } from '../kubernetes/api-access.ts';
 import { KubeApi } from '../kubernetes/kube-api.ts';
-import type { Timers } from '../kubernetes/timers.ts';
+import type { Timers } from '../time/timers.ts';
 import type { Candidate, Discovery } from './discovery.ts';
 import { EndpointTable } from './endpoint-table.ts';
 import { SliceFollower } from './slice-follower.ts';

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import { hasCode } from '../errors.ts';
 import { backOffMs } from '../kubernetes/back-off.ts';
-import { sleep } from '../kubernetes/sleep.ts';
-import type { Timers } from '../kubernetes/timers.ts';
+import { Rounds } from '../kubernetes/rounds.ts';
+import type { Timers } from '../time/timers.ts';
 import type { SliceEvent } from './slice-event.ts';
 import type { SliceList, SliceRequests } from './slice-requests.ts';
 
@@ -46,7 +46,7 @@ export interface SliceFollowerOptions {
  */
 export class SliceFollower {
   readonly #options: SliceFollowerOptions;
-  readonly #stopping = new AbortController();
+  readonly #rounds: Rounds;
   /** Where to watch from; undefined: to be listed. */
   #version: string | undefined;
   #hasListed = false;
@@ -54,28 +54,23 @@ export class SliceFollower {
   #failures = 0;
   /** As logged last, while it fails. */
   #failure: string | undefined;
-  #running: Promise<void> | undefined;
 
   constructor(options: SliceFollowerOptions) {
     this.#options = options;
+    this.#rounds = new Rounds({
+      round: (signal) => this.#round(signal),
+      onFailure: (error) => this.#failed(error),
+      timers: options.timers,
+    });
   }
 
   start(): void {
-    this.#running = this.#run();
+    this.#rounds.start();
   }
 
   /** Afterwards nobody is called any more. */
   async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      const waitMs = await this.#round(signal).catch((error) => this.#failed(error));
-      await sleep(waitMs, signal, this.#options.timers);
-    }
+    await this.#rounds.stop();
   }
 
   /** @returns how long to wait before the next one */
@@ -111,7 +106,6 @@ export class SliceFollower {
   }
 
   #failed(error: unknown): number {
-    if (this.#stopping.signal.aborted) return 0;
     this.#version = undefined;
     const { upstreamStatus: status, retryAfterMs = 0 } = hasCode(error, 'KUBERNETES_UNAVAILABLE') ? error : {};
     const isFirst = this.#failures === 0;

@@ -99,7 +99,7 @@ async function runtimeChecks(
 const SHOWN_BY_PULL = new Set(['config-path-list', 'config-path-unset']);
 
 /** One cause is one finding: it is a warning where a pull came through all the same, and the reason where none did. */
-function judged(config: CheckResult, pull: CheckResult): [config: CheckResult, pull: CheckResult] {
+export function judged(config: CheckResult, pull: CheckResult): [config: CheckResult, pull: CheckResult] {
   const isShown = config.findings.some(({ code, severity }) => SHOWN_BY_PULL.has(code) && severity === 'error');
   if (!isShown || pull.skipped) return [config, pull];
   if (pull.findings.length > 0) {

@@ -1,10 +1,10 @@
 import { type Dispatcher, request } from 'undici';
 import { WindlassError } from '../errors.ts';
+import type { Timers } from '../time/timers.ts';
 import type { ApiAccess } from './api-access.ts';
 import { apiFailure, apiNonsense } from './api-failure.ts';
 import { readStatus } from './api-status.ts';
 import { Silence } from './silence.ts';
-import type { Timers } from './timers.ts';
 
 /** To the headers, and between two chunks of what follows, unless it is a watch. */
 export const ANSWER_MS = 10_000;

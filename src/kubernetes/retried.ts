@@ -1,7 +1,7 @@
 import { hasCode, type WindlassError } from '../errors.ts';
+import { sleep } from '../time/sleep.ts';
+import type { Timers } from '../time/timers.ts';
 import { backOffMs } from './back-off.ts';
-import { sleep } from './sleep.ts';
-import type { Timers } from './timers.ts';
 
 const LONGEST_WAIT_MS = 5_000;
 const LONGEST_RETRY_AFTER_MS = 30_000;
@@ -39,7 +39,6 @@ export async function retried<T>(call: () => Promise<T>, options: RetriedOptions
       if (passedMs + waitMs > timeoutMs) throw error;
       onFailure?.(error);
       await sleep(waitMs, signal, timers);
-      signal.throwIfAborted();
     }
   }
 }

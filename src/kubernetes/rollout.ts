@@ -1,12 +1,12 @@
 import { hasCode, WindlassError } from '../errors.ts';
+import { sleep } from '../time/sleep.ts';
+import type { Timers } from '../time/timers.ts';
 import { apiFailure } from './api-failure.ts';
 import { listDaemonPods } from './daemon-pod.ts';
 import { type DaemonSet, readDaemonSet } from './daemon-set.ts';
 import type { KubeApi } from './kube-api.ts';
 import { listNodes } from './node.ts';
 import { retried } from './retried.ts';
-import { sleep } from './sleep.ts';
-import type { Timers } from './timers.ts';
 import { type Unreached, unreached } from './unreached.ts';
 
 const POLL_MS = 2_000;
@@ -104,7 +104,6 @@ async function follow(
       surveyMs = timers.now() + SURVEY_MS;
     }
     await sleep(Math.min(POLL_MS, Math.max(0, endMs - timers.now())), signal, timers);
-    signal.throwIfAborted();
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Timers } from './timers.ts';
+import type { Timers } from '../time/timers.ts';
 
 /** Ends a request of which nothing is heard for too long. To be ended itself when the request is over. */
 export class Silence {

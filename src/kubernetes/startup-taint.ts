@@ -1,11 +1,11 @@
 import type { Logger } from 'pino';
 import { hasCode } from '../errors.ts';
+import type { Timers } from '../time/timers.ts';
 import { backOffMs } from './back-off.ts';
 import { KubeApi } from './kube-api.ts';
 import { removeTaint } from './node-taint.ts';
 import { accessOf, requirePod } from './pod.ts';
-import { sleep } from './sleep.ts';
-import type { Timers } from './timers.ts';
+import { Rounds } from './rounds.ts';
 
 const LONGEST_WAIT_MS = 60_000;
 /** Rights and names that are wrong are put right by people. With what spreads the agents it is five minutes. */
@@ -53,35 +53,30 @@ export interface StartupTaintOptions {
  */
 export class StartupTaint {
   readonly #options: StartupTaintOptions;
-  readonly #stopping = new AbortController();
+  readonly #rounds: Rounds;
   /** In a row. */
   #failures = 0;
   /** As logged last, while it fails. */
   #failure: string | undefined;
   #lookMs = FIRST_LOOK_MS;
-  #running: Promise<void> | undefined;
 
   constructor(options: StartupTaintOptions) {
     this.#options = options;
+    this.#rounds = new Rounds({
+      round: (signal) => this.#round(signal),
+      onFailure: (error) => this.#failed(error),
+      timers: options.timers,
+    });
   }
 
   /** Once the mirror serves. */
   start(): void {
-    this.#running = this.#run();
+    this.#rounds.start();
   }
 
   /** No patch begins any more, and when it resolves none is under way. Idempotent, and for one that never started too. */
   async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      const waitMs = await this.#round(signal).catch((error) => this.#failed(error));
-      await sleep(waitMs, signal, this.#options.timers);
-    }
+    await this.#rounds.stop();
   }
 
   /** @returns when to look again, in ms */
@@ -105,7 +100,6 @@ export class StartupTaint {
   }
 
   #failed(error: unknown): number {
-    if (this.#stopping.signal.aborted) return 0;
     const { upstreamStatus: status, retryAfterMs = 0 } = hasCode(error, 'KUBERNETES_UNAVAILABLE') ? error : {};
     const waitMs = Math.max(
       backOffMs(this.#failures, longestMs(status), this.#random()),

@@ -1,5 +1,5 @@
 import type { WindlassError } from '../errors.ts';
-import { sleep } from './sleep.ts';
+import { sleep } from '../time/sleep.ts';
 
 const FIRST_DELAY_MS = 200;
 const MAX_DELAY_MS = 5_000;

@@ -3,6 +3,7 @@ import type { SourceLabel } from '../metrics/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { PeerId } from '../routing/member.ts';
+import { sleep } from '../time/sleep.ts';
 import type { BlobBody } from '../upstream/registry-client.ts';
 import { BlobClaim } from './blob-claim.ts';
 import type { BlobOpening, BlobSource } from './blob-source.ts';
@@ -11,7 +12,6 @@ import type { Parent } from './claims/messages.ts';
 import { hasDigest, isUpstreams, type Leg, leavingLeg, type Pull, type SourceEnd, sizeOf } from './leg.ts';
 import type { ParentStep, ParentStream } from './parent-stream.ts';
 import { Parents } from './parents.ts';
-import { sleep } from './sleep.ts';
 import type { Swarm } from './swarm.ts';
 import { UpstreamLegs } from './upstream-legs.ts';
 

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
+import type { Timers } from '../time/timers.ts';
 import { DigestChecksum } from './digest-checksum.ts';
 import { doneAnswerSchema } from './index-messages.ts';
 import type { KeeperIndex } from './keeper-index.ts';
@@ -7,7 +8,6 @@ import type { Member, PeerId } from './member.ts';
 import { packDigests } from './packed-digests.ts';
 import type { PeerCalls } from './peer-calls.ts';
 import type { Roster } from './roster.ts';
-import type { Timers } from './timers.ts';
 
 const CALL_MS = 10_000;
 /** Changes wait up to so long for others to the same keeper. */

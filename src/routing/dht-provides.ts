@@ -1,5 +1,5 @@
+import type { Timers } from '../time/timers.ts';
 import type { Dht } from './libp2p-router.ts';
-import type { Timers } from './timers.ts';
 
 /** From so many holders on the DHT need not know. */
 export const ENOUGH_HOLDERS = 3;

@@ -1,10 +1,10 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
+import type { Timers } from '../time/timers.ts';
 import { DigestChecksum } from './digest-checksum.ts';
 import type { HolderIndex, LastKnown } from './holder-index.ts';
 import { MAX_DIGESTS } from './index-messages.ts';
 import type { PeerId } from './member.ts';
-import type { Timers } from './timers.ts';
 
 /** Bounds of all holders together: some 40 MB at worst. */
 const MAX_KEYS = 100_000;

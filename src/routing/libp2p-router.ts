@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { type Digest, isDigest } from '../oci/digest.ts';
+import type { Timers } from '../time/timers.ts';
 import { Announcer, type KnownTag } from './announcer.ts';
 import { DhtProvides, ENOUGH_HOLDERS } from './dht-provides.ts';
 import { IndexExchange } from './index-exchange.ts';
@@ -12,7 +13,6 @@ import { packDigests, unpackDigests } from './packed-digests.ts';
 import type { PeerCalls } from './peer-calls.ts';
 import type { Roster, RosterChange } from './roster.ts';
 import type { Router } from './router.ts';
-import type { Timers } from './timers.ts';
 
 /** After a change of members, so that a rolling update or a mass start is taken in at once. */
 const SETTLE_MS = 1_000;

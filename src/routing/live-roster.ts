@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
+import type { Timers } from '../time/timers.ts';
 import { canTalk, type Member, type PeerId, type SignedMember, WIRE_VERSION } from './member.ts';
 import { isGenuine, type MemberEntry, type MemberVersion, readMember, type Sign, type Verify } from './member-entry.ts';
 import type { CallHandler, PeerCalls } from './peer-calls.ts';
@@ -12,7 +13,6 @@ import { RosterRounds } from './roster-rounds.ts';
 import { RosterSchedule } from './roster-schedule.ts';
 import { RosterSelf } from './roster-self.ts';
 import { RosterTable } from './roster-table.ts';
-import type { Timers } from './timers.ts';
 
 /** A newcomer is asked for what it knows after a random part of this. */
 const NEWCOMER_MS = 300;

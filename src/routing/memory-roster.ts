@@ -1,7 +1,7 @@
+import type { Timers } from '../time/timers.ts';
 import { Kademlia } from './kademlia.ts';
 import type { Member, PeerId } from './member.ts';
 import { KEEPERS, type Roster, type RosterChange } from './roster.ts';
-import type { Timers } from './timers.ts';
 
 /** A roster that is told its members: for tests and simulations. */
 export class MemoryRoster implements Roster {

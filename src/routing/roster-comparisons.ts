@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
+import type { Timers } from '../time/timers.ts';
 import type { Member, PeerId } from './member.ts';
 import type { RosterSchedule } from './roster-schedule.ts';
 import type { RosterTable } from './roster-table.ts';
-import type { Timers } from './timers.ts';
 
 /** News needs that long to reach all; until then a difference is nothing to mend. */
 const NEWS_MS = 2_000;

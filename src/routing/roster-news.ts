@@ -1,7 +1,7 @@
+import type { Timers } from '../time/timers.ts';
 import type { PeerId } from './member.ts';
 import type { MemberEntry, Sign, Verify } from './member-entry.ts';
 import { type Death, MAX_NEWS, MAX_NEWS_BYTES, newsEnvelopeSchema, newsSchema } from './roster-messages.ts';
-import type { Timers } from './timers.ts';
 
 const CONTEXT = 'windlass-news/1\0';
 const BATCH_MS = 200;

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
+import type { Timers } from '../time/timers.ts';
 import type { Member, PeerId } from './member.ts';
 import { compareVersions, type MemberVersion } from './member-entry.ts';
 import type { RosterTable } from './roster-table.ts';
-import type { Timers } from './timers.ts';
 
 /** Members that are probed at the same time. */
 const MAX_AT_ONCE = 16;

@@ -1,4 +1,4 @@
-import type { Timers } from './timers.ts';
+import type { Timers } from '../time/timers.ts';
 
 /** Timers with names: one each at a time, and all of them end together. */
 export class RosterSchedule {

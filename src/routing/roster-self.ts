@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
+import type { Timers } from '../time/timers.ts';
 import type { Member, PeerId } from './member.ts';
 import { fitMember, type MemberEntry, type MemberVersion, type Sign, signMember } from './member-entry.ts';
 import type { RosterSchedule } from './roster-schedule.ts';
-import type { Timers } from './timers.ts';
 
 /** An agent says no more often than this that it is not dead. */
 const RENEW_MS = 1_000;

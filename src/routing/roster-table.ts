@@ -1,10 +1,10 @@
 import { hash } from 'node:crypto';
+import type { Timers } from '../time/timers.ts';
 import { Kademlia } from './kademlia.ts';
 import type { Member, PeerId } from './member.ts';
 import { compareVersions, isNewer, type MemberEntry, type MemberVersion } from './member-entry.ts';
 import type { RosterChange } from './roster.ts';
 import { MAX_MEMBERS, type MemberState, type Row } from './roster-messages.ts';
-import type { Timers } from './timers.ts';
 
 /** So long one that is gone can still be asked for. */
 const KEEP_GONE_MS = 3_600_000;

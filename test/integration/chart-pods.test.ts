@@ -122,6 +122,23 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
     expect(await deadlineOf({ cleanup: { timeout: '9m' } }, 'windlass-cleanup')).toBe(580);
   });
 
+  test('before a release goes, its nodes are cleaned up, that is waited for, and then its Secret goes', async () => {
+    const annotation = ({ metadata }: KubeObject, name: string) => metadata.annotations?.[`helm.sh/${name}`];
+    const workloads = standard
+      .filter((object) => annotation(object, 'hook') === 'pre-delete' && ['DaemonSet', 'Job'].includes(object.kind))
+      .sort((a, b) => Number(annotation(a, 'hook-weight')) - Number(annotation(b, 'hook-weight')));
+    expect(workloads.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual([
+      'DaemonSet windlass-cleanup',
+      'Job windlass-cleanup',
+      'Job windlass-remove-secret',
+    ]);
+    const accounts = standard.filter(
+      (object) => annotation(object, 'hook') === 'pre-delete' && !workloads.includes(object),
+    );
+    const last = Math.max(...accounts.map((object) => Number(annotation(object, 'hook-weight'))));
+    expect(last).toBeLessThan(Number(annotation(workloads[0] as KubeObject, 'hook-weight')));
+  });
+
   test('the clean-up goes to every node, also where the agents go to some', async () => {
     const objects = await helm.template({
       nodeSelector: { pool: 'a' },
@@ -343,6 +360,43 @@ describeWith("the chart's Pods", [typeof binary === 'string' ? binary : undefine
     expect(containerOf(objects, 'agent').readinessProbe.httpGet).toEqual({ path: '/readyz', port: 'status' });
     // It waits for configure on the node's own network.
     expect(podOf(objects, 'windlass-cleanup').hostNetwork).toBe(true);
+  });
+
+  test('that policy is one of the agents, and opens what they say to each other to agents alone', async () => {
+    const objects = await helm.template({
+      hostNetwork: false,
+      networkPolicy: { statusFrom: [{ ipBlock: { cidr: '::/0' } }] },
+    });
+    const labelsOf = ({ kind, metadata, spec }: KubeObject) =>
+      kind === 'Pod' ? metadata.labels : spec?.template?.metadata?.labels;
+    const chosenBy = ({ matchLabels }: { readonly matchLabels: Readonly<Record<string, string>> }) =>
+      objects
+        .filter((object) => {
+          const labels = labelsOf(object);
+          return labels !== undefined && Object.entries(matchLabels).every(([key, value]) => labels[key] === value);
+        })
+        .map(({ kind, metadata }) => `${kind} ${metadata.name}`);
+    const { podSelector, policyTypes, ingress } = objectOf(objects, 'NetworkPolicy', 'windlass').spec;
+    expect([chosenBy(podSelector), policyTypes]).toEqual([['DaemonSet windlass'], ['Ingress']]);
+    const [agents, status] = ingress;
+    expect(agents.ports).toEqual([{ port: 'peer' }, { port: 'p2p' }]);
+    expect(agents.from.map((from: KubeObject) => chosenBy(from.podSelector))).toEqual([['DaemonSet windlass']]);
+    expect(status.ports).toEqual([{ port: 'status' }]);
+    const [tests, ...given] = status.from;
+    expect(chosenBy(tests.podSelector)).toEqual([expect.stringMatching(/^Pod windlass-test/)]);
+    expect(given).toEqual([{ ipBlock: { cidr: '::/0' } }]);
+  });
+
+  test('rights to Secrets are rights to that of the cluster alone', async () => {
+    const rules = standard
+      .filter(({ kind }) => kind === 'Role' || kind === 'ClusterRole')
+      .flatMap(({ metadata, rules }) => rules.map((rule: object) => ({ role: metadata.name, ...rule })))
+      .filter(({ resources }) => resources.includes('secrets') || resources.includes('*'));
+    const own = { apiGroups: [''], resources: ['secrets'], resourceNames: ['windlass-cluster'] };
+    expect(rules).toEqual([
+      { role: 'windlass-cleanup', ...own, verbs: ['get', 'delete'] },
+      { role: 'windlass-make-secret', ...own, verbs: ['get', 'create', 'patch'] },
+    ]);
   });
 
   test('IPv6 alone, and both', async () => {

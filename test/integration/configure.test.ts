@@ -3,21 +3,15 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AgentProcess } from '../support/agent-process.ts';
 import { type CommandResult, run, which } from '../support/commands.ts';
 import { Containerd } from '../support/containerd.ts';
-import { builtContainerd, type ContainerdBinaries, debianContainerd } from '../support/containerd-binaries.ts';
 import { Cri } from '../support/cri.ts';
+import { describeEachContainerd } from '../support/each-containerd.ts';
 import { type FileTree, makeTree, readTree } from '../support/file-tree.ts';
 import { buildBusyboxImage } from '../support/image.ts';
 import { pushImage } from '../support/push.ts';
 import { RealRegistry } from '../support/real-registry.ts';
-import { commandsMissing, describeWith, rootMissing } from '../support/requires.ts';
 import { Scratch } from '../support/scratch.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-
-const releases: readonly { readonly name: string; readonly binaries: ContainerdBinaries | string }[] = [
-  { name: 'containerd 1.6', binaries: debianContainerd() },
-  { name: 'containerd 2.3', binaries: builtContainerd() },
-];
 
 /** A registry with a file by hand, one with an empty folder, and one that `_default` serves. */
 const REGISTRIES = ['docker.io', 'quay.io', 'ghcr.io'];
@@ -40,14 +34,9 @@ function certsDir(registry: string): FileTree {
   };
 }
 
-for (const { name, binaries } of releases) {
-  const missing = [
-    rootMissing(),
-    commandsMissing('runc', 'busybox', 'unshare'),
-    RealRegistry.missing,
-    typeof binaries === 'string' ? binaries : undefined,
-  ];
-  describeWith(`${name} and windlass configure`, missing, () => {
+describeEachContainerd(
+  { title: (containerd) => `${containerd} and windlass configure`, commands: ['runc', 'busybox', 'unshare'] },
+  ({ name, binaries }) => {
     let scratch: Scratch;
     let registry: RealRegistry;
     let agent: AgentProcess;
@@ -57,7 +46,6 @@ for (const { name, binaries } of releases) {
     let hostsDir: string;
 
     beforeAll(async () => {
-      if (typeof binaries === 'string') throw new Error(binaries);
       scratch = await Scratch.create();
       registry = await RealRegistry.start(scratch);
       const registries = Object.fromEntries(REGISTRIES.map((host) => [host, registry.url]));
@@ -116,5 +104,5 @@ for (const { name, binaries } of releases) {
       // That the third is this registry, nobody but windlass configure had said.
       expect(await pullAll('cleaned', ['docker.io', 'ghcr.io'])).toEqual([0, 0]);
     });
-  });
-}
+  },
+);

@@ -1,23 +1,11 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { which } from '../support/commands.ts';
-import { builtContainerd, type ContainerdBinaries, debianContainerd } from '../support/containerd-binaries.ts';
+import { describeEachContainerd } from '../support/each-containerd.ts';
 import { buildBusyboxImage, type Image, type ImageOptions } from '../support/image.ts';
 import { NodeStage } from '../support/node-stage.ts';
 import { pushImage } from '../support/push.ts';
-import { RealRegistry } from '../support/real-registry.ts';
-import { commandsMissing, describeWith, rootMissing } from '../support/requires.ts';
 
 const MIB = 1024 * 1024;
-
-const releases: readonly {
-  readonly name: string;
-  readonly binaries: ContainerdBinaries | string;
-  readonly fetchChunkBytes?: number;
-}[] = [
-  { name: 'containerd 1.6', binaries: debianContainerd() },
-  { name: 'containerd 2.3', binaries: builtContainerd() },
-  { name: 'containerd 2.3 with parallel layer fetch', binaries: builtContainerd(), fetchChunkBytes: MIB },
-];
 
 function busyboxImage(seed: string, options: ImageOptions = {}): Promise<Image> {
   return buildBusyboxImage(which('busybox') ?? '', { seed, layerBytes: [100_000, 6 * MIB], ...options });
@@ -35,18 +23,12 @@ function digestsOf(image: Image): string[] {
   return [...new Set([image.top, image.manifest, ...image.blobs].map(({ digest }) => digest))].sort();
 }
 
-for (const { name, binaries, fetchChunkBytes } of releases) {
-  const missing = [
-    rootMissing(),
-    commandsMissing('runc', 'busybox', 'unshare'),
-    RealRegistry.missing,
-    typeof binaries === 'string' ? binaries : undefined,
-  ];
-  describeWith(name, missing, () => {
+describeEachContainerd(
+  { commands: ['runc', 'busybox', 'unshare'], alsoInChunks: true },
+  ({ name, binaries, fetchChunkBytes }) => {
     let stage: NodeStage;
 
     beforeAll(async () => {
-      if (typeof binaries === 'string') throw new Error(binaries);
       stage = await NodeStage.start(binaries, {
         containerd: fetchChunkBytes === undefined ? {} : { fetchChunkBytes },
         // However long a test takes: a tag is asked for once.
@@ -163,5 +145,5 @@ for (const { name, binaries, fetchChunkBytes } of releases) {
       expect(await stage.registry.counts()).toEqual(onceEach(image, '1'));
       expect(stage.uplink.downBytes - before).toBeGreaterThanOrEqual(image.totalBytes);
     });
-  });
-}
+  },
+);

@@ -4,8 +4,8 @@ import type { Digest } from '../../src/oci/digest.ts';
 import { AgentCluster } from '../support/agent-cluster.ts';
 import { AgentProcess } from '../support/agent-process.ts';
 import { Containerd } from '../support/containerd.ts';
-import { builtContainerd, type ContainerdBinaries, debianContainerd } from '../support/containerd-binaries.ts';
 import { Cri } from '../support/cri.ts';
+import { describeEachContainerd } from '../support/each-containerd.ts';
 import { eventually } from '../support/eventually.ts';
 import { writeHostsToml } from '../support/hosts-toml.ts';
 import { httpGet } from '../support/http-get.ts';
@@ -13,26 +13,15 @@ import { buildImage, digestOf, type Image } from '../support/image.ts';
 import { pullImage } from '../support/pull-image.ts';
 import { pushImage } from '../support/push.ts';
 import { REGISTRY_PASSWORD, REGISTRY_USER, RealRegistry } from '../support/real-registry.ts';
-import { commandsMissing, describeWith, rootMissing } from '../support/requires.ts';
 import { Scratch } from '../support/scratch.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
 const MIB = 1024 * 1024;
 const LONG = { timeoutMs: 120_000, everyMs: 100 };
 
-const releases: readonly { readonly name: string; readonly binaries: ContainerdBinaries | string }[] = [
-  { name: 'the content of containerd 1.6', binaries: debianContainerd() },
-  { name: 'the content of containerd 2.3', binaries: builtContainerd() },
-];
-
-for (const { name, binaries } of releases) {
-  const missing = [
-    rootMissing(),
-    commandsMissing('unshare'),
-    RealRegistry.missing,
-    typeof binaries === 'string' ? binaries : undefined,
-  ];
-  describeWith(name, missing, () => {
+describeEachContainerd(
+  { title: (containerd) => `the content of ${containerd}`, commands: ['unshare'] },
+  ({ name, binaries }) => {
     let scratch: Scratch;
     let registry: RealRegistry;
     let locked: RealRegistry;
@@ -46,7 +35,6 @@ for (const { name, binaries } of releases) {
     const before = imageOf('before');
 
     beforeAll(async () => {
-      if (typeof binaries === 'string') throw new Error(binaries);
       scratch = await Scratch.create();
       [registry, locked] = await Promise.all([
         RealRegistry.start(scratch),
@@ -274,5 +262,5 @@ for (const { name, binaries } of releases) {
         }, LONG);
       }
     });
-  });
-}
+  },
+);

@@ -1,31 +1,18 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { builtContainerd, type ContainerdBinaries, debianContainerd } from '../support/containerd-binaries.ts';
 import { Cri } from '../support/cri.ts';
+import { describeEachContainerd } from '../support/each-containerd.ts';
 import { buildImage } from '../support/image.ts';
 import { NodeStage } from '../support/node-stage.ts';
 import { pushImage } from '../support/push.ts';
-import { RealRegistry } from '../support/real-registry.ts';
-import { commandsMissing, describeWith, rootMissing } from '../support/requires.ts';
 
-const releases: readonly { readonly name: string; readonly binaries: ContainerdBinaries | string }[] = [
-  { name: 'PullImage of containerd 1.6', binaries: debianContainerd() },
-  { name: 'PullImage of containerd 2.3', binaries: builtContainerd() },
-];
-
-for (const { name, binaries } of releases) {
-  const missing = [
-    rootMissing(),
-    commandsMissing('unshare'),
-    RealRegistry.missing,
-    typeof binaries === 'string' ? binaries : undefined,
-  ];
-  describeWith(name, missing, () => {
+describeEachContainerd(
+  { title: (containerd) => `PullImage of ${containerd}`, commands: ['unshare'] },
+  ({ name, binaries }) => {
     let stage: NodeStage;
     let cri: Cri;
     const image = buildImage({ seed: name, layerBytes: [50_000, 3_000_000], index: true });
 
     beforeAll(async () => {
-      if (typeof binaries === 'string') throw new Error(binaries);
       stage = await NodeStage.start(binaries);
       cri = new Cri(stage.scratch, stage.containerd.address);
       await pushImage(stage.registry.url, 'team/app', 'v1', image);
@@ -58,5 +45,5 @@ for (const { name, binaries } of releases) {
 
       expect((await fetch(`${stage.agent.statusUrl}/readyz`)).status).toBe(200);
     });
-  });
-}
+  },
+);

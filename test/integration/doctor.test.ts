@@ -11,22 +11,16 @@ import { checkPull } from '../../src/doctor/pull-check.ts';
 import { AgentProcess } from '../support/agent-process.ts';
 import { type CommandResult, run, tryCommand, which } from '../support/commands.ts';
 import { Containerd } from '../support/containerd.ts';
-import { builtContainerd, type ContainerdBinaries, debianContainerd } from '../support/containerd-binaries.ts';
 import { codesOf, doctor, emptyRoot, findingsOf, subjectWith } from '../support/doctor.ts';
+import { describeEachContainerd } from '../support/each-containerd.ts';
 import { buildBusyboxImage } from '../support/image.ts';
 import { pushImage } from '../support/push.ts';
 import { RealRegistry } from '../support/real-registry.ts';
-import { commandsMissing, describeWith, rootMissing } from '../support/requires.ts';
 import { Scratch } from '../support/scratch.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const OLD = 'plugins."io.containerd.grpc.v1.cri"';
 const NEW = 'plugins."io.containerd.cri.v1.images"';
-
-const releases: readonly { readonly name: string; readonly binaries: ContainerdBinaries | string }[] = [
-  { name: 'containerd 1.6', binaries: debianContainerd() },
-  { name: 'containerd 2.3', binaries: builtContainerd() },
-];
 
 /** What doctor asks for where a pattern is mirrored. */
 const OF_PATTERN = 'windlass-doctor.pattern.example';
@@ -39,15 +33,10 @@ function command(args: readonly string[]): Promise<CommandResult> {
   return tryCommand(process.execPath, [MAIN, ...args], { timeoutMs: 120_000 });
 }
 
-for (const { name, binaries } of releases) {
-  const missing = [
-    rootMissing(),
-    commandsMissing('runc', 'busybox', 'unshare'),
-    RealRegistry.missing,
-    typeof binaries === 'string' ? binaries : undefined,
-  ];
-  describeWith(`${name} and windlass doctor`, missing, () => {
-    const section = typeof binaries !== 'string' && binaries.major === 1 ? OLD : NEW;
+describeEachContainerd(
+  { title: (containerd) => `${containerd} and windlass doctor`, commands: ['runc', 'busybox', 'unshare'] },
+  ({ name, binaries }) => {
+    const section = binaries.major === 1 ? OLD : NEW;
     const otherSection = section === OLD ? NEW : OLD;
     let scratch: Scratch;
     let root: string;
@@ -77,7 +66,6 @@ for (const { name, binaries } of releases) {
     });
 
     function startContainerd(edit: (toml: string) => string = (toml) => toml): Promise<Containerd> {
-      if (typeof binaries === 'string') throw new Error(binaries);
       return Containerd.start(scratch, binaries, { hostsDir, edit });
     }
 
@@ -383,5 +371,5 @@ for (const { name, binaries } of releases) {
       expect({ code, found: codesOf(checks) }).toEqual({ code: 3, found: ['socket-denied', 'config_path-unknown'] });
       for (const { mend } of findingsOf(checks)) expect(mend).toMatch(/windlass doctor as root/);
     });
-  });
-}
+  },
+);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Candidate } from '../../src/discovery/discovery.ts';
 import { KubernetesDiscovery } from '../../src/discovery/kubernetes-discovery.ts';
 import { ApiAccess } from '../../src/kubernetes/api-access.ts';
-import { systemTimers } from '../../src/routing/timers.ts';
+import { systemTimers } from '../../src/time/timers.ts';
 import { eventually } from '../support/eventually.ts';
 import { KubeApiserver } from '../support/kube-apiserver.ts';
 import { builtKubeApiserver } from '../support/kube-apiserver-binary.ts';

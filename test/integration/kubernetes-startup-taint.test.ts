@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ApiAccess } from '../../src/kubernetes/api-access.ts';
 import { KubeApi, type KubeRequest } from '../../src/kubernetes/kube-api.ts';
 import { StartupTaint } from '../../src/kubernetes/startup-taint.ts';
-import { systemTimers } from '../../src/routing/timers.ts';
+import { systemTimers } from '../../src/time/timers.ts';
 import { eventually } from '../support/eventually.ts';
 import { InProcessAgent } from '../support/in-process-agent.ts';
 import { KubeApiserver } from '../support/kube-apiserver.ts';

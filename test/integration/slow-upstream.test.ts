@@ -3,28 +3,17 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { AgentProcess } from '../support/agent-process.ts';
 import { which } from '../support/commands.ts';
 import { Containerd } from '../support/containerd.ts';
-import { builtContainerd, type ContainerdBinaries, debianContainerd } from '../support/containerd-binaries.ts';
+import { describeEachContainerd } from '../support/each-containerd.ts';
 import { writeHostsToml } from '../support/hosts-toml.ts';
 import { buildBusyboxImage, type Image, type ImageBlob } from '../support/image.ts';
 import { pushImage } from '../support/push.ts';
 import { RealRegistry } from '../support/real-registry.ts';
-import { commandsMissing, describeWith, rootMissing } from '../support/requires.ts';
 import { Scratch } from '../support/scratch.ts';
 import { ScriptedUpstream } from '../support/scripted-upstream.ts';
 
 const MIB = 1024 * 1024;
 /** Longer than the agent lets a client wait for headers (20 s); containerd 2.3 waits 30 s for them. */
 const FIRST_BYTE_MS = 21_000;
-
-const releases: readonly {
-  readonly name: string;
-  readonly binaries: ContainerdBinaries | string;
-  readonly fetchChunkBytes?: number;
-}[] = [
-  { name: 'containerd 1.6', binaries: debianContainerd() },
-  { name: 'containerd 2.3', binaries: builtContainerd() },
-  { name: 'containerd 2.3 with parallel layer fetch', binaries: builtContainerd(), fetchChunkBytes: MIB },
-];
 
 /**
  * What the agent asks is scripted; what containerd asks itself, when it has given up on the agent, is a registry
@@ -35,14 +24,9 @@ const releases: readonly {
  *       └─── next host ───▶ registry (real, whole)
  * ```
  */
-for (const { name, binaries, fetchChunkBytes } of releases) {
-  const missing = [
-    rootMissing(),
-    commandsMissing('runc', 'busybox', 'unshare'),
-    RealRegistry.missing,
-    typeof binaries === 'string' ? binaries : undefined,
-  ];
-  describeWith(name, missing, () => {
+describeEachContainerd(
+  { commands: ['runc', 'busybox', 'unshare'], alsoInChunks: true },
+  ({ name, binaries, fetchChunkBytes }) => {
     let scratch: Scratch;
     let upstream: ScriptedUpstream;
     let registry: RealRegistry;
@@ -50,7 +34,6 @@ for (const { name, binaries, fetchChunkBytes } of releases) {
     let containerd: Containerd;
 
     beforeAll(async () => {
-      if (typeof binaries === 'string') throw new Error(binaries);
       scratch = await Scratch.create();
       upstream = await ScriptedUpstream.start();
       scratch.defer(() => upstream.stop());
@@ -123,8 +106,8 @@ for (const { name, binaries, fetchChunkBytes } of releases) {
       expect(await containerd.runContainer(reference, ['/bin/busybox', 'echo', 'whole'])).toBe('whole\n');
       expect(await agent.metric('windlass_ingests_running')).toBe(0);
     });
-  });
-}
+  },
+);
 
 function busyboxImage(seed: string): Promise<Image> {
   return buildBusyboxImage(which('busybox') ?? '', { seed, layerBytes: [100_000, 3 * MIB], index: true });

@@ -5,7 +5,7 @@ import { type ClaimsParts, createClaims } from '../../src/pull/claims/create-cla
 import type { HolderIndex, LastKnown } from '../../src/routing/holder-index.ts';
 import { type Member, type PeerId, WIRE_VERSION } from '../../src/routing/member.ts';
 import type { PeerCalls } from '../../src/routing/peer-calls.ts';
-import type { Timers } from '../../src/routing/timers.ts';
+import type { Timers } from '../../src/time/timers.ts';
 import { EventQueue, seeded } from './event-queue.ts';
 import { SimRoster } from './sim-roster.ts';
 

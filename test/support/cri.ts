@@ -1,11 +1,34 @@
-import { fileURLToPath } from 'node:url';
-import { type Client, credentials, loadPackageDefinition, type ServiceClientConstructor } from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
+import { Client, credentials } from '@grpc/grpc-js';
+import { type Method, methodsOf } from '../../src/containerd/api-method.ts';
+import { type ImageRequest, PULL_IMAGE, REMOVE_IMAGE } from '../../src/containerd/cri-api.ts';
+import { unary } from '../../src/containerd/unary-call.ts';
 import type { Scratch } from './scratch.ts';
 
-const PROTO = fileURLToPath(new URL('./cri.proto', import.meta.url));
-const SERVICE = 'runtime.v1.ImageService';
-const PULL_DEADLINE_MS = 120_000;
+const PULL_MS = 120_000;
+
+/** What windlass itself does not ask; numbers as in k8s.io/cri-api. */
+const PROTO = `
+syntax = "proto3";
+package runtime.v1;
+
+message ImageSpec {
+  string image = 1;
+}
+
+message ImageStatusRequest {
+  ImageSpec image = 1;
+}
+
+message Image {
+  string id = 1;
+  repeated string repo_tags = 2;
+  repeated string repo_digests = 3;
+}
+
+message ImageStatusResponse {
+  Image image = 1;
+}
+`;
 
 export interface CriImage {
   readonly id: string;
@@ -13,50 +36,39 @@ export interface CriImage {
   readonly repoDigests: readonly string[];
 }
 
+const method = methodsOf(PROTO);
+
+const IMAGE_STATUS: Method<ImageRequest, { readonly image: CriImage | null }> = method(
+  '/runtime.v1.ImageService/ImageStatus',
+  'ImageStatusRequest',
+  'ImageStatusResponse',
+);
+
 /** Asks a containerd for images as the kubelet does: CRI's ImageService, gRPC over its socket. */
 export class Cri {
   readonly #client: Client;
 
   constructor(scratch: Scratch, socketPath: string) {
-    const ImageService = serviceConstructor();
-    this.#client = new ImageService(`unix://${socketPath}`, credentials.createInsecure());
+    this.#client = new Client(`unix://${socketPath}`, credentials.createInsecure());
     scratch.defer(() => this.#client.close());
   }
 
   /** @returns the image's id */
   async pullImage(image: string): Promise<string> {
-    const { imageRef } = await this.#call<{ imageRef: string }>('PullImage', { image: { image } });
+    const { imageRef } = await this.#call(PULL_IMAGE, image);
     return imageRef;
   }
 
   async imageStatus(image: string): Promise<CriImage | undefined> {
-    const answer = await this.#call<{ image: CriImage | null }>('ImageStatus', { image: { image } });
+    const answer = await this.#call(IMAGE_STATUS, image);
     return answer.image ?? undefined;
   }
 
   async removeImage(image: string): Promise<void> {
-    await this.#call('RemoveImage', { image: { image } });
+    await this.#call(REMOVE_IMAGE, image);
   }
 
-  #call<T>(method: string, request: object): Promise<T> {
-    const definition = serviceConstructor().service[method];
-    if (definition === undefined) throw new Error(`no such method: ${method}`);
-    return new Promise((resolve, reject) => {
-      this.#client.makeUnaryRequest<object, T>(
-        definition.path,
-        definition.requestSerialize,
-        definition.responseDeserialize,
-        request,
-        { deadline: Date.now() + PULL_DEADLINE_MS },
-        (error, answer) => (error !== null || answer === undefined ? reject(error) : resolve(answer)),
-      );
-    });
+  #call<A>(method: Method<ImageRequest, A>, image: string): Promise<A> {
+    return unary(this.#client, method, { image: { image } }, { timeoutMs: PULL_MS });
   }
-}
-
-function serviceConstructor(): ServiceClientConstructor {
-  const found = loadPackageDefinition(loadSync(PROTO, { defaults: true }));
-  let value: unknown = found;
-  for (const part of SERVICE.split('.')) value = (value as Record<string, unknown>)[part];
-  return value as ServiceClientConstructor;
 }

@@ -1,4 +1,4 @@
-import type { Timers } from '../../src/routing/timers.ts';
+import type { Timers } from '../../src/time/timers.ts';
 
 interface Event {
   readonly atMs: number;

@@ -12,7 +12,7 @@ import { LiveRoster } from '../../src/routing/live-roster.ts';
 import type { Member, PeerId } from '../../src/routing/member.ts';
 import { packDigests } from '../../src/routing/packed-digests.ts';
 import type { CallPath } from '../../src/routing/peer-calls.ts';
-import { systemTimers } from '../../src/routing/timers.ts';
+import { systemTimers } from '../../src/time/timers.ts';
 import type { BlobLie, Truth } from './evil-agent-blobs.ts';
 import { answerJson, type EvilRequest, EvilServer } from './evil-agent-server.ts';
 import type { Scratch } from './scratch.ts';

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { Writable } from 'node:stream';
 import { pino } from 'pino';
 import { stringify } from 'yaml';
-import { type Agent, createAgent } from '../../src/agent.ts';
+import { type Agent, createAgent } from '../../src/agent/agent.ts';
 import { loadSettings } from '../../src/config/load-settings.ts';
 
 export interface InProcessOptions {

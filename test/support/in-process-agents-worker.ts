@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { subscribe } from 'node:diagnostics_channel';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import type { Cluster } from '../../src/cluster.ts';
+import type { Cluster } from '../../src/cluster/cluster.ts';
 import { type Digest, parseDigest } from '../../src/oci/digest.ts';
 import { InProcessAgent } from './in-process-agent.ts';
 

@@ -4,7 +4,7 @@ import { KeeperIndex } from '../../src/routing/keeper-index.ts';
 import { Libp2pRouter, type News } from '../../src/routing/libp2p-router.ts';
 import { type Member, WIRE_VERSION } from '../../src/routing/member.ts';
 import { MemoryRoster } from '../../src/routing/memory-roster.ts';
-import { systemTimers } from '../../src/routing/timers.ts';
+import { systemTimers } from '../../src/time/timers.ts';
 import { MemoryCalls } from './memory-calls.ts';
 
 export interface IndexAgent {

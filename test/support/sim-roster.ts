@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Member, PeerId } from '../../src/routing/member.ts';
 import { KEEPERS, type Roster, type RosterChange } from '../../src/routing/roster.ts';
-import type { Timers } from '../../src/routing/timers.ts';
+import type { Timers } from '../../src/time/timers.ts';
 
 /** sha256 of keys and peer ids, for all rosters of a process. */
 const positions = new Map<string, Buffer>();

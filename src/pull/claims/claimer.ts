@@ -3,7 +3,8 @@ import { ERROR_TABLE, type ErrorCode, hasCode, WindlassError } from '../../error
 import type { Metrics } from '../../metrics/metrics.ts';
 import type { PeerId } from '../../routing/member.ts';
 import { KEEPERS, type Roster } from '../../routing/roster.ts';
-import type { Timers } from '../../routing/timers.ts';
+import { sleep } from '../../time/sleep.ts';
+import type { Timers } from '../../time/timers.ts';
 import { BoundedMap } from './bounded-map.ts';
 import type { Claimed, ClaimRequest, Claims, Lease } from './claims.ts';
 import { HeldLease } from './held-lease.ts';
@@ -13,7 +14,6 @@ import { isKeeper } from './keepers-of.ts';
 import { makesSense } from './makes-sense.ts';
 import { type Claim, type ClaimAnswer, claimAnswerSchema, FORWARD_MS, RENEW_MS, type Report } from './messages.ts';
 import { Outbox } from './outbox.ts';
-import { pause } from './pause.ts';
 import type { Rates } from './rates.ts';
 
 /** An answer may be held back so long at the keeper. */
@@ -95,7 +95,7 @@ export class Claimer implements Claims {
       // The answer came at once, though it could have been held: no need to be asked by a thousand at that pace.
       const pauseMs = answer.kind === 'wait' ? answer.waitMs : 0;
       const quick = timers.now() - askedMs < LEAST_PAUSE_MS;
-      await pause(timers, Math.min(HELD_MS, Math.max(pauseMs, quick ? LEAST_PAUSE_MS : 0)), signal);
+      await sleep(Math.min(HELD_MS, Math.max(pauseMs, quick ? LEAST_PAUSE_MS : 0)), signal, timers);
       heldMs = HELD_MS;
     }
   }

@@ -3,7 +3,7 @@ import { hasCode, WindlassError } from '../../errors.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
 import type { Member, PeerId } from '../../routing/member.ts';
 import type { Roster } from '../../routing/roster.ts';
-import type { Timers } from '../../routing/timers.ts';
+import type { Timers } from '../../time/timers.ts';
 import type { Keeper } from './keeper.ts';
 import type { KeeperCalls } from './keeper-calls.ts';
 import { isKeeper, maySpeakFor } from './keepers-of.ts';

@@ -3,7 +3,7 @@ import type { Metrics } from '../../metrics/metrics.ts';
 import type { HolderIndex } from '../../routing/holder-index.ts';
 import type { CallHandler, PeerCalls } from '../../routing/peer-calls.ts';
 import type { Roster } from '../../routing/roster.ts';
-import { systemTimers, type Timers } from '../../routing/timers.ts';
+import { systemTimers, type Timers } from '../../time/timers.ts';
 import { Claimer } from './claimer.ts';
 import { ClaimsHandler } from './claims-handler.ts';
 import { Deputies } from './deputies.ts';

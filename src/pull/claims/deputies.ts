@@ -1,7 +1,7 @@
 import { hasCode } from '../../errors.ts';
 import type { Member, PeerId } from '../../routing/member.ts';
 import type { Roster } from '../../routing/roster.ts';
-import type { Timers } from '../../routing/timers.ts';
+import type { Timers } from '../../time/timers.ts';
 import type { Entry } from './entry.ts';
 import type { KeeperCalls } from './keeper-calls.ts';
 import type { KeeperLinks } from './keeper-context.ts';

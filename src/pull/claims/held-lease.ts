@@ -1,5 +1,5 @@
 import { WindlassError } from '../../errors.ts';
-import type { Timers } from '../../routing/timers.ts';
+import type { Timers } from '../../time/timers.ts';
 import type { Lease } from './claims.ts';
 import type { Report } from './messages.ts';
 

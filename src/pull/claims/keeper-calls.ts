@@ -5,7 +5,7 @@ import type { Metrics } from '../../metrics/metrics.ts';
 import type { Member, PeerId } from '../../routing/member.ts';
 import type { PeerCalls } from '../../routing/peer-calls.ts';
 import type { Roster } from '../../routing/roster.ts';
-import type { Timers } from '../../routing/timers.ts';
+import type { Timers } from '../../time/timers.ts';
 import { BoundedMap } from './bounded-map.ts';
 import { Bounds } from './bounds.ts';
 import { MAY_SPEAK } from './keepers-of.ts';

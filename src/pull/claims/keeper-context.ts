@@ -3,7 +3,7 @@ import type { Metrics } from '../../metrics/metrics.ts';
 import type { HolderIndex } from '../../routing/holder-index.ts';
 import type { PeerId } from '../../routing/member.ts';
 import type { Roster } from '../../routing/roster.ts';
-import type { Timers } from '../../routing/timers.ts';
+import type { Timers } from '../../time/timers.ts';
 import type { Complaints } from './complaints.ts';
 import type { Entry } from './entry.ts';
 import type { Grant } from './grants.ts';

@@ -4,7 +4,7 @@ import type { Metrics } from '../../metrics/metrics.ts';
 import type { HolderIndex } from '../../routing/holder-index.ts';
 import type { PeerId } from '../../routing/member.ts';
 import type { Roster, RosterChange } from '../../routing/roster.ts';
-import type { Timers } from '../../routing/timers.ts';
+import type { Timers } from '../../time/timers.ts';
 import { BoundedMap } from './bounded-map.ts';
 import { Complaints } from './complaints.ts';
 import { adopt, copyOf } from './copies.ts';

@@ -1,5 +1,5 @@
 import type { PeerId } from '../../routing/member.ts';
-import type { Timers } from '../../routing/timers.ts';
+import type { Timers } from '../../time/timers.ts';
 import { BoundedMap } from './bounded-map.ts';
 
 /** A clock may begin below 0. */

@@ -2,7 +2,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { systemCode } from '../../errors.ts';
-import type { Timers } from '../../routing/timers.ts';
+import type { Timers } from '../../time/timers.ts';
 import type { Rates } from './rates.ts';
 
 const SAVE_MS = 60_000;

@@ -1,5 +1,5 @@
 import type { PeerId } from '../../routing/member.ts';
-import type { Timers } from '../../routing/timers.ts';
+import type { Timers } from '../../time/timers.ts';
 import type { Claim, ClaimAnswer } from './messages.ts';
 
 /** Asked again so soon where the answer was not held, or was held as long as it may be. */

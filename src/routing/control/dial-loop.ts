@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
+import type { Timers } from '../../time/timers.ts';
 import type { PeerId } from '../member.ts';
-import type { Timers } from '../timers.ts';
 import { type Candidate, Candidates } from './candidates.ts';
 import type { DialNote } from './door.ts';
 

@@ -1,7 +1,7 @@
 import type { MultiaddrConnection, StreamMessageEvent } from '@libp2p/interface';
 import { LRUCache } from 'lru-cache';
+import type { Timers } from '../../time/timers.ts';
 import type { PeerId } from '../member.ts';
-import type { Timers } from '../timers.ts';
 import { Opening } from './opening.ts';
 import type { RefusalReason, Refusals } from './refusals.ts';
 

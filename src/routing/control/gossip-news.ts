@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { type GossipSub, gossipsub, type Message, StrictNoSign, TopicValidatorResult } from '@libp2p/gossipsub';
 import type { Logger } from 'pino';
+import type { Timers } from '../../time/timers.ts';
 import { bytesOfPeerId, peerIdOfBytes } from '../identity-peer-id.ts';
 import type { PeerId } from '../member.ts';
-import type { Timers } from '../timers.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 const TOPIC = '/windlass/news/1';

@@ -1,9 +1,9 @@
 import type { Connection, Stream } from '@libp2p/interface';
 import type { Logger } from 'pino';
 import { hasCode } from '../../errors.ts';
+import type { Timers } from '../../time/timers.ts';
 import type { PeerId, SignedMember } from '../member.ts';
 import type { MemberEntry } from '../member-entry.ts';
-import type { Timers } from '../timers.ts';
 import { answerHello, HELLO_PROTOCOL, type HelloOptions, isVersionGap, sayHello } from './hello.ts';
 import type { ControlNode } from './libp2p-node.ts';
 import type { Refusals } from './refusals.ts';

@@ -3,8 +3,8 @@ import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht';
 import { CID } from 'multiformats/cid';
 import * as multihash from 'multiformats/hashes/digest';
 import type { Logger } from 'pino';
+import type { Timers } from '../../time/timers.ts';
 import type { PeerId } from '../member.ts';
-import type { Timers } from '../timers.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 const PROTOCOL = '/windlass/kad/1';

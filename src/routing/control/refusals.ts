@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Metrics } from '../../metrics/metrics.ts';
-import type { Timers } from '../timers.ts';
+import type { Timers } from '../../time/timers.ts';
 
 /**
  * stranger: no proof of the cluster secret, or another protocol than ours. unfinished: ended or fell silent before its

@@ -9,6 +9,7 @@ import type { ContentClient } from '../../../src/containerd/content-client.ts';
 import { type Digest, hexOf } from '../../../src/oci/digest.ts';
 
 const PAGE = 100;
+const RETRY_MS: readonly [first: number, longest: number] = [5, 20];
 
 /** A containerd as its API shows it: its metadata here, its files in a folder; started and stopped at will. */
 export class ScriptedContainerd {
@@ -40,7 +41,7 @@ export class ScriptedContainerd {
   }
 
   /** Follows it; quick, so that a test need not wait. */
-  content(lookEveryMs = 3_600_000, contentDir = this.folder): ContainerdContent {
+  content({ lookEveryMs = 3_600_000, contentDir = this.folder, retryMs = RETRY_MS } = {}): ContainerdContent {
     const { logs } = this;
     const stream = { write: (line: string) => void logs.push(JSON.parse(line)) };
     const content = new ContainerdContent({
@@ -49,7 +50,7 @@ export class ScriptedContainerd {
       namespace: 'k8s.io',
       connect: async () => this.#client(),
       logger: pino({ level: 'debug' }, stream),
-      timing: { looksAfterMs: [1, 20], lookEveryMs, retryMs: [5, 20] },
+      timing: { looksAfterMs: [1, 20], lookEveryMs, retryMs },
     });
     this.#contents.push(content);
     return content;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Mirror, mergeHostsToml } from '../../../src/containerd/hosts-toml.ts';
+import { type Mirror, mergeHostsToml, mirrorFault } from '../../../src/containerd/hosts-toml.ts';
 
 const URL = 'http://127.0.0.1:5050';
 const LINES = `# windlass: begin
@@ -73,5 +73,25 @@ describe('a file of somebody else', () => {
     ['asks the mirror for tags alone', `[host."${URL}"]\ncapabilities = ["resolve"]\n`, /without "pull"/],
   ])('that %s is left alone, and why', (_name, prior, why) => {
     expect(mergeHostsToml(prior, { url: URL })).toEqual({ kind: 'refused', why: expect.stringMatching(why) });
+  });
+});
+
+describe('the mirror is asked first', () => {
+  const own = (lines = '') => `[host."${URL}"]\n${lines}`;
+  test.each<[string, string, string | undefined]>([
+    ['alone', own(), undefined],
+    [
+      'before another, with all that it needs',
+      `${own('capabilities = ["Pull", "resolve"]\n')}[host."https://a"]\n`,
+      undefined,
+    ],
+    ['not when it is not named', '[host."https://a"]\n', 'not-named'],
+    ['not after another', `[host."https://a"]\n${own()}`, 'not-first'],
+    ['not for tags, without resolve', own('capabilities = ["pull"]\n'), 'capabilities'],
+    ['not for blobs, without pull', own('capabilities = ["resolve"]\n'), 'capabilities'],
+    ['but by HTTPS, with skip_verify', own('skip_verify = true\n'), 'https-first'],
+    ['not when the file is half', own('capabilities = ["pu'), 'unparsable'],
+  ])('%s', (_name, text, code) => {
+    expect(mirrorFault(text, (origin) => origin === URL)?.code).toBe(code);
   });
 });

@@ -1,4 +1,17 @@
-import { link, mkdir, mkdtemp, readFile, rename, rm, rmdir, stat, symlink, unlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  link,
+  mkdir,
+  mkdtemp,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  symlink,
+  unlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -115,6 +128,49 @@ describe('an installation', () => {
   });
 
   test.each([
+    ['mode', () => chmod(path, 0o600)],
+    ['content', () => writeFile(path, 'ours, by a third')],
+  ])(
+    'leaves a file whose %s somebody else changed, before it writes anew and before it puts back',
+    async (_name, change) => {
+      await put('theirs');
+      await apply('ours');
+      await change();
+      const changed = (await readTree(root))['docker.io/hosts.toml'];
+      expect(await apply('ours, newer')).toMatchObject([{ path, kind: 'left' }]);
+      expect(await undo()).toMatchObject([{ path, kind: 'left' }]);
+      expect((await readTree(root))['docker.io/hosts.toml']).toEqual(changed);
+    },
+  );
+
+  test('leaves a file that somebody else changes while ours is written beside it', async () => {
+    await put('theirs');
+    const disk: Disk = {
+      ...realDisk,
+      write: async (at, bytes, mode) => {
+        await realDisk.write(at, bytes, mode);
+        if (at.endsWith('.hosts.toml.windlass')) await writeFile(path, 'theirs, newer');
+      },
+    };
+    expect(await apply('ours', disk)).toMatchObject([{ path, kind: 'left' }]);
+    expect(await readFile(path, 'utf8')).toBe('theirs, newer');
+    await undo();
+    expect(await readTree(folder)).toMatchObject({ 'certs.d/docker.io/hosts.toml': { content: 'theirs, newer' } });
+    expect(Object.keys(await readTree(folder)).some((name) => name.includes('windlass'))).toBe(false);
+  });
+
+  test('never puts back what somebody else has made of what was kept', async () => {
+    await put('theirs');
+    await apply('ours');
+    const kept = Object.keys(await readTree(root)).find((name) => /^\.windlass\/(?!record\.json)/.test(name));
+    await writeFile(join(root, kept ?? ''), 'of a third');
+    expect(await undo()).toEqual([
+      { path, kind: 'left', why: expect.stringMatching(/somebody else changed .*windlass/) },
+    ]);
+    expect(await readFile(path, 'utf8')).toBe('ours');
+  });
+
+  test.each([
     ['with what it does not know', 'theirs, newer'],
     ['without it', undefined],
   ])('begins anew where somebody else writes the file anew, %s', async (_name, newer) => {
@@ -214,10 +270,14 @@ describe('an installation', () => {
     expect(await names()).toEqual(['host']);
   });
 
-  test('does nothing once its record cannot be read: it is all that tells what was there', async () => {
+  test.each([
+    ['cannot be read', () => 'half'],
+    ['is of another format', (record: string) => record.replace(/"format": \d+/, '"format": 3')],
+  ])('does nothing once its record %s: it is all that tells what was there', async (_name, spoilt) => {
     await put('theirs');
     await apply('ours');
-    await writeFile(join(root, '.windlass', 'record.json'), '{ "format": 3 }');
+    const record = join(root, '.windlass', 'record.json');
+    await writeFile(record, spoilt(await readFile(record, 'utf8')));
     await expect(undo()).rejects.toMatchObject({ code: 'RECORD_UNUSABLE', message: expect.stringContaining(root) });
     expect(await readFile(path, 'utf8')).toBe('ours');
   });

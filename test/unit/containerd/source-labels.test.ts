@@ -16,6 +16,12 @@ test('labels name the repositories that a content came from', () => {
   ]);
 });
 
+test('a host is the same however it is written', () => {
+  expect(sourcesOf({ [`${LABEL}Registry.Example`]: 'team/app' })).toEqual([
+    { registry: 'registry.example', repository: 'team/app' },
+  ]);
+});
+
 test('what was built or imported here came from nowhere', () => {
   expect(sourcesOf({})).toEqual([]);
   expect(sourcesOf({ 'containerd.io/uncompressed': 'sha256:aa' })).toEqual([]);

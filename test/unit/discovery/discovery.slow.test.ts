@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createDiscovery } from '../../../src/discovery/create-discovery.ts';
 import type { Discovery } from '../../../src/discovery/discovery.ts';
 import { DnsDiscovery } from '../../../src/discovery/dns-discovery.ts';
-import { systemTimers } from '../../../src/routing/timers.ts';
+import { systemTimers } from '../../../src/time/timers.ts';
 import { DnsServer } from '../../support/dns-server.ts';
 import { eventually } from '../../support/eventually.ts';
 

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createDiscovery } from '../../../src/discovery/create-discovery.ts';
 import { ownAddresses } from '../../../src/discovery/own-addresses.ts';
 import { ApiAccess } from '../../../src/kubernetes/api-access.ts';
-import { systemTimers } from '../../../src/routing/timers.ts';
+import { systemTimers } from '../../../src/time/timers.ts';
 import { Scratch } from '../../support/scratch.ts';
 
 const ACCOUNT = 'var/run/secrets/kubernetes.io/serviceaccount';
@@ -109,7 +109,7 @@ test('own addresses are those known last while the system does not tell them', (
 });
 
 test('the client of Kubernetes is loaded by agents that need it alone', async () => {
-  const module = new URL('../../../src/cluster.ts', import.meta.url).href;
+  const module = new URL('../../../src/cluster/cluster.ts', import.meta.url).href;
   // In a process of its own, which says what was loaded.
   const program = `
     import { registerHooks } from 'node:module';

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { checkPull } from '../../../src/doctor/pull-check.ts';
-import { PROBE_ASKED_HEADER } from '../../../src/oci/probe-image.ts';
+import { PROBE_ASKED_HEADER, probeImage } from '../../../src/oci/probe-image.ts';
 import { subjectWith } from '../../support/doctor.ts';
 
 let told: string | undefined;
@@ -41,4 +41,26 @@ test.each([
   expect(findings[0]?.mend).not.toMatch(/restart/);
   expect(asked.at(-1)).toBe('a.example/windlass.doctor/probe:run-pull');
   expect(url).toContain('/manifests/run-pull?ns=a.example');
+});
+
+test('an image that is not the probe came from elsewhere; both are removed again', async () => {
+  const [config] = probeImage().blobs;
+  const removed: string[] = [];
+  const other = {
+    pullImage: async (reference: string) => (reference.startsWith('good') ? `${config?.digest}` : 'sha256:other'),
+    removeImage: async (reference: string) => {
+      removed.push(reference);
+    },
+  };
+  const { findings } = await checkPull(await subjectWith([]), other, ['good.example', 'b.example'], [], 'run');
+  expect(findings).toMatchObject([
+    { code: 'pull-passes-by', what: expect.stringContaining('another image, sha256:other'), about: ['b.example'] },
+  ]);
+  expect(removed.map((reference) => reference.split('/')[0])).toEqual(['good.example', 'b.example']);
+});
+
+test('after two failures no further registry is tried: each may be waited for', async () => {
+  const before = asked.length;
+  await checkPull(await subjectWith([]), calls, ['a.example', 'b.example', 'c.example'], [], 'run');
+  expect(asked.slice(before).map((reference) => reference.split('/')[0])).toEqual(['a.example', 'b.example']);
 });

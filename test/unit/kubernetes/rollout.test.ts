@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { apiFailure } from '../../../src/kubernetes/api-failure.ts';
 import type { KubeApi, KubeRequest } from '../../../src/kubernetes/kube-api.ts';
 import { awaitRollout, type Rollout } from '../../../src/kubernetes/rollout.ts';
-import { sleep } from '../../../src/kubernetes/sleep.ts';
+import { sleep } from '../../../src/time/sleep.ts';
 import { EventQueue } from '../../support/event-queue.ts';
 
 const DOWN = 'Kubelet stopped posting node status.';
@@ -376,7 +376,6 @@ describe('an API server that', () => {
     cluster.json = async (ask, signal) => {
       if (ask.path !== '/api/v1/nodes') return json.call(cluster, ask, signal);
       await sleep(9_000, signal, clock);
-      signal.throwIfAborted();
       return { metadata: { continue: 'more' }, items: [] };
     };
     await until(10 * MINUTES, outcome);

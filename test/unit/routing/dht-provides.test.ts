@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { DhtProvides } from '../../../src/routing/dht-provides.ts';
-import { systemTimers } from '../../../src/routing/timers.ts';
+import { systemTimers } from '../../../src/time/timers.ts';
 
 const holders = new Map<string, number>();
 let told: string[];

@@ -4,7 +4,7 @@ import { IndexExchange } from '../../../src/routing/index-exchange.ts';
 import { KeeperIndex } from '../../../src/routing/keeper-index.ts';
 import { type Member, WIRE_VERSION } from '../../../src/routing/member.ts';
 import { MemoryRoster } from '../../../src/routing/memory-roster.ts';
-import { systemTimers } from '../../../src/routing/timers.ts';
+import { systemTimers } from '../../../src/time/timers.ts';
 import { MemoryCalls } from '../../support/memory-calls.ts';
 
 const member = (peerId: string): Member => ({

@@ -6,7 +6,7 @@ import type { Member, PeerId } from '../../../src/routing/member.ts';
 import type { Sign, Verify } from '../../../src/routing/member-entry.ts';
 import type { CallPath, PeerCalls } from '../../../src/routing/peer-calls.ts';
 import type { RosterChange } from '../../../src/routing/roster.ts';
-import type { Timers } from '../../../src/routing/timers.ts';
+import type { Timers } from '../../../src/time/timers.ts';
 
 /** Time that passes when it is told to. */
 export class SimulatedClock implements Timers {

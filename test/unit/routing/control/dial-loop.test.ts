@@ -2,7 +2,7 @@ import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { DialLoop } from '../../../../src/routing/control/dial-loop.ts';
 import type { DialNote } from '../../../../src/routing/control/door.ts';
-import type { Timers } from '../../../../src/routing/timers.ts';
+import type { Timers } from '../../../../src/time/timers.ts';
 
 /** A clock of its own: calls what is due, in order, and lets promises go on in between. */
 class TestTimers implements Timers {

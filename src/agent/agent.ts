@@ -1,30 +1,22 @@
 import type { Logger } from 'pino';
-import type { Cluster } from './cluster.ts';
-import type { Settings } from './config/settings.ts';
-import { readVersion } from './config/version.ts';
-import { createStartupTaint } from './kubernetes/startup-taint.ts';
-import { Metrics } from './metrics/metrics.ts';
-import { MirrorServer } from './mirror/mirror-server.ts';
-import { Blobs } from './pull/blobs.ts';
-import type { ContentBlobs } from './pull/content-blobs.ts';
-import { createContents } from './pull/create-contents.ts';
-import { Descriptors } from './pull/descriptors.ts';
-import { Holdings } from './pull/holdings.ts';
-import { KeptOnce } from './pull/kept-once.ts';
-import { Manifests } from './pull/manifests.ts';
-import { Offers } from './pull/offers.ts';
-import { Tags } from './pull/tags.ts';
-import { systemTimers } from './routing/timers.ts';
-import { AdminServer } from './status/admin-server.ts';
-import { History } from './status/history.ts';
-import { Purge } from './status/purge.ts';
-import { StatusReport } from './status/status-report.ts';
-import { StatusServer } from './status/status-server.ts';
-import { DiskBlobStore } from './store/disk-blob-store.ts';
-import { DiskTagStore } from './store/disk-tag-store.ts';
-import { HashPool } from './store/hash-pool.ts';
-import { createRegistries } from './upstream/registries.ts';
-import type { Registries } from './upstream/registry-client.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+import type { Settings } from '../config/settings.ts';
+import { readVersion } from '../config/version.ts';
+import { createStartupTaint } from '../kubernetes/startup-taint.ts';
+import { Metrics } from '../metrics/metrics.ts';
+import { createContents } from '../pull/create-contents.ts';
+import { Holdings } from '../pull/holdings.ts';
+import { KeptOnce } from '../pull/kept-once.ts';
+import type { AdminServer } from '../status/admin-server.ts';
+import { History } from '../status/history.ts';
+import { StatusReport } from '../status/status-report.ts';
+import { StatusServer } from '../status/status-server.ts';
+import { DiskBlobStore } from '../store/disk-blob-store.ts';
+import { DiskTagStore } from '../store/disk-tag-store.ts';
+import { HashPool } from '../store/hash-pool.ts';
+import { systemTimers } from '../time/timers.ts';
+import { createRegistries } from '../upstream/registries.ts';
+import { createServing, type Serving } from './serving.ts';
 
 export interface Agent {
   /** Serves when it resolves. Rejects with the cause, everything closed again. */
@@ -46,7 +38,7 @@ export interface AgentOptions {
   readonly podRoot?: string;
 }
 
-/** The composition root: settings in, a startable agent out. Nothing else, but for `cluster.ts`, wires rooms together. */
+/** The composition root: settings in, a startable agent out. Nothing else, but for the room `cluster`, wires rooms together. */
 export function createAgent(settings: Settings, { logger, wireVersion, podRoot }: AgentOptions): Agent {
   const metrics = new Metrics();
   const hashes = new HashPool();
@@ -147,7 +139,7 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
     }
     if (settings.discovery.kind !== 'none') {
       // Only now: a lone agent does without the memory that libp2p takes.
-      const { Cluster } = await import('./cluster.ts');
+      const { Cluster } = await import('../cluster/cluster.ts');
       cluster = await Cluster.create({
         settings,
         holdings,
@@ -251,84 +243,6 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
       return cluster;
     },
   };
-}
-
-/** What serves pulls; made once it is known whether there are others to ask. */
-interface Serving {
-  readonly blobs: Blobs;
-  /** To others; a lone agent has none to offer to. */
-  readonly offers: Offers | undefined;
-  readonly purge: Purge;
-  readonly mirror: MirrorServer;
-  readonly admin: AdminServer;
-}
-
-interface ServingOptions {
-  readonly settings: Settings;
-  readonly store: DiskBlobStore;
-  readonly tagStore: DiskTagStore;
-  readonly content: ContentBlobs | undefined;
-  readonly registries: Registries;
-  readonly cluster: Cluster | undefined;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
-}
-
-function createServing(options: ServingOptions): Serving {
-  const { settings, store, tagStore, content, registries, cluster, logger, metrics } = options;
-  const pullLogger = logger.child({ room: 'pull' });
-  const descriptors = new Descriptors();
-  const swarm = cluster === undefined ? {} : { swarm: cluster.swarm };
-  const manifests = new Manifests({ store, content, registries, descriptors, ...swarm, logger: pullLogger, metrics });
-  const blobs = new Blobs({
-    store,
-    content,
-    registries,
-    descriptors,
-    ...swarm,
-    finishLimitBytes: settings.ingest.finishLimit,
-    logger: pullLogger,
-    metrics,
-  });
-  const tags = new Tags({
-    tags: tagStore,
-    manifests,
-    registries,
-    ...swarm,
-    maxAgeMs: settings.tags.maxAge,
-    staleWhenDown: settings.tags.staleWhenDown,
-    logger: pullLogger,
-    metrics,
-  });
-  const mirror = new MirrorServer({
-    listen: settings.mirror.listen,
-    defaultRegistry: settings.mirror.defaultRegistry,
-    headersTimeoutMs: settings.mirror.headersTimeout,
-    writeTimeoutMs: settings.mirror.writeTimeout,
-    maxConnections: settings.mirror.maxConnections,
-    registries,
-    blobs,
-    manifests,
-    tags,
-    logger: logger.child({ room: 'mirror' }),
-    metrics,
-  });
-  const purge = new Purge({
-    node: settings.node.name,
-    store,
-    blobs,
-    manifests,
-    tags,
-    forget: async (target) => cluster?.forget(target),
-    others: async (body, signal) => cluster?.askAll(body, signal) ?? [],
-  });
-  const admin = new AdminServer({
-    storePath: settings.store.path,
-    drop: (target, { cluster: everywhere, signal }) => purge.drop(target, { everywhere, signal }),
-    logger: logger.child({ room: 'status' }),
-  });
-  const offers = cluster && new Offers({ blobs, swarm: cluster.swarm });
-  return { blobs, offers, purge, mirror, admin };
 }
 
 /** Without it blobs are served as well as ever; only `windlass drop` cannot be had. */
