@@ -1,5 +1,4 @@
 import { connect } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePorts } from '../../src/demo/free-ports.ts';
 import { AgentProcess } from '../support/agent-process.ts';
@@ -8,12 +7,11 @@ import { httpGet } from '../support/http-get.ts';
 import { digestOf, seededBytes } from '../support/image.ts';
 import { pushBlob } from '../support/push.ts';
 import { RealRegistry } from '../support/real-registry.ts';
-import { describeWith } from '../support/requires.ts';
+import { describeWith, ipv6Missing } from '../support/requires.ts';
 import { Scratch } from '../support/scratch.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
 const MIB = 1024 * 1024;
-const ipv6Missing = networkInterfaces().lo?.some(({ family }) => family === 'IPv6') ? undefined : 'no IPv6 here';
 
 describe('the agent as a process', () => {
   let scratch: Scratch;

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { InProcessAgents } from '../support/in-process-agents.ts';
-import { describeWith } from '../support/requires.ts';
 import { Scratch } from '../support/scratch.ts';
 
 /** How much each costs is in test/bench/sixty-agents.ts. */
@@ -12,7 +11,8 @@ const BLOBS_EACH = 2_000;
 const KEYS = 200;
 const LOOKUPS_EACH = 50;
 const MAX_CONNECTIONS = 30;
-describeWith(`${AGENTS} agents with ${BLOBS_EACH} blobs each`, [], () => {
+
+describe(`${AGENTS} agents with ${BLOBS_EACH} blobs each`, () => {
   let scratch: Scratch;
   let crowd: InProcessAgents;
 

@@ -7,6 +7,8 @@ import type { Scratch } from './scratch.ts';
 
 export interface ClusterOptions {
   readonly agents: number;
+  /** What they speak to each other on loopback; by default IPv4. */
+  readonly family?: 4 | 6;
   /** The allow-list: host → endpoint. */
   readonly registries: Readonly<Record<string, string>>;
   /** Of all agents, by section. */
@@ -73,12 +75,14 @@ export class AgentCluster {
     index: number,
     more: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {},
   ): Promise<AgentProcess> {
-    const { registries, settings = {}, settingsOf } = this.#options;
+    const { registries, settings = {}, settingsOf, family = 4 } = this.#options;
+    const [host, multiaddr] = family === 4 ? ['127.0.0.1', '/ip4/127.0.0.1'] : ['[::1]', '/ip6/::1'];
     const sections: Record<string, Record<string, unknown>> = {
       node: { name: `node-${index}` },
       cluster: { secretFile: [this.secretFile] },
-      p2p: { listen: [`/ip4/127.0.0.1/tcp/${this.#p2pPorts[index]}`] },
-      discovery: { kind: 'static', peers: this.#p2pPorts.slice(0, 3).map((port) => `127.0.0.1:${port}`) },
+      p2p: { listen: [`${multiaddr}/tcp/${this.#p2pPorts[index]}`] },
+      discovery: { kind: 'static', peers: this.#p2pPorts.slice(0, 3).map((port) => `${host}:${port}`) },
+      ...(family === 4 ? {} : { peer: { listen: `${host}:${(await freePorts(1))[0]}` } }),
     };
     for (const layer of [settings, settingsOf?.(index) ?? {}, more]) {
       for (const [name, section] of Object.entries(layer)) sections[name] = { ...sections[name], ...section };

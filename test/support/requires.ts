@@ -1,3 +1,4 @@
+import { networkInterfaces } from 'node:os';
 import { describe } from 'vitest';
 import { which } from './commands.ts';
 
@@ -13,6 +14,11 @@ export function commandsMissing(...commands: readonly string[]): Missing {
 export function rootMissing(): Missing {
   return process.getuid?.() === 0 ? undefined : 'root is needed';
 }
+
+/** On loopback. */
+export const ipv6Missing: Missing = networkInterfaces().lo?.some(({ family }) => family === 'IPv6')
+  ? undefined
+  : 'no IPv6 here';
 
 /** A `describe` that is skipped, with the reason in its name, if anything is missing. */
 export function describeWith(name: string, missing: readonly Missing[], body: () => void): void {

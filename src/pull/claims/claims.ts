@@ -56,8 +56,8 @@ export interface Claims {
    * Asks the keeper; the deputies where it does not answer; whoever is nearest behind those and answers; and grants
    * itself where nobody does, within 14 s. But for as long as a keeper says that somebody writes and nobody can be read
    * from, it waits: until the signal, so that a slow upstream does not become many requests. Idempotent: asked again
-   * while a lease is held, it answers with that lease. A reader that got nothing for 10 s, though its parent says that it waits, asks again with the same
-   * `failed`: where the writer has stalled, it becomes its rival.
+   * while a lease is held, it answers with that lease. A reader that got nothing for 10 s, though its parent says that
+   * it waits, asks again with the same `failed`: where the writer has stalled, it becomes its rival.
    * @throws the signal's reason alone.
    */
   claim(request: ClaimRequest, signal: AbortSignal): Promise<Claimed>;
