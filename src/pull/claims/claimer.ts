@@ -172,7 +172,7 @@ export class Claimer implements Claims {
     };
   }
 
-  /** The keeper; the deputies; oneself. */
+  /** The keeper; the deputies; whoever is nearest behind them and answers; oneself. */
   async #ask(
     claim: Claim,
     patient: boolean,
