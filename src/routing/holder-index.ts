@@ -11,6 +11,8 @@ export interface HolderIndex {
   /** Thought to hold it. Of those that left in order or died, those of the last 60 s are kept, but not returned. */
   holders(key: string): readonly PeerId[];
   add(key: string, peerId: PeerId): void;
+  /** Another keeper says so: that may be older than what was heard of it here. */
+  addByHearsay(key: string, peerId: PeerId): void;
   /** It said itself that it does not, or was found not to. */
   remove(key: string, peerId: PeerId): void;
   lastKnown(key: string): LastKnown | undefined;

@@ -140,7 +140,7 @@ export class IndexExchange {
     for (const { peerId, digests } of entries) {
       if (this.#options.roster.get(peerId) === undefined) continue;
       for (const key of keysOf(digests)) {
-        if (this.#keeps(key, LENIENT)) this.#options.index.add(key, peerId);
+        if (this.#keeps(key, LENIENT)) this.#options.index.addByHearsay(key, peerId);
       }
     }
     this.#takeTags(tags);

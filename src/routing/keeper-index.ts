@@ -12,6 +12,9 @@ const MAX_PAIRS = 300_000;
 const MAX_TAGS = 20_000;
 /** So long an agent that is gone may come back to what it holds: a rolling update announces nothing again. */
 const KEEP_GONE_MS = 60_000;
+/** What another keeper says is on its way for less than this; and so many removals are remembered for so long. */
+const HEARSAY_MS = 30_000;
+const MAX_REMOVED = 5_000;
 const BLOB = 'blob:';
 
 interface Holder {
@@ -40,6 +43,8 @@ export class KeeperIndex implements HolderIndex {
     },
   });
   #pairs = 0;
+  /** Who was found not to hold a key, and when. */
+  readonly #removed = new LRUCache<string, number>({ max: MAX_REMOVED });
   readonly #tags = new LRUCache<string, { readonly bytes: Uint8Array; readonly atMs: number }>({ max: MAX_TAGS });
 
   constructor(options: KeeperIndexOptions) {
@@ -64,7 +69,13 @@ export class KeeperIndex implements HolderIndex {
     return peers === undefined ? [] : [...peers].filter((peerId) => this.#options.isLive(peerId));
   }
 
+  addByHearsay(key: string, peerId: PeerId): void {
+    const removedMs = this.#removed.get(pairOf(key, peerId));
+    if (removedMs === undefined || this.#options.timers.now() - removedMs >= HEARSAY_MS) this.add(key, peerId);
+  }
+
   add(key: string, peerId: PeerId): void {
+    this.#removed.delete(pairOf(key, peerId));
     let holder = this.#holders.get(peerId);
     if (holder === undefined) {
       holder = { keys: new Set(), goneAtMs: undefined };
@@ -81,6 +92,11 @@ export class KeeperIndex implements HolderIndex {
   }
 
   remove(key: string, peerId: PeerId): void {
+    this.#removed.set(pairOf(key, peerId), this.#options.timers.now());
+    this.#drop(key, peerId);
+  }
+
+  #drop(key: string, peerId: PeerId): void {
     const peers = this.#keys.peek(key);
     if (peers?.delete(peerId) && peers.size === 0) this.#keys.delete(key);
     this.#unlist(peerId, key);
@@ -146,7 +162,7 @@ export class KeeperIndex implements HolderIndex {
       }
       holder.goneAtMs ??= nowMs;
       if (nowMs - holder.goneAtMs < KEEP_GONE_MS) continue;
-      for (const key of [...holder.keys]) this.remove(key, peerId);
+      for (const key of [...holder.keys]) this.#drop(key, peerId);
       this.#holders.delete(peerId);
     }
   }
@@ -155,7 +171,7 @@ export class KeeperIndex implements HolderIndex {
   prune(wanted: (key: string) => boolean): void {
     for (const [key, peers] of [...this.#keys.entries()]) {
       if (wanted(key)) continue;
-      for (const peerId of [...peers]) this.remove(key, peerId);
+      for (const peerId of [...peers]) this.#drop(key, peerId);
     }
     for (const key of [...this.#tags.keys()]) if (!wanted(key)) this.#tags.delete(key);
   }
@@ -166,4 +182,8 @@ export class KeeperIndex implements HolderIndex {
     this.#pairs -= 1;
     if (holder.keys.size === 0) this.#holders.delete(peerId);
   }
+}
+
+function pairOf(key: string, peerId: PeerId): string {
+  return `${peerId} ${key}`;
 }

@@ -365,6 +365,10 @@ class PlainIndex implements HolderIndex {
     this.#holders.set(key, holders.add(peerId));
   }
 
+  addByHearsay(key: string, peerId: PeerId): void {
+    this.add(key, peerId);
+  }
+
   remove(key: string, peerId: PeerId): void {
     this.#holders.get(key)?.delete(peerId);
   }

@@ -58,7 +58,7 @@ export function copyOf(entry: Entry, context: KeeperContext): Copy {
 export function adopt(entry: Entry, context: KeeperContext, copy: Copy, replace: boolean): void {
   const nowMs = context.timers.now();
   entry.sizeBytes ??= copy.sizeBytes;
-  if (!entry.isTag) for (const holder of copy.holders) context.index.add(entry.key, holder);
+  if (!entry.isTag) for (const holder of copy.holders) context.index.addByHearsay(entry.key, holder);
   for (const { source, leftMs, ...failed } of copy.failures) entry.failures.adopt(source, failed, leftMs, nowMs);
   if (copy.inline !== undefined) {
     const bytes = Buffer.from(copy.inline.bytes, 'base64');

@@ -52,6 +52,23 @@ describe('KeeperIndex', () => {
     expect(index.holders(key('x'))).toEqual([]);
   });
 
+  it('believes no hearsay of a holder that it just heard holds it no more; its own word at once', () => {
+    const { index, pass } = setUp();
+    index.addByHearsay(key('x'), 'a');
+    expect(index.holders(key('x'))).toEqual(['a']);
+    index.remove(key('x'), 'a');
+    index.remove(key('y'), 'a');
+    for (const name of ['x', 'y']) index.addByHearsay(key(name), 'a');
+    expect([index.holders(key('x')), index.holders(key('y')), index.entries]).toEqual([[], [], 0]);
+    index.addByHearsay(key('x'), 'b');
+    index.add(key('x'), 'a');
+    index.addByHearsay(key('x'), 'a');
+    expect(index.holders(key('x'))).toEqual(['b', 'a']);
+    pass(30_000);
+    index.addByHearsay(key('y'), 'a');
+    expect(index.holders(key('y'))).toEqual(['a']);
+  });
+
   it('replaces all that is known of one holder', () => {
     const { index } = setUp();
     index.add(key('x'), 'a');

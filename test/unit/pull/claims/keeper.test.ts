@@ -402,6 +402,18 @@ describe('a view that has just changed', () => {
     expect(await deputy.asks('b', { failing: { a: 'broken' } })).toBe('write');
   });
 
+  test('a copy that was on its way while a holder withdrew does not bring it back', async () => {
+    const stage = new KeeperStage('k', 'a', 'h');
+    stage.index.add(KEY, peerIdOf('h'));
+    await stage.asks('a');
+    const copy = stage.keeper.recall(KEY);
+    const deputy = new KeeperStage('d', 'a', 'h', 'k');
+    deputy.index.remove(KEY, peerIdOf('h'));
+    deputy.keeper.copied(copy === null ? [] : [copy], () => true);
+    expect(deputy.index.holders(KEY)).toEqual([]);
+    expect(await deputy.asks('a')).toBe('write');
+  });
+
   test('a failure that another keeper tells of stands no longer than one of its own could', async () => {
     const stage = new KeeperStage('k', 'a');
     const failure = { source: SOURCE, code: 'NOT_FOUND', message: '', leftMs: 86_400_000 };
