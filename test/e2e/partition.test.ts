@@ -8,16 +8,16 @@ import { describeWith } from '../support/requires.ts';
 import { Lab } from './lab/lab.ts';
 import { containerds, labMissing } from './lab/requirements.ts';
 import { Scene } from './lab/scene.ts';
-import { MOST_NODES } from './lab/size.ts';
+import { PARTED_NODES } from './lab/size.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const MIB = 1024 * 1024;
 
-describeWith(`a partition, ${MOST_NODES / 2} | ${MOST_NODES / 2}, during a pull`, labMissing, () => {
+describeWith(`a partition, ${PARTED_NODES / 2} | ${PARTED_NODES / 2}, during a pull`, labMissing, () => {
   let lab: Lab;
 
   beforeAll(async () => {
-    lab = await Lab.start({ nodes: MOST_NODES, containerds: containerds(4), nodeRate: 200, upstreamRate: 40 });
+    lab = await Lab.start({ nodes: PARTED_NODES, containerds: containerds(4), nodeRate: 200, upstreamRate: 40 });
     await lab.settled();
   });
   afterEach(async ({ task }) => {
@@ -40,13 +40,13 @@ describeWith(`a partition, ${MOST_NODES / 2} | ${MOST_NODES / 2}, during a pull`
 
     // While apart: something new, by one side alone.
     const onRight = await lab.image({ layerBytes: [3 * MIB, MIB] });
-    await (await Scene.start(lab, onRight, { nodes: lab.nodes.slice(MOST_NODES / 2) })).finish();
+    await (await Scene.start(lab, onRight, { nodes: lab.nodes.slice(PARTED_NODES / 2) })).finish();
     await lab.network.heal();
     await lab.settled();
     await lab.registry.registry.forget();
 
     await (
-      await Scene.start(lab, onRight, { nodes: lab.nodes.slice(0, MOST_NODES / 2), byDigest: () => true })
+      await Scene.start(lab, onRight, { nodes: lab.nodes.slice(0, PARTED_NODES / 2), byDigest: () => true })
     ).finish();
 
     expect((await lab.registry.report()).agentBytes).toBe(0);
