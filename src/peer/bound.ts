@@ -36,11 +36,11 @@ export class Bound {
   #wait(partMs: number, parts: number): void {
     this.#timer = setTimeout(() => {
       if (parts > 1) this.#wait(partMs, parts - 1);
-      else setImmediate(() => this.#isLate()); // After what came meanwhile has been read.
+      else setImmediate(() => this.#expire()); // After what came meanwhile has been read.
     }, partMs);
   }
 
-  #isLate(): void {
+  #expire(): void {
     if (!this.#ended) this.#controller.abort(this.#late());
   }
 }

@@ -22,7 +22,7 @@ export class BlobClaim {
   #sentBytes = 0;
   /** Time lost to parents that did not work, since bytes last came. */
   #lostMs = 0;
-  /** The keeper was told so, once since bytes last came. */
+  /** The last claim said so; one that comes when bytes have come does not. */
   #toldAlone = false;
 
   constructor(swarm: Swarm, digest: Digest, options: { readonly inline: boolean }) {
@@ -46,7 +46,6 @@ export class BlobClaim {
     if (this.#source !== source) this.letGo(lastError);
     this.#source = source;
     this.#lostMs = 0;
-    this.#toldAlone = false;
   }
 
   /** @returns undefined where the swarm is given up. @throws the signal's reason. */
@@ -95,7 +94,6 @@ export class BlobClaim {
   /** Bytes came, up to `position`. */
   wrote(position: number): void {
     this.#lostMs = 0;
-    this.#toldAlone = false;
     this.#lease?.progress('writing', position);
   }
 

@@ -145,7 +145,6 @@ export class SimulatedPulls {
     this.upstreamBytes += bytes;
     pull.prefix += bytes;
     pull.lostMs = 0;
-    pull.toldLost = false;
     lease?.progress('writing', Math.floor(pull.prefix));
     this.#endIfWhole(pull);
   }
@@ -183,7 +182,6 @@ export class SimulatedPulls {
       its.lease?.sent(bytes);
       pull.quietMs = 0;
       pull.lostMs = 0;
-      pull.toldLost = false;
       this.#endIfWhole(pull);
       return;
     }

@@ -237,8 +237,8 @@ export class Claimer implements Claims {
     } catch (error) {
       signal.throwIfAborted();
       this.#options.logger.debug(
-        { key: claim.key, keeper: member.peerId, err: error },
-        'nor did one behind the keepers',
+        { key: claim.key, peer: member.peerId, err: error },
+        'nor did the nearest behind them',
       );
       return undefined;
     }
