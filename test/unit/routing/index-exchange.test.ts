@@ -49,3 +49,25 @@ describe('a member that names very many digests', () => {
     }
   });
 });
+
+describe('what is handed over', () => {
+  it('does not bring back a holder that said here that it holds it no more', async () => {
+    const others = [member('agent-number-1'), member('agent-number-2')];
+    const roster = new MemoryRoster(member('this-agent-itself'), others, { timers: systemTimers });
+    const index = new KeeperIndex({ isLive: () => true, timers: systemTimers });
+    const exchange = new IndexExchange({ roster, index, calls: new MemoryCalls().join('this-agent-itself', {}) });
+    const digests = { sha256: randomBytes(32 * 2).toString('base64'), others: [] };
+    const none = { sha256: '', others: [] };
+    const withdrawal = { type: 'announce', full: false, add: none, remove: digests, tags: [] };
+    const handover = {
+      type: 'handover',
+      entries: ['agent-number-1', 'agent-number-2'].map((peerId) => ({ peerId, digests })),
+      tags: [],
+    };
+
+    await exchange.handle('agent-number-2', withdrawal);
+    await exchange.handle('agent-number-1', handover);
+
+    expect([index.keysOf('agent-number-1').length, index.keysOf('agent-number-2').length]).toEqual([2, 0]);
+  });
+});

@@ -100,6 +100,14 @@ describe('who writes', () => {
     expect(stage.revoked).toEqual(['e']);
   });
 
+  test('who comes while a writer is silent, and another writes beside it, reads from the one that is heard', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'e', 'f');
+    for (const name of ['a', 'b']) await stage.asks(name);
+    await stage.pass(2_600);
+    expect(await stage.asks('e', { failing: { b: 'silent' } })).toBe('write');
+    expect(await stage.asks('f')).toBe('read e');
+  });
+
   test('whom all have failed reads from the writer itself; it writes beside one that failed it as well', async () => {
     const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'e');
     for (const name of ['a', 'b', 'c', 'd', 'e']) await stage.asks(name);
