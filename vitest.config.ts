@@ -11,7 +11,8 @@ const files = (ending: string) => ['unit', 'conformance', 'property'].map((kind)
 
 const beside = {
   setupFiles: ['test/support/fast-check-seed.ts'],
-  testTimeout: 20_000,
+  // Above what `eventually` waits, so that it can say for what.
+  testTimeout: 60_000,
   // vitest leaves a core free, which would be half of a small machine.
   maxWorkers: Math.max(2, availableParallelism() - 1),
   sequence: { groupOrder: 0 },

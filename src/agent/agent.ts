@@ -202,14 +202,7 @@ export function createAgent(settings: Settings, { logger, wireVersion, podRoot }
           'credentials are configured: whatever they open can be pulled by everyone who reaches this mirror',
         );
       }
-      // From 0 on, or a query of what increased would miss the first.
-      for (const { host } of settings.registries) {
-        metrics.tagStale.inc({ registry: host }, 0);
-        metrics.upstreamBytes.inc({ registry: host }, 0);
-        metrics.upstreamPaused.inc({ registry: host }, 0);
-        metrics.upstreamQueued.inc({ registry: host }, 0);
-        metrics.upstreamFirstByte.zero({ registry: host });
-      }
+      for (const { host } of settings.registries) metrics.expectRegistry(host);
       try {
         await start();
       } catch (error) {

@@ -255,6 +255,21 @@ export class Metrics {
     }
   }
 
+  /** Its series are there from 0 on, or a query of what increased would miss the first of each. */
+  expectRegistry(registry: string): void {
+    this.tagStale.inc({ registry }, 0);
+    this.upstreamBytes.inc({ registry }, 0);
+    this.upstreamPaused.inc({ registry }, 0);
+    this.upstreamQueued.inc({ registry }, 0);
+    this.upstreamFirstByte.zero({ registry });
+    for (const status of ['200', 'error']) {
+      this.upstreamRequests.inc({ registry, kind: 'blob', method: 'GET', status }, 0);
+      for (const method of ['GET', 'HEAD']) {
+        this.upstreamRequests.inc({ registry, kind: 'manifest', method, status }, 0);
+      }
+    }
+  }
+
   #counter<const L extends string = never>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> {
     return new Counter({ name, help, labelNames: [...labelNames], registers: [this.registry] });
   }

@@ -52,7 +52,7 @@ interface Kept {
 
 /**
  * Tells keepers what is held here: changes in batches, one call a keeper; everything only where a keeper's count and
- * checksum differ from ours. So a rolling update, in which keepers hand over what they know, announces nothing again.
+ * checksum differ from ours, or it lacks a tag. So a rolling update, in which keepers hand over what they know, announces nothing again.
  *
  * ```
  *  start ──▶ compare with 3 keepers ── all agree ──▶ idle ◀── each 10 min: compare with all
@@ -255,10 +255,15 @@ export class Announcer {
   }
 
   async #agrees(kept: Kept): Promise<boolean | undefined> {
-    const { member } = kept;
+    const { member, tags } = kept;
     const checksum = new DigestChecksum();
     for (const digest of this.#held(kept)) checksum.add(`blob:${digest}`);
-    return this.#call(member, { type: 'confirm', count: checksum.count, checksum: checksum.text() });
+    return this.#call(member, {
+      type: 'confirm',
+      count: checksum.count,
+      checksum: checksum.text(),
+      tags: tags.map(({ key }) => key),
+    });
   }
 
   async #announceAll(kept: Kept): Promise<void> {

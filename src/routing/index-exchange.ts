@@ -47,7 +47,8 @@ export class IndexExchange {
       case 'confirm': {
         const mine = new Set(await inSlices(index.keysOf(from), (key) => this.#keeps(key)));
         const known = index.checksumOf(from, (key) => mine.has(key));
-        return { ok: known.count === request.count && known.text() === request.checksum };
+        const lacksTag = request.tags.some((key) => index.lastKnown(key) === undefined && this.#keeps(key));
+        return { ok: known.count === request.count && known.text() === request.checksum && !lacksTag };
       }
       case 'range':
         return this.#rangeOf(from);

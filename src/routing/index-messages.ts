@@ -18,8 +18,9 @@ export const packedSchema = z.object({
 });
 
 const peerId = z.string().min(10).max(128);
+const tagKey = z.string().min(5).max(700);
 const tagSchema = z.object({
-  key: z.string().min(5).max(700),
+  key: tagKey,
   /** base64 of the record's JSON. */
   bytes: z.string().max(MAX_TAG_BYTES),
   ageMs: z
@@ -39,8 +40,16 @@ export const indexRequestSchema = z.discriminatedUnion('type', [
     remove: packedSchema,
     tags: tagsSchema,
   }),
-  /** Does the receiver know the sender to hold exactly this? `checksum` as packed by `checksumOf`. */
-  z.object({ type: z.literal('confirm'), count: z.number().int().min(0), checksum: z.string().max(100) }),
+  /**
+   * Does the receiver know the sender to hold exactly this, and of these tags what they named? `checksum` as packed
+   * by `checksumOf`; agents of the first version name no tags.
+   */
+  z.object({
+    type: z.literal('confirm'),
+    count: z.number().int().min(0),
+    checksum: z.string().max(100),
+    tags: listOf(tagKey, MAX_TAGS).default([]),
+  }),
   /** All that the receiver knows of the keys that the sender keeps now. */
   z.object({ type: z.literal('range') }),
   /** A keeper that leaves gives the receiver what that one keeps from now on. */

@@ -106,8 +106,13 @@ describe('hostile input', () => {
   it('64 KiB names and floods of headers: refused, nothing kept of them', async () => {
     expect(statusOf(await request(`/v2/${'x'.repeat(65_536)}/manifests/latest`))).toBeGreaterThanOrEqual(400);
     expect(statusOf(await request(`/v2/${'x'.repeat(8_000)}/manifests/latest`))).toBe(400);
-    const flood = Array.from({ length: 5000 }, (_, i) => `X-Header-${i}: ${'y'.repeat(100)}\r\n`).join('');
-    expect(statusOf(await raw(`GET ${goodPath} HTTP/1.1\r\nHost: x\r\n${flood}\r\n`))).toBe(431);
+    const flood = (headers: number) => {
+      const lines = Array.from({ length: headers }, (_, i) => `X-Header-${i}: ${'y'.repeat(100)}\r\n`);
+      return raw(`GET ${goodPath} HTTP/1.1\r\nHost: x\r\n${lines.join('')}\r\n`);
+    };
+    expect(statusOf(await flood(200))).toBe(431);
+    // Of so many it reads only the first: the reset that follows may overtake what it said.
+    expect(await flood(5000)).toMatch(/^(HTTP\/1\.1 431 |$)/);
     expect(statusOf(await raw('\x16\x03\x01 this is TLS'))).toBe(400);
     await stillServes();
   });

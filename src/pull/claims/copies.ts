@@ -10,7 +10,7 @@ const MAX_HOLDERS = 64;
 export function copyOf(entry: Entry, context: KeeperContext): Copy {
   const nowMs = context.timers.now();
   const { writer } = entry.grants;
-  const inline = context.inline.get(entry.key, nowMs);
+  const inline = context.inline.get(entry.key, nowMs) ?? context.index.lastKnown(entry.key);
   const tree = [...entry.tree.seats()].slice(0, MAX_TREE);
   return {
     key: entry.key,

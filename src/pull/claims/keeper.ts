@@ -129,8 +129,9 @@ export class Keeper {
   /** What is known of a key; null where that is nothing. */
   recall(key: string): Copy | null {
     const entry = this.#entries.get(key);
-    const inline = this.#context.inline.get(key, this.#context.timers.now());
-    if (entry === undefined && inline === undefined) return null;
+    const { inline, index, timers } = this.#context;
+    const isKnown = entry !== undefined || inline.get(key, timers.now()) !== undefined;
+    if (!isKnown && index.lastKnown(key) === undefined) return null;
     return copyOf(entry ?? new Entry(key), this.#context);
   }
 

@@ -20,6 +20,21 @@ describe('metrics', () => {
     }
   });
 
+  it('begin at 0 for each registry that is expected, so that the first answer shows in a rate', async () => {
+    const metrics = new Metrics();
+    metrics.expectRegistry('docker.io');
+    const lines = (await metrics.registry.metrics()).split('\n');
+    for (const sample of [
+      'windlass_upstream_requests_total{registry="docker.io",kind="blob",method="GET",status="200"} 0',
+      'windlass_upstream_requests_total{registry="docker.io",kind="manifest",method="HEAD",status="200"} 0',
+      'windlass_upstream_requests_total{registry="docker.io",kind="manifest",method="GET",status="error"} 0',
+      'windlass_upstream_received_bytes_total{registry="docker.io"} 0',
+      'windlass_upstream_first_byte_seconds_count{registry="docker.io"} 0',
+    ]) {
+      expect(lines).toContain(sample);
+    }
+  });
+
   it('have only labels whose values are few, whatever peers, clients and registries do', () => {
     const few = [
       // Words of ours.

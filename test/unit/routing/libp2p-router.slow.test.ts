@@ -143,6 +143,24 @@ describe('the index of a cluster, without gossip', () => {
     }
   });
 
+  it('a tag that a keeper forgot, or never heard of, is told when it is next compared, though it knows every blob', async () => {
+    const key = 'tag:docker.io/library/redis:7';
+    const record = Buffer.from('{"digest":"sha256:…"}');
+    await cluster.add('the-agent-0', [], { tags: [{ key, bytes: record, ageMs: 5_000 }] });
+    for (let index = 1; index < 6; index += 1) await cluster.add(`the-agent-${index}`);
+    await vi.advanceTimersByTimeAsync(80_000);
+    const knowing = () => [...cluster.agents.values()].filter(({ index }) => index.lastKnown(key) !== undefined);
+    for (const { index } of knowing()) index.forget(key);
+    await vi.advanceTimersByTimeAsync(700_000);
+    const names = knowing().map(({ member }) => member.peerId);
+    const keepers = cluster.agents.get('the-agent-1')?.roster.keepers(key) ?? [];
+    expect(names).toEqual(expect.arrayContaining(keepers.map(({ peerId }) => peerId)));
+    // Once known it is not told again.
+    cluster.calls.log.length = 0;
+    await vi.advanceTimersByTimeAsync(700_000);
+    expect([cluster.calls.count('announce'), cluster.calls.count('confirm') > 0]).toEqual([0, true]);
+  });
+
   it('nonsense is refused, and one agent cannot speak for another', async () => {
     await start(4, (index) => (index === 0 ? digests('of 0', 3) : []));
     const agent = cluster.agents.get('the-agent-1');

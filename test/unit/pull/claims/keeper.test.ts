@@ -410,6 +410,17 @@ describe('a view that has just changed', () => {
     expect(await deputy.asks('b', { failing: { a: 'broken' } })).toBe('write');
   });
 
+  test('it recalls what a tag named when somebody last asked, though nobody has claimed it here', async () => {
+    const key = 'tag:docker.io/library/redis:7';
+    const stage = new KeeperStage('k', 'a', 'b');
+    stage.index.setLastKnown(key, { bytes: Buffer.from('{}'), ageMs: 5_000 });
+    const copy = stage.keeper.recall(key);
+    const other = new KeeperStage('d', 'a', 'b', 'k');
+    other.copies = copy === null ? [] : [JSON.parse(JSON.stringify(copy))];
+    await other.asks('a', { key });
+    expect(other.index.lastKnown(key)).toEqual({ bytes: Buffer.from('{}'), ageMs: 5_000 });
+  });
+
   test('a copy that was on its way while a holder withdrew does not bring it back', async () => {
     const stage = new KeeperStage('k', 'a', 'h');
     stage.index.add(KEY, peerIdOf('h'));
