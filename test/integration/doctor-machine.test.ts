@@ -13,6 +13,7 @@ import { AgentCluster } from '../support/agent-cluster.ts';
 import { AgentProcess } from '../support/agent-process.ts';
 import { run, tryCommand } from '../support/commands.ts';
 import { codesOf, doctor, emptyRoot, findingsOf, subjectWith } from '../support/doctor.ts';
+import { eventually } from '../support/eventually.ts';
 import { rootMissing } from '../support/requires.ts';
 import { Scratch } from '../support/scratch.ts';
 
@@ -36,7 +37,12 @@ describe('windlass doctor and other agents', () => {
 
   const look = async (index: number) => {
     const { configPath, statusUrl } = cluster.agent(index);
-    const status = await readStatus(statusUrl, AbortSignal.timeout(60_000));
+    // Who is silent for a moment on a busy machine is not in question here.
+    const others = async () => {
+      const status = await readStatus(statusUrl, AbortSignal.timeout(60_000));
+      return status.peers.length === 2 && { ...status, gone: [], unmet: [] };
+    };
+    const status = await eventually(others, { timeoutMs: 120_000, what: 'two other agents' });
     return { subject: await subjectWith([`--config=${configPath}`]), status };
   };
 
