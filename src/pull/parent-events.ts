@@ -12,6 +12,8 @@ export interface ParentEventsOptions {
   readonly pieceMs: number;
   /** It is not taken for slow before that. */
   readonly slowAfterMs: number;
+  /** It writes: all the others wait for it. */
+  readonly isWriter: boolean;
   readonly signal: AbortSignal;
   /** How far the child has it, to the byte where the stream knows it. */
   readonly receivedTo: () => number;
@@ -31,7 +33,7 @@ export class ParentEvents {
   constructor(stream: PeerStream, options: ParentEventsOptions) {
     this.#events = stream.events[Symbol.asyncIterator]();
     this.#options = options;
-    this.#slow = new SlowParent(options.sizeBytes, performance.now() + options.slowAfterMs);
+    this.#slow = new SlowParent(options.sizeBytes, performance.now() + options.slowAfterMs, options.isWriter);
   }
 
   /** For how long it was waited for, in all. */

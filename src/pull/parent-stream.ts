@@ -205,6 +205,7 @@ export class ParentStream {
       sizeBytes: this.#sizeBytes,
       pieceMs,
       slowAfterMs,
+      isWriter: this.#role === 'writer',
       signal,
       receivedTo: () => this.#receivedTo,
     });

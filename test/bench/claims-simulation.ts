@@ -17,6 +17,16 @@ const TICK_MS = 5;
 /** One claim, as HTTP keep-alive was measured. */
 const HANDLING_MS = 0.25;
 const BEHIND = 1024 * 1024;
+const SLOW = [
+  { share: 0.3, windowMs: 250, ofWriter: false },
+  { share: 0.75, windowMs: 1_500, ofWriter: true },
+];
+
+interface Mark {
+  readonly atMs: number;
+  readonly prefix: number;
+  readonly parents: number;
+}
 
 interface Pull {
   readonly node: Node;
@@ -28,9 +38,8 @@ interface Pull {
   parent: Pull | undefined;
   lease: Lease | undefined;
   attachedMs: number;
-  /** A quarter of a second ago. */
-  markMs: number;
-  mark: number;
+  /** Of the last look at its parent, for each way to be slow. */
+  marks: Mark[];
   failed: FailedPeer[];
 }
 
@@ -46,33 +55,43 @@ interface Scenario {
   readonly nodes: number;
   readonly ratio: number;
   readonly slow: number;
+  /** The first of them, a slow one, comes first, and writes what is pulled first. */
+  readonly slowWriter?: boolean;
   readonly evicts: boolean;
   /** There was an earlier pull from that registry. */
   readonly known?: boolean;
 }
 
 class Simulation {
-  readonly #network = new ClaimsNetwork({ seed: 5, delayMs: 1, jitterMs: 1, handlingMs: HANDLING_MS, uplink: LINK });
+  readonly #network = new ClaimsNetwork({
+    seed: 5,
+    delayMs: 1,
+    jitterMs: 1,
+    handlingMs: HANDLING_MS,
+    uplink: (name) => this.#nodes.get(name)?.uplink ?? LINK,
+  });
   readonly #nodes = new Map<string, Node>();
   readonly #scenario: Scenario;
   readonly #size = IMAGE / LAYERS;
   readonly #signal = new AbortController().signal;
   #left: number;
   #upstream = 0;
-  #evictions = 0;
+  #complaints = 0;
 
   constructor(scenario: Scenario) {
     this.#scenario = scenario;
     const random = seeded(11);
     const names = Array.from({ length: scenario.nodes }, (_, i) => `node${i}`);
     for (const agent of this.#network.start(names)) {
-      const uplink = random() < scenario.slow ? LINK / 10 : LINK;
+      const isFirst = scenario.slowWriter === true && agent.name === names[0];
+      const uplink = random() < scenario.slow || isFirst ? LINK / 10 : LINK;
       if (scenario.known) agent.parts.rates.noteRegistry('docker.io', LINK * scenario.ratio);
       this.#nodes.set(agent.name, { agent, uplink, pulls: [], up: 0, down: 0 });
     }
     this.#left = scenario.nodes * LAYERS;
     for (const node of this.#nodes.values()) {
-      this.#network.queue.after(random() * 50, () => {
+      const isFirst = scenario.slowWriter === true && node.agent.name === names[0];
+      this.#network.queue.after(isFirst ? 0 : random() * 50, () => {
         for (let layer = 0; layer < AT_ONCE; layer += 1) this.#start(node, layer);
       });
     }
@@ -96,7 +115,7 @@ class Simulation {
       claims: this.#network.calls.get('claims claim') ?? 0,
       busiest: Math.max(...agents.map(({ handled }) => handled)),
       longestMs: Math.max(...agents.map(({ longestMs }) => longestMs)),
-      evictions: this.#evictions,
+      complaints: this.#complaints,
       cpuSeconds: user / 1e6,
     };
   }
@@ -111,8 +130,7 @@ class Simulation {
       parent: undefined,
       lease: undefined,
       attachedMs: 0,
-      markMs: 0,
-      mark: 0,
+      marks: [],
       failed: [],
     };
     node.pulls[layer] = pull;
@@ -138,8 +156,7 @@ class Simulation {
   #take(pull: Pull, claimed: Claimed): void {
     const nowMs = this.#network.queue.now();
     pull.attachedMs = nowMs;
-    pull.markMs = nowMs;
-    pull.mark = pull.prefix;
+    pull.marks = [];
     if (claimed.kind === 'write') {
       pull.state = 'writing';
       pull.lease = claimed.lease;
@@ -164,6 +181,7 @@ class Simulation {
       node.down = bytes(LINK);
       for (const pull of node.pulls) {
         pull.before = pull.prefix;
+        if (pull.lease?.lost.aborted === true && pull.state === 'writing') this.#claim(pull);
         if (pull.state === 'writing') writers.push(pull);
         else if (pull.state === 'reading' && this.#wants(pull) > 0) readers.push(pull);
       }
@@ -178,7 +196,7 @@ class Simulation {
     this.#share(readers);
     for (const pull of readers) this.#endIfWhole(pull);
     for (const pull of writers) this.#endIfWhole(pull);
-    if (this.#scenario.evicts) for (const pull of readers) this.#judge(pull, readers);
+    if (this.#scenario.evicts) for (const pull of readers) this.#judge(pull);
   }
 
   #wants(pull: Pull): number {
@@ -229,34 +247,23 @@ class Simulation {
     if (next < LAYERS) this.#start(pull.node, next);
   }
 
-  /** As the pulls do: far behind its parent, and getting far less than others do. */
-  #judge(pull: Pull, readers: readonly Pull[]): void {
+  /** As src/pull/slow-parent.ts does: far behind its parent, and getting far less than that. */
+  #judge(pull: Pull): void {
     const nowMs = this.#network.queue.now();
-    if (pull.state !== 'reading' || pull.parent === undefined || nowMs - pull.markMs < 250) return;
-    const rate = (pull.prefix - pull.mark) / (nowMs - pull.markMs);
-    const behind = pull.parent.prefix - pull.prefix;
-    const old = nowMs - pull.attachedMs > 400;
-    pull.markMs = nowMs;
-    pull.mark = pull.prefix;
-    if (!old || behind < BEHIND || rate >= 0.3 * this.#fastest(pull.layer, readers)) return;
-    this.#evictions += 1;
-    pull.failed = [...pull.failed, { peerId: peerIdOf(pull.parent.node.agent.name), why: 'slow' }];
+    const { parent } = pull;
+    if (pull.state !== 'reading' || parent === undefined) return;
+    const isSlow = SLOW.map(({ share, windowMs, ofWriter }, way) => {
+      const mark = pull.marks[way];
+      if (mark !== undefined && nowMs - mark.atMs < windowMs) return false;
+      pull.marks[way] = { atMs: nowMs, prefix: pull.prefix, parents: parent.prefix };
+      if (mark === undefined || (ofWriter && parent.state !== 'writing')) return false;
+      return pull.prefix - mark.prefix < share * (parent.prefix - mark.parents);
+    });
+    const isOld = nowMs - pull.attachedMs > 400;
+    if (!isOld || parent.prefix - pull.prefix < BEHIND || !isSlow.includes(true)) return;
+    this.#complaints += 1;
+    pull.failed = [...pull.failed, { peerId: peerIdOf(parent.node.agent.name), why: 'slow' }];
     this.#claim(pull);
-  }
-
-  #fastestOf = new Map<number, { readonly atMs: number; readonly rate: number }>();
-
-  #fastest(layer: number, readers: readonly Pull[]): number {
-    const nowMs = this.#network.queue.now();
-    const known = this.#fastestOf.get(layer);
-    if (known !== undefined && nowMs - known.atMs < 100) return known.rate;
-    let rate = 0;
-    for (const pull of readers) {
-      if (pull.layer !== layer || nowMs - pull.markMs < 100) continue;
-      rate = Math.max(rate, (pull.prefix - pull.mark) / (nowMs - pull.markMs));
-    }
-    this.#fastestOf.set(layer, { atMs: nowMs, rate });
-    return rate;
   }
 }
 
@@ -275,6 +282,10 @@ const scenarios: readonly Omit<Scenario, 'nodes'>[] = [
   { ratio: 0.25, slow: 0.05, evicts: true },
   { ratio: 1, slow: 0.05, evicts: false },
   { ratio: 1, slow: 0.05, evicts: true },
+  { ratio: 0.05, slow: 0, slowWriter: true, evicts: false },
+  { ratio: 0.05, slow: 0, slowWriter: true, evicts: true },
+  { ratio: 0.25, slow: 0, slowWriter: true, evicts: false },
+  { ratio: 0.25, slow: 0, slowWriter: true, evicts: true },
 ];
 console.log(
   '| nodes | U/B | slow nodes | evict | makespan ÷ bound | upstream ÷ image | calls of claims | most at one agent | longest wait ms | CPU-s |',
@@ -283,12 +294,16 @@ console.log('| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |');
 for (const nodes of sizes) {
   for (const scenario of scenarios) {
     const result = await new Simulation({ ...scenario, nodes }).run();
-    const { makespan, upstream, claims, busiest, longestMs, evictions, cpuSeconds } = result;
+    const { makespan, upstream, claims, busiest, longestMs, complaints, cpuSeconds } = result;
     const cells = [
       nodes,
       `${scenario.ratio}${scenario.known ? ', known' : ''}`,
-      `${scenario.slow * 100}%`,
-      scenario.slow > 0 || evictions > 0 ? (scenario.evicts ? `yes (${evictions})` : 'no') : '–',
+      scenario.slowWriter ? 'a writer' : `${scenario.slow * 100}%`,
+      scenario.slow > 0 || scenario.slowWriter || complaints > 0
+        ? scenario.evicts
+          ? `yes (${complaints})`
+          : 'no'
+        : '–',
       makespan.toFixed(2),
       upstream.toFixed(3),
       claims,

@@ -27,8 +27,8 @@ export interface NetworkOptions {
   readonly suspectMs?: number;
   /** What a call costs the one who answers, which does one after the other. */
   readonly handlingMs?: number;
-  /** What each agent knows of its own uplink; 0: nothing. */
-  readonly uplink?: number;
+  /** What an agent of that name knows of its own uplink; 0: nothing. */
+  readonly uplink?: (name: string) => number;
 }
 
 /** Its seconds may be longer than ours, and it began to count elsewhere. */
@@ -81,7 +81,7 @@ export class ClaimsNetwork {
     newsMs = 1_000,
     suspectMs = 0,
     handlingMs = 0,
-    uplink = 0,
+    uplink = () => 0,
   }: NetworkOptions = {}) {
     this.random = seeded(seed);
     this.#options = { delayMs, jitterMs, newsMs, suspectMs, handlingMs, uplink };
@@ -209,7 +209,7 @@ export class ClaimsNetwork {
       timers,
       logger,
       metrics,
-      uplink: () => (this.#options.uplink > 0 ? this.#options.uplink : undefined),
+      uplink: () => this.#options.uplink(name) || undefined,
     });
     const agent: SimAgent = {
       name,

@@ -311,11 +311,11 @@ export class Claimer implements Claims {
   }
 
   async #renew(): Promise<void> {
-    const { roster, rates, timers } = this.#options;
+    const { roster, rates, timers, uplink } = this.#options;
     const leases = [...this.#leases.values()].filter((lease) => !lease.renewing);
     const renewals = leases.map((lease) => {
       lease.renewing = true;
-      const report = lease.renewal(roster.self.incarnation);
+      const report = lease.renewal(roster.self.incarnation, uplink());
       rates.noteWriter(lease.registry, lease.grant, report.rate ?? 0, timers.now());
       return report;
     });

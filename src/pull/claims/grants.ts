@@ -19,8 +19,16 @@ export interface Grant {
   /** Bytes a second, as last reported: from the registry, and to all children. */
   rate: number | undefined;
   output: number | undefined;
-  /** The renewals in a row, up to the last one, by which it sent far less than it got, and what it got in them. */
-  slow: { readonly renewals: number; readonly bytes: number };
+  /** Bytes a second: the most that it ever sent, of all keys together, as it says. */
+  uplink: number | undefined;
+  /** By how little it sent of what it got: far less, and less. */
+  readonly slow: { far: SlowRun; less: SlowRun };
+}
+
+/** The renewals in a row, up to the last one, by which that was so, and what it got in them. */
+export interface SlowRun {
+  readonly renewals: number;
+  readonly bytes: number;
 }
 
 interface Ended {
@@ -193,10 +201,10 @@ export class Grants {
   }
 }
 
-/** Below this share of what it gets a writer sends too little. */
-const SLOW_SHARE = 0.3;
+/** Below these shares of what it gets a writer sends far too little, and too little for one with a good uplink. */
+const SLOW_SHARES = { far: 0.3, less: 0.7 } as const;
 const AGAIN_SECONDS = 0.5;
-const NOT_SLOW = { renewals: 0, bytes: 0 };
+const NOT_SLOW: SlowRun = { renewals: 0, bytes: 0 };
 
 export function newGrant(
   id: string,
@@ -212,7 +220,8 @@ export function newGrant(
     phase: 'opening',
     rate: undefined,
     output: undefined,
-    slow: NOT_SLOW,
+    uplink: undefined,
+    slow: { far: NOT_SLOW, less: NOT_SLOW },
   };
 }
 
@@ -240,13 +249,16 @@ function note(grant: Grant, report: Report, nowMs: number): boolean {
   grant.prefix = prefix;
   grant.rate = report.rate ?? grant.rate;
   grant.output = report.output ?? grant.output;
+  grant.uplink = report.uplink ?? grant.uplink;
   // One that came twice, by the keeper's silence and a deputy, is one.
   if (report.rate !== undefined && report.output !== undefined && seconds > AGAIN_SECONDS) {
-    const { renewals, bytes } = grant.slow;
-    grant.slow =
-      report.output < SLOW_SHARE * report.rate
-        ? { renewals: renewals + 1, bytes: bytes + report.rate * seconds }
-        : NOT_SLOW;
+    for (const how of ['far', 'less'] as const) {
+      const { renewals, bytes } = grant.slow[how];
+      grant.slow[how] =
+        report.output < SLOW_SHARES[how] * report.rate
+          ? { renewals: renewals + 1, bytes: bytes + report.rate * seconds }
+          : NOT_SLOW;
+    }
   }
   return progressed;
 }

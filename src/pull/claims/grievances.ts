@@ -1,5 +1,5 @@
 import type { Entry } from './entry.ts';
-import { type Grant, isSilent } from './grants.ts';
+import { type Grant, isSilent, type SlowRun } from './grants.ts';
 import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
 import type { Claim, FailedPeer } from './messages.ts';
 import type { Seat } from './seat.ts';
@@ -12,6 +12,12 @@ const FULL_MS = 2_000;
  */
 const SLOW_RENEWALS = 3;
 const SLOW_BYTES = 4 * 1024 * 1024;
+/** A writer that sends less than this share of what it gets, times its children, has too many of them. */
+const FEEDS_SHARE = 0.8;
+/** An uplink of less than this share of the best that is known is a slow one. */
+const SLOWER_SHARE = 0.5;
+/** For so long it gets no others. */
+const RELIEVED_MS = 60_000;
 
 /**
  * What a claim says of others, and what follows for the tree and the grants. Only what is said of one's own parent
@@ -21,7 +27,9 @@ const SLOW_BYTES = 4 * 1024 * 1024;
  * ```
  *   of the writer     broken, wrong, missing ─▶ the right passes on at once (the old writer is told; see Grants)
  *                     silent, failed ─▶ the same, if its last renewal is older than 2.5 s; else another parent
- *                     slow ─▶ the same, if all that it sends was under 0.3 of what it gets, for three renewals
+ *                     slow ─▶ the same, if all that it sends was under 0.3 of what it gets, for three renewals; where
+ *                             others have an uplink of twice its own, under 0.7. Else, of such a one that cannot feed
+ *                             all its children, the claimer is seated below another of them
  *   of a relay        broken, silent, wrong, failed, cycle ─▶ off its parent; the claimer gets another seat
  *                     slow ─▶ the claimer takes its seat under the grandparent; it is a leaf for a minute
  *   of anybody        full ─▶ no new children for 2 s;  missing ─▶ no holder any more
@@ -58,13 +66,14 @@ function heedOfWriter(
   if (seat !== undefined && (seat.parent?.peerId ?? seat.lastParent) !== writer.peerId) return;
   const nowMs = context.timers.now();
   if (why === 'full' && seat?.parent !== undefined) leaveFull(seat, seat.parent, context);
-  const reason = reasonToPassOn(writer, why, nowMs);
+  const reason = reasonToPassOn(writer, why, context);
+  if (reason === undefined && why === 'slow' && seat !== undefined) relieve(entry, context, seat, writer);
   if (reason === undefined || !entry.grants.mayPassOn(nowMs)) return;
   if (reason === 'slow') context.complaints.noteSlow(writer.peerId, nowMs);
   pass(entry, context, writer, reason);
 }
 
-function reasonToPassOn(writer: Grant, why: FailedPeer['why'], nowMs: number): TakeoverReason | undefined {
+function reasonToPassOn(writer: Grant, why: FailedPeer['why'], context: KeeperContext): TakeoverReason | undefined {
   switch (why) {
     case 'broken':
     case 'wrong':
@@ -72,12 +81,22 @@ function reasonToPassOn(writer: Grant, why: FailedPeer['why'], nowMs: number): T
       return 'broken';
     case 'silent':
     case 'failed':
-      return isSilent(writer, nowMs) ? 'silent' : undefined;
+      return isSilent(writer, context.timers.now()) ? 'silent' : undefined;
     case 'slow':
-      return writer.slow.renewals >= SLOW_RENEWALS && writer.slow.bytes >= SLOW_BYTES ? 'slow' : undefined;
+      return sendsTooLittle(writer, context) ? 'slow' : undefined;
     default:
       return undefined;
   }
+}
+
+function sendsTooLittle({ slow, uplink }: Grant, context: KeeperContext): boolean {
+  const isLong = ({ renewals, bytes }: SlowRun) => renewals >= SLOW_RENEWALS && bytes >= SLOW_BYTES;
+  return isLong(slow.far) || (isSlower(uplink, context) && isLong(slow.less));
+}
+
+/** Where all links are as slow as its own, nobody else would do better. */
+function isSlower(uplink: number | undefined, { rates }: KeeperContext): boolean {
+  return uplink !== undefined && uplink < SLOWER_SHARE * (rates.uplink ?? 0);
 }
 
 /** Takes the right from a writer that may be alive. */
@@ -87,6 +106,21 @@ function pass(entry: Entry, context: KeeperContext, grant: Grant, reason: Takeov
   context.logger.info({ key: entry.key, peer: grant.peerId, reason, prefix: grant.prefix }, 'writer lost its right');
   context.revoked(entry, grant);
   context.changed(entry, true);
+}
+
+/** Its uplink is shared by too many: the claimer goes below one of its siblings, which gets more by that. */
+function relieve(entry: Entry, context: KeeperContext, seat: Seat, { rate, output, uplink }: Grant): void {
+  const parent = seat.parent;
+  if (parent === undefined || rate === undefined || output === undefined) return;
+  if (output >= FEEDS_SHARE * rate * parent.children.size || !isSlower(uplink, context)) return;
+  const siblings = [...parent.children].filter((one) => one !== seat && context.roster.isLive(one.peerId));
+  const [sibling] = siblings.sort((a, b) => a.children.size - b.children.size);
+  if (sibling === undefined || !entry.tree.move(seat, sibling)) return;
+  parent.closedUntilMs = Math.max(parent.closedUntilMs, context.timers.now() + RELIEVED_MS);
+  context.logger.info(
+    { key: entry.key, peer: parent.peerId, child: seat.peerId, below: sibling.peerId },
+    'slow writer has one child less',
+  );
 }
 
 /** It leaves, so that the same word does not close the parent once more when the claim is looked at again. */

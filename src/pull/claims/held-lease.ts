@@ -96,8 +96,8 @@ export class HeldLease implements Lease {
     this.#lost.abort(new WindlassError('PEER_BUSY', `another agent writes ${this.key} by now`));
   }
 
-  /** What the next renewal says; rates since the last one. */
-  renewal(incarnation: number): Report {
+  /** What the next renewal says; rates since the last one. @param uplink as a report has it, where one is known */
+  renewal(incarnation: number, uplink: number | undefined): Report {
     const { key, source, grant } = this;
     const nowMs = this.#timers.now();
     const seconds = (nowMs - this.#last.atMs) / 1000;
@@ -109,6 +109,16 @@ export class HeldLease implements Lease {
             output: (this.#sent - this.#last.sent) / seconds,
           };
     this.#last = { atMs: nowMs, prefix: this.#prefix, sent: this.#sent };
-    return { key, incarnation, source, grant, state: 'writing', phase: this.#phase, prefix: this.#prefix, ...rates };
+    return {
+      key,
+      incarnation,
+      source,
+      grant,
+      state: 'writing',
+      phase: this.#phase,
+      prefix: this.#prefix,
+      ...rates,
+      ...(uplink !== undefined && uplink > 0 ? { uplink } : {}),
+    };
   }
 }

@@ -75,6 +75,8 @@ export const reportSchema = z.object({
   rate: z.number().min(0).optional(),
   /** Bytes a second sent to all children together: by this a writer is judged. */
   output: z.number().min(0).optional(),
+  /** Bytes a second: the most that the sender ever sent of all keys together. Agents of the first version do not say. */
+  uplink: z.number().positive().optional(),
   /** base64; of a tag: JSON of a TagAnswer. */
   bytes: z
     .string()

@@ -23,6 +23,14 @@ describe('a parent is slow', () => {
     expect(firstSlow(new SlowParent(LARGE, 400), { ...rates, ours: 3_100 })).toBeUndefined();
   });
 
+  test('that writes, where its child gets less than 0.75 of its rate for longer', () => {
+    const rates = { theirs: 10_000, ahead: 5 * MIB, toMs: 5_000 };
+    expect(firstSlow(new SlowParent(LARGE, 400, true), { ...rates, ours: 7_400 })).toBe(1_750);
+    expect(firstSlow(new SlowParent(LARGE, 400, true), { ...rates, ours: 7_600 })).toBeUndefined();
+    expect(firstSlow(new SlowParent(LARGE, 400, true), { ...rates, ours: 2_900 })).toBe(500);
+    expect(firstSlow(new SlowParent(LARGE, 400), { ...rates, ours: 7_400 })).toBeUndefined();
+  });
+
   test('only when its child is 4 MiB behind; 1 MiB of a small blob', () => {
     const rates = { ours: 0, theirs: 5_000, ahead: 0 };
     expect(firstSlow(new SlowParent(LARGE, 400), { ...rates, toMs: 5_000 })).toBe(1_100);

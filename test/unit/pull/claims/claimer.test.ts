@@ -17,8 +17,8 @@ const request = (changes: Partial<ClaimRequest> = {}): ClaimRequest => ({
   ...changes,
 });
 
-function cluster(nodes: number) {
-  const network = new ClaimsNetwork({ seed: 3 });
+function cluster(nodes: number, options: Partial<ConstructorParameters<typeof ClaimsNetwork>[0]> = {}) {
+  const network = new ClaimsNetwork({ seed: 3, ...options });
   network.start(Array.from({ length: nodes }, (_, i) => `node${i}`));
   const order = network
     .get('node0')
@@ -302,6 +302,19 @@ describe('a lease', () => {
     );
     expect([...fresh].sort()).toEqual([...keys].sort());
     expect(network.calls.get('claims recall')).toBeLessThan(12 * 2 * 5 + 1);
+  });
+
+  test('is renewed with what the agent gets, what it sends of it, and the most that it could ever send', async () => {
+    const { network, keeper, others } = cluster(5, { uplink: (name) => (name === 'node0' ? 0 : 7_000_000) });
+    const writer = others.find(({ name }) => name !== 'node0');
+    const lease = leaseOf((await claimed(network, writer)).answer);
+    await network.queue.run(network.queue.now() + 1_500);
+    lease.progress('writing', 4_000_000);
+    lease.sent(2_000_000);
+    await network.queue.run(network.queue.now() + 1_000);
+    const [{ grant } = { grant: undefined }] = keeper.parts.keeper.grants;
+    expect([grant?.prefix, grant?.uplink]).toEqual([4_000_000, 7_000_000]);
+    expect((grant?.rate ?? 0) / (grant?.output ?? 0)).toBeCloseTo(2);
   });
 
   test('is renewed in one call a keeper, however many there are', async () => {

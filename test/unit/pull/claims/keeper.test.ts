@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import type { Report } from '../../../../src/pull/claims/messages.ts';
 import { peerIdOf } from '../../../support/claims-network.ts';
 import { inWords, KEY, KeeperStage, SOURCE } from './keeper-fixture.ts';
 
@@ -636,6 +637,59 @@ describe('slow parents', () => {
     for (const name of ['a', 'b']) await stage.asks(name);
     await stage.renews('a', 9_000, { rate: 100_000, output: 0 });
     expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read a');
+  });
+
+  test.each<[string, number | undefined, string]>([
+    ['half of what others can', 9_900_000, 'write'],
+    ['as much as others, for all that is known', 10_100_000, 'read a'],
+    ['nobody knows how much', undefined, 'read a'],
+  ])('a writer that can send %s, and sends 0.6 of what it gets, three times', async (_name, uplink, answer) => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    for (const name of ['a', 'b']) await stage.asks(name, { uplink: 20_000_000 });
+    const renewed = { prefix: MIB, rate: 2_200_000, output: 1_320_000, ...(uplink === undefined ? {} : { uplink }) };
+    await stage.renews('a', 2_000, renewed);
+    expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read a');
+    await stage.renews('a', 1_000, renewed);
+    expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe(answer);
+  });
+
+  describe('a writer that sends too little for its two children', () => {
+    const uplink = 20_000_000;
+    const renewed = { prefix: MIB, rate: 2_000_000, output: 2_400_000, uplink: 2_500_000 };
+    const stageOf = async (writer: Partial<Report>, seen: { uplink?: number } = { uplink }) => {
+      const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'e', 'f');
+      for (const name of ['a', 'b', 'c', 'd', 'e']) await stage.asks(name, seen);
+      await stage.renews('a', 1_000, writer);
+      return stage;
+    };
+
+    test('keeps one of them; the other goes below it with its own, and no other comes for a minute', async () => {
+      const stage = await stageOf(renewed);
+      expect(stage.tree()).toBe('a! b<a c<a d<b e<b');
+      expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read c');
+      expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read c');
+      // The one that is left stays, though it may have complained too, and who comes goes elsewhere.
+      expect(await stage.asks('c', { failing: { a: 'slow' } })).toBe('read a');
+      expect(await stage.asks('f')).toBe('read c');
+      expect(stage.tree()).toBe('a! b<c c<a d<b e<b f<c');
+      stage.dies('c');
+      await stage.pass(60_001);
+      stage.report('a', 'writing', renewed);
+      expect(await stage.asks('b', { failing: { c: 'broken' } })).toBe('read a');
+      expect(await stage.asks('f', { failing: { c: 'broken' } })).toBe('read a');
+    });
+
+    test.each<[string, Partial<Report>, { uplink?: number }]>([
+      ['it feeds both', { ...renewed, output: 3_300_000 }, { uplink }],
+      ['nobody is known to send more', renewed, {}],
+      ['all links are like its own', renewed, { uplink: 4_900_000 }],
+      ['it did not say how much it can', { ...renewed, uplink: undefined }, { uplink }],
+      ['it said nothing of what it sends', { prefix: MIB }, { uplink }],
+    ])('keeps both where %s', async (_name, writer, seen) => {
+      const stage = await stageOf(writer, seen);
+      expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read a');
+      expect(stage.tree()).toBe('a! b<a c<a d<b e<b');
+    });
   });
 
   test('a slow holder is better than upstream', async () => {
