@@ -12,8 +12,8 @@ export interface ParentEventsOptions {
   readonly pieceMs: number;
   /** It is not taken for slow before that. */
   readonly slowAfterMs: number;
-  /** It writes: all the others wait for it. */
-  readonly isWriter: boolean;
+  /** Does it write now? Then all the others wait for it. */
+  readonly isWriter: () => boolean;
   readonly signal: AbortSignal;
   /** How far the child has it, to the byte where the stream knows it. */
   readonly receivedTo: () => number;
@@ -33,7 +33,7 @@ export class ParentEvents {
   constructor(stream: PeerStream, options: ParentEventsOptions) {
     this.#events = stream.events[Symbol.asyncIterator]();
     this.#options = options;
-    this.#slow = new SlowParent(options.sizeBytes, performance.now() + options.slowAfterMs, options.isWriter);
+    this.#slow = new SlowParent(options.sizeBytes, performance.now() + options.slowAfterMs);
   }
 
   /** For how long it was waited for, in all. */
@@ -87,7 +87,7 @@ export class ParentEvents {
   }
 
   isSlow(position: number): boolean {
-    return this.#slow.isSlow(performance.now(), position, this.#waitedMs);
+    return this.#slow.isSlow(performance.now(), position, this.#waitedMs, this.#options.isWriter());
   }
 
   /** Waits for nothing: a generator that hangs would not return. */

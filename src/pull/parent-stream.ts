@@ -205,7 +205,8 @@ export class ParentStream {
       sizeBytes: this.#sizeBytes,
       pieceMs,
       slowAfterMs,
-      isWriter: this.#role === 'writer',
+      // By the path as it is: a relay may have the right by now, and a writer may have lost it.
+      isWriter: () => this.#path.length === 1,
       signal,
       receivedTo: () => this.#receivedTo,
     });

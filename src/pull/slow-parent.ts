@@ -3,15 +3,14 @@ const BEHIND_BYTES = 4 * MIB;
 /** Small blobs are over before their child could fall so far behind. */
 const BEHIND_SMALL_BYTES = MIB;
 const SMALL_BLOB_BYTES = 64 * MIB;
-const SHARE = 0.3;
 const WINDOW_MS = 250;
+const ANYBODY = { share: 0.3, windowMs: WINDOW_MS };
 /**
  * Of a writer less is enough, if it goes on: all that are below it wait for it, and its keeper only seats one child
  * below the other, or looks at what the writer sends in all. Relays that share a link of upstream's rate are now and
  * then at this much, and would all lose their seats.
  */
-const WRITERS_SHARE = 0.75;
-const WRITERS_WINDOW_MS = 1_500;
+const WRITERS = { share: 0.75, windowMs: 1_500 };
 /** At a gigabyte a second a parent is looked at a thousand times. */
 const SAMPLE_MS = 10;
 
@@ -25,17 +24,11 @@ interface Sample {
   readonly waitedMs: number;
 }
 
-interface Limit {
-  readonly share: number;
-  readonly windowMs: number;
-}
-
 /**
- * Is a parent too slow to be one? It is where its child lags by BEHIND_BYTES and gets less than SHARE of the rate at
- * which the parent's own bytes grow, over WINDOW_MS and for as long again (a pause is none), but not in a stream's first
- * moments, and only while the child waits for it (a child that is slow itself is not helped by another parent). A
- * writer is where that is less than WRITERS_SHARE over WRITERS_WINDOW_MS, too. A parent that waits for its own source
- * is not slow: its child has all that it has.
+ * Is a parent too slow to be one? It is where its child lags by BEHIND_BYTES and gets less than a share of the rate at
+ * which the parent's own bytes grow, over a window (ANYBODY; WRITERS), and that for WINDOW_MS (a pause is none), but not
+ * in a stream's first moments, and only while the child waits for it (a child that is slow itself is not helped by
+ * another parent). A parent that waits for its own source is not slow: its child has all that it has.
  *
  * A parent says how far it is with each piece, and a slow one's pieces take long: in between it is taken to grow as it
  * did.
@@ -44,7 +37,6 @@ export class SlowParent {
   readonly #behindBytes: number;
   readonly #fromMs: number;
   readonly #sizeBytes: number;
-  readonly #limits: readonly Limit[];
   readonly #samples: Sample[] = [];
   #first: { readonly atMs: number; readonly written: number } | undefined;
   #last: { readonly atMs: number; readonly written: number } | undefined;
@@ -53,12 +45,10 @@ export class SlowParent {
   #sinceMs: number | undefined;
 
   /** @param fromMs when its first moments are over; monotonic, as all times here. */
-  constructor(sizeBytes: number | undefined, fromMs: number, isWriter = false) {
+  constructor(sizeBytes: number | undefined, fromMs: number) {
     this.#sizeBytes = sizeBytes ?? Number.POSITIVE_INFINITY;
     this.#behindBytes = this.#sizeBytes < SMALL_BLOB_BYTES ? BEHIND_SMALL_BYTES : BEHIND_BYTES;
     this.#fromMs = fromMs;
-    const always = { share: SHARE, windowMs: WINDOW_MS };
-    this.#limits = isWriter ? [always, { share: WRITERS_SHARE, windowMs: WRITERS_WINDOW_MS }] : [always];
   }
 
   /** The parent said how far it is. */
@@ -71,16 +61,16 @@ export class SlowParent {
   /**
    * @param position how far the child has it, to the byte.
    * @param waitedMs for how long, in all, the child waited for the parent.
+   * @param isWriter it is the writer now.
    */
-  isSlow(nowMs: number, position: number, waitedMs: number): boolean {
+  isSlow(nowMs: number, position: number, waitedMs: number, isWriter = false): boolean {
     const written = this.#writtenAt(nowMs);
     const samples = this.#samples;
     const now = { atMs: nowMs, position, written, waitedMs };
     if (nowMs - (samples.at(-1)?.atMs ?? Number.NEGATIVE_INFINITY) >= SAMPLE_MS) samples.push(now);
-    const longestMs = this.#limits.at(-1)?.windowMs ?? 0;
     // The first is the youngest that is the longest window old.
-    while ((samples[1]?.atMs ?? Number.POSITIVE_INFINITY) <= nowMs - longestMs) samples.shift();
-    if (!this.#limits.some((limit) => this.#looksSlow(limit, now))) {
+    while ((samples[1]?.atMs ?? Number.POSITIVE_INFINITY) <= nowMs - WRITERS.windowMs) samples.shift();
+    if (!this.#looksSlow(ANYBODY, now) && !(isWriter && this.#looksSlow(WRITERS, now))) {
       this.#sinceMs = undefined;
       return false;
     }
@@ -88,7 +78,7 @@ export class SlowParent {
     return nowMs - this.#sinceMs >= WINDOW_MS && nowMs >= this.#fromMs;
   }
 
-  #looksSlow({ share, windowMs }: Limit, now: Sample): boolean {
+  #looksSlow({ share, windowMs }: typeof WRITERS, now: Sample): boolean {
     const first = this.#samples.findLast(({ atMs }) => atMs <= now.atMs - windowMs);
     if (first === undefined) return false;
     if (now.written - now.position < this.#behindBytes) return false;

@@ -16,7 +16,8 @@ export interface HolderIndex {
   /** It said itself that it does not, or was found not to. */
   remove(key: string, peerId: PeerId): void;
   lastKnown(key: string): LastKnown | undefined;
-  setLastKnown(key: string, record: LastKnown): void;
+  /** @returns false, and nothing changes, where something later is known, or it was dropped since. */
+  setLastKnown(key: string, record: LastKnown): boolean;
   /** Of everybody: it was dropped. */
   forget(key: string): void;
 }

@@ -47,8 +47,9 @@ export class IndexExchange {
       case 'confirm': {
         const mine = new Set(await inSlices(index.keysOf(from), (key) => this.#keeps(key)));
         const known = index.checksumOf(from, (key) => mine.has(key));
-        const lacksTag = request.tags.some((key) => index.lastKnown(key) === undefined && this.#keeps(key));
-        return { ok: known.count === request.count && known.text() === request.checksum && !lacksTag };
+        const unknown = request.tags.filter((key) => index.lacksTag(key));
+        const lacked = await inSlices(unknown, (key) => this.#keeps(key));
+        return { ok: known.count === request.count && known.text() === request.checksum && lacked.length === 0 };
       }
       case 'range':
         return this.#rangeOf(from);

@@ -41,7 +41,7 @@ export const indexRequestSchema = z.discriminatedUnion('type', [
     tags: tagsSchema,
   }),
   /**
-   * Does the receiver know the sender to hold exactly this, and of these tags what they named? `checksum` as packed
+   * Does the receiver know the sender to hold exactly this, and anything at all of these tags? `checksum` as packed
    * by `checksumOf`; agents of the first version name no tags.
    */
   z.object({

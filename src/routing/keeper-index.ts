@@ -16,6 +16,9 @@ const KEEP_GONE_MS = 60_000;
 const HEARSAY_MS = 30_000;
 const MAX_REMOVED = 5_000;
 const BLOB = 'blob:';
+const TAG = 'tag:';
+/** A clock may begin below 0. */
+const LONG_AGO = Number.NEGATIVE_INFINITY;
 
 interface Holder {
   readonly keys: Set<string>;
@@ -46,6 +49,8 @@ export class KeeperIndex implements HolderIndex {
   /** Who was found not to hold a key, and when. */
   readonly #removed = new LRUCache<string, number>({ max: MAX_REMOVED });
   readonly #tags = new LRUCache<string, { readonly bytes: Uint8Array; readonly atMs: number }>({ max: MAX_TAGS });
+  /** Tags that were dropped, and when: what was known before that is not to come back with who missed it. */
+  readonly #forgotten = new LRUCache<string, number>({ max: MAX_TAGS });
 
   constructor(options: KeeperIndexOptions) {
     this.#options = options;
@@ -116,15 +121,23 @@ export class KeeperIndex implements HolderIndex {
     return tag === undefined ? undefined : { bytes: tag.bytes, ageMs: this.#options.timers.now() - tag.atMs };
   }
 
-  setLastKnown(key: string, { bytes, ageMs }: LastKnown): void {
+  setLastKnown(key: string, { bytes, ageMs }: LastKnown): boolean {
     const atMs = this.#options.timers.now() - ageMs;
-    const known = this.#tags.peek(key);
-    if (known === undefined || known.atMs <= atMs) this.#tags.set(key, { bytes, atMs });
+    const latestMs = Math.max(this.#tags.peek(key)?.atMs ?? LONG_AGO, this.#forgotten.peek(key) ?? LONG_AGO);
+    if (atMs < latestMs) return false;
+    this.#tags.set(key, { bytes, atMs });
+    return true;
   }
 
   forget(key: string): void {
     for (const peerId of [...(this.#keys.peek(key) ?? [])]) this.remove(key, peerId);
     this.#tags.delete(key);
+    if (key.startsWith(TAG)) this.#forgotten.set(key, this.#options.timers.now());
+  }
+
+  /** Is nothing known of this tag, though nobody dropped it? */
+  lacksTag(key: string): boolean {
+    return !this.#tags.has(key) && !this.#forgotten.has(key);
   }
 
   /** What is known of one agent, of the keys that are `wanted`: for comparing with what it says. */

@@ -377,8 +377,9 @@ class PlainIndex implements HolderIndex {
     return this.#tags.get(key);
   }
 
-  setLastKnown(key: string, record: LastKnown): void {
+  setLastKnown(key: string, record: LastKnown): boolean {
     this.#tags.set(key, record);
+    return true;
   }
 
   forget(key: string): void {

@@ -62,8 +62,9 @@ export function adopt(entry: Entry, context: KeeperContext, copy: Copy, replace:
   for (const { source, leftMs, ...failed } of copy.failures) entry.failures.adopt(source, failed, leftMs, nowMs);
   if (copy.inline !== undefined) {
     const bytes = Buffer.from(copy.inline.bytes, 'base64');
-    const kept = context.inline.set(entry.key, bytes, copy.inline.ageMs, nowMs);
-    if (kept && entry.isTag) context.index.setLastKnown(entry.key, { bytes, ageMs: copy.inline.ageMs });
+    const { ageMs } = copy.inline;
+    const isNews = !entry.isTag || context.index.setLastKnown(entry.key, { bytes, ageMs });
+    if (isNews) context.inline.set(entry.key, bytes, ageMs, nowMs);
   }
   const known = entry.grants.writer;
   if (replace && known !== undefined && known.id !== copy.grant?.id) entry.end(known, true);

@@ -14,10 +14,11 @@ const SLOW_RENEWALS = 3;
 const SLOW_BYTES = 4 * 1024 * 1024;
 /** A writer that sends less than this share of what it gets, times its children, has too many of them. */
 const FEEDS_SHARE = 0.8;
-/** An uplink of less than this share of the best that is known is a slow one. */
+/** An uplink of less than this share of the claimer's is a slow one. */
 const SLOWER_SHARE = 0.5;
 /** For so long it gets no others. */
 const RELIEVED_MS = 60_000;
+const RELIEF_FAN_OUT = 2;
 
 /**
  * What a claim says of others, and what follows for the tree and the grants. Only what is said of one's own parent
@@ -28,8 +29,8 @@ const RELIEVED_MS = 60_000;
  *   of the writer     broken, wrong, missing ─▶ the right passes on at once (the old writer is told; see Grants)
  *                     silent, failed ─▶ the same, if its last renewal is older than 2.5 s; else another parent
  *                     slow ─▶ the same, if all that it sends was under 0.3 of what it gets, for three renewals; where
- *                             others have an uplink of twice its own, under 0.7. Else, of such a one that cannot feed
- *                             all its children, the claimer is seated below another of them
+ *                             the claimer has an uplink of twice its own, under 0.7. Else, of such a one that cannot
+ *                             feed all its children, the claimer is seated below another of them
  *   of a relay        broken, silent, wrong, failed, cycle ─▶ off its parent; the claimer gets another seat
  *                     slow ─▶ the claimer takes its seat under the grandparent; it is a leaf for a minute
  *   of anybody        full ─▶ no new children for 2 s;  missing ─▶ no holder any more
@@ -42,7 +43,7 @@ export function heed(entry: Entry, context: KeeperContext, { peerId, claim, sinc
     if (about === peerId) continue;
     const writer = [entry.grants.writer, entry.grants.rival].find((grant) => grant?.peerId === about);
     if (writer !== undefined) {
-      heedOfWriter(entry, context, { seat, writer, why });
+      heedOfWriter(entry, context, { seat, writer, why, claim });
       continue;
     }
     const parent = seat?.parent;
@@ -60,20 +61,25 @@ export function heed(entry: Entry, context: KeeperContext, { peerId, claim, sinc
 function heedOfWriter(
   entry: Entry,
   context: KeeperContext,
-  { seat, writer, why }: { seat: Seat | undefined; writer: Grant; why: FailedPeer['why'] },
+  { seat, writer, why, claim }: { seat: Seat | undefined; writer: Grant; why: FailedPeer['why']; claim: Claim },
 ): void {
   // Who reads from another by now, or came with an old list, moves nothing. Who is not known here may be a child.
   if (seat !== undefined && (seat.parent?.peerId ?? seat.lastParent) !== writer.peerId) return;
   const nowMs = context.timers.now();
   if (why === 'full' && seat?.parent !== undefined) leaveFull(seat, seat.parent, context);
-  const reason = reasonToPassOn(writer, why, context);
-  if (reason === undefined && why === 'slow' && seat !== undefined) relieve(entry, context, seat, writer);
+  const reason = reasonToPassOn(writer, why, claim, nowMs);
+  if (reason === undefined && why === 'slow' && seat !== undefined) relieve(entry, context, { seat, writer, claim });
   if (reason === undefined || !entry.grants.mayPassOn(nowMs)) return;
   if (reason === 'slow') context.complaints.noteSlow(writer.peerId, nowMs);
   pass(entry, context, writer, reason);
 }
 
-function reasonToPassOn(writer: Grant, why: FailedPeer['why'], context: KeeperContext): TakeoverReason | undefined {
+function reasonToPassOn(
+  writer: Grant,
+  why: FailedPeer['why'],
+  claim: Claim,
+  nowMs: number,
+): TakeoverReason | undefined {
   switch (why) {
     case 'broken':
     case 'wrong':
@@ -81,22 +87,22 @@ function reasonToPassOn(writer: Grant, why: FailedPeer['why'], context: KeeperCo
       return 'broken';
     case 'silent':
     case 'failed':
-      return isSilent(writer, context.timers.now()) ? 'silent' : undefined;
+      return isSilent(writer, nowMs) ? 'silent' : undefined;
     case 'slow':
-      return sendsTooLittle(writer, context) ? 'slow' : undefined;
+      return sendsTooLittle(writer, claim) ? 'slow' : undefined;
     default:
       return undefined;
   }
 }
 
-function sendsTooLittle({ slow, uplink }: Grant, context: KeeperContext): boolean {
+function sendsTooLittle(writer: Grant, claim: Claim): boolean {
   const isLong = ({ renewals, bytes }: SlowRun) => renewals >= SLOW_RENEWALS && bytes >= SLOW_BYTES;
-  return isLong(slow.far) || (isSlower(uplink, context) && isLong(slow.less));
+  return isLong(writer.slow.far) || (hasSlowUplink(writer, claim) && isLong(writer.slow.less));
 }
 
-/** Where all links are as slow as its own, nobody else would do better. */
-function isSlower(uplink: number | undefined, { rates }: KeeperContext): boolean {
-  return uplink !== undefined && uplink < SLOWER_SHARE * (rates.uplink ?? 0);
+/** What was sent says what a link can do: who sent more, once, would do better; of the best of all that says nothing. */
+function hasSlowUplink({ uplink }: Grant, claim: Claim): boolean {
+  return uplink !== undefined && uplink < SLOWER_SHARE * (claim.uplink ?? 0);
 }
 
 /** Takes the right from a writer that may be alive. */
@@ -108,17 +114,34 @@ function pass(entry: Entry, context: KeeperContext, grant: Grant, reason: Takeov
   context.changed(entry, true);
 }
 
-/** Its uplink is shared by too many: the claimer goes below one of its siblings, which gets more by that. */
-function relieve(entry: Entry, context: KeeperContext, seat: Seat, { rate, output, uplink }: Grant): void {
-  const parent = seat.parent;
+/**
+ * Its uplink is shared by too many: the claimer goes below one of its siblings, which gets more by that. Where none of
+ * its zone has room that it has no complaint of, it stays.
+ */
+function relieve(
+  entry: Entry,
+  { roster, complaints, timers, logger }: KeeperContext,
+  { seat, writer, claim }: { seat: Seat; writer: Grant; claim: Claim },
+): void {
+  const { parent } = seat;
+  const { rate, output } = writer;
   if (parent === undefined || rate === undefined || output === undefined) return;
-  if (output >= FEEDS_SHARE * rate * parent.children.size || !isSlower(uplink, context)) return;
-  const siblings = [...parent.children].filter((one) => one !== seat && context.roster.isLive(one.peerId));
-  const [sibling] = siblings.sort((a, b) => a.children.size - b.children.size);
-  if (sibling === undefined || !entry.tree.move(seat, sibling)) return;
-  parent.closedUntilMs = Math.max(parent.closedUntilMs, context.timers.now() + RELIEVED_MS);
-  context.logger.info(
-    { key: entry.key, peer: parent.peerId, child: seat.peerId, below: sibling.peerId },
+  if (output >= FEEDS_SHARE * rate * parent.children.size || !hasSlowUplink(writer, claim)) return;
+  const nowMs = timers.now();
+  const failed = new Set(claim.failed.map(({ peerId }) => peerId));
+  const isGood = (one: Seat) =>
+    one.zone === seat.zone &&
+    one.isFree({ fanOut: RELIEF_FAN_OUT, nowMs }) &&
+    roster.isLive(one.peerId) &&
+    !failed.has(one.peerId) &&
+    !complaints.isDoubted(one.peerId, nowMs);
+  const below = [...parent.children].filter((one) => one !== seat);
+  for (let i = 0; i < below.length; i += 1) below.push(...(below[i]?.children ?? []));
+  const other = below.find(isGood);
+  if (other === undefined || !entry.tree.move(seat, other)) return;
+  parent.closedUntilMs = Math.max(parent.closedUntilMs, nowMs + RELIEVED_MS);
+  logger.info(
+    { key: entry.key, peer: parent.peerId, child: seat.peerId, below: other.peerId },
     'slow writer has one child less',
   );
 }

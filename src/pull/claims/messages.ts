@@ -21,6 +21,11 @@ const key = z.string().min(5).max(700);
 const source = z.string().min(3).max(500);
 const bytesCount = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const durationMs = z.number().min(0).max(86_400_000);
+/** Of what a tag named when somebody last asked: kept over restarts, for as long as nobody asks again. */
+const tagAgeMs = z
+  .number()
+  .min(0)
+  .max(10 * 365 * 86_400_000);
 
 export const failedPeerSchema = z.object({
   peerId,
@@ -83,7 +88,7 @@ export const reportSchema = z.object({
     .max(Math.ceil((INLINE_BYTES * 4) / 3) + 4)
     .optional(),
   /** Of a tag: how old the answer is. */
-  ageMs: durationMs.optional(),
+  ageMs: tagAgeMs.optional(),
   code: z.string().max(64).optional(),
   message: z.string().max(500).optional(),
   upstreamStatus: z.number().int().optional(),
@@ -123,7 +128,7 @@ export const copySchema = z.object({
       }),
     )
     .max(64),
-  inline: z.object({ bytes: z.string().max(Math.ceil((INLINE_BYTES * 4) / 3) + 4), ageMs: durationMs }).optional(),
+  inline: z.object({ bytes: z.string().max(Math.ceil((INLINE_BYTES * 4) / 3) + 4), ageMs: tagAgeMs }).optional(),
 });
 const copiesSchema = z.object({ type: z.literal('copies'), copies: listOf(copySchema, 1000) });
 /** A keeper whose view has just changed asks its deputies what they know of a key. Answered with a copy or null. */
@@ -157,7 +162,7 @@ export const claimAnswerSchema = z.discriminatedUnion('kind', [
     /** Take this peer's seat under the parent: the parent is to let it go (eviction). */
     replaces: peerId.optional(),
   }),
-  z.object({ kind: z.literal('bytes'), bytes: z.string(), ageMs: durationMs }),
+  z.object({ kind: z.literal('bytes'), bytes: z.string(), ageMs: tagAgeMs }),
   /** Upstream said so to whoever asked with this source. */
   z.object({
     kind: z.literal('failed'),
@@ -166,7 +171,7 @@ export const claimAnswerSchema = z.discriminatedUnion('kind', [
     upstreamStatus: z.number().int().optional(),
     retryAfterMs: durationMs.optional(),
     /** Of a tag, upstream being down: what it was when somebody last asked. */
-    stale: z.object({ bytes: z.string(), ageMs: durationMs }).optional(),
+    stale: z.object({ bytes: z.string(), ageMs: tagAgeMs }).optional(),
   }),
   /** Somebody writes it, and nobody can be read from yet: ask again after so long. */
   z.object({ kind: z.literal('wait'), waitMs: durationMs }),

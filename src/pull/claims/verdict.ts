@@ -101,7 +101,7 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   const stillFails = ({ peerId: other, why }: FailedPeer) => {
     // Who was full is asked again when it may have room.
     if (why === 'full') return tree.get(other)?.isClosed(nowMs) ?? true;
-    // A writer keeps its seat where it sends what it can: below a sibling its child would only be slower.
+    // A writer keeps its seat where it sends what it can, but for a child that it is relieved of (grievances.ts).
     if (why === 'slow' && tree.get(other)?.root === 'writer') return false;
     return !stranded || why === 'wrong' || why === 'missing';
   };

@@ -8,10 +8,11 @@ const LARGE = 100 * MIB;
 function firstSlow(
   parent: SlowParent,
   { ours, theirs, ahead, toMs }: { ours: number; theirs: number; ahead: number; toMs: number },
+  isWriter?: boolean,
 ): number | undefined {
   for (let ms = 0; ms <= toMs; ms += 50) {
     parent.told(ms, ahead + theirs * ms);
-    if (parent.isSlow(ms, ours * ms, ms)) return ms;
+    if (parent.isSlow(ms, ours * ms, ms, isWriter)) return ms;
   }
   return undefined;
 }
@@ -25,10 +26,17 @@ describe('a parent is slow', () => {
 
   test('that writes, where its child gets less than 0.75 of its rate for longer', () => {
     const rates = { theirs: 10_000, ahead: 5 * MIB, toMs: 5_000 };
-    expect(firstSlow(new SlowParent(LARGE, 400, true), { ...rates, ours: 7_400 })).toBe(1_750);
-    expect(firstSlow(new SlowParent(LARGE, 400, true), { ...rates, ours: 7_600 })).toBeUndefined();
-    expect(firstSlow(new SlowParent(LARGE, 400, true), { ...rates, ours: 2_900 })).toBe(500);
+    expect(firstSlow(new SlowParent(LARGE, 400), { ...rates, ours: 7_400 }, true)).toBe(1_750);
+    expect(firstSlow(new SlowParent(LARGE, 400), { ...rates, ours: 7_600 }, true)).toBeUndefined();
+    expect(firstSlow(new SlowParent(LARGE, 400), { ...rates, ours: 2_900 }, true)).toBe(500);
     expect(firstSlow(new SlowParent(LARGE, 400), { ...rates, ours: 7_400 })).toBeUndefined();
+    // It may get the right, or lose it, meanwhile.
+    const parent = new SlowParent(LARGE, 400);
+    expect(firstSlow(parent, { ...rates, ours: 7_400, toMs: 2_000 })).toBeUndefined();
+    parent.told(2_050, 5 * MIB + 20_500_000);
+    expect(parent.isSlow(2_050, 7_400 * 2_050, 2_050, true)).toBe(false);
+    parent.told(2_300, 5 * MIB + 23_000_000);
+    expect(parent.isSlow(2_300, 7_400 * 2_300, 2_300, true)).toBe(true);
   });
 
   test('only when its child is 4 MiB behind; 1 MiB of a small blob', () => {

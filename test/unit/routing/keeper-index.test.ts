@@ -113,6 +113,19 @@ describe('KeeperIndex', () => {
     expect(index.lastKnown('tag:x/y:2')).toBeUndefined();
   });
 
+  it('takes nothing back of a tag that was known before it was dropped', () => {
+    const { index, pass } = setUp();
+    const [old, fresh] = [Buffer.from('old'), Buffer.from('new')];
+    index.setLastKnown('tag:x/y:1', { bytes: old, ageMs: 100 });
+    expect([index.lacksTag('tag:x/y:1'), index.lacksTag('tag:x/y:2')]).toEqual([false, true]);
+    index.forget('tag:x/y:1');
+    pass(50);
+    expect(index.setLastKnown('tag:x/y:1', { bytes: old, ageMs: 150 })).toBe(false);
+    expect([index.lastKnown('tag:x/y:1'), index.lacksTag('tag:x/y:1')]).toEqual([undefined, false]);
+    expect(index.setLastKnown('tag:x/y:1', { bytes: fresh, ageMs: 49 })).toBe(true);
+    expect(index.lastKnown('tag:x/y:1')).toEqual({ bytes: fresh, ageMs: 49 });
+  });
+
   it('knows a holder on whose only key the next one pushed out', () => {
     const { index } = setUp();
     index.add('blob:first', 'b');

@@ -150,7 +150,7 @@ describe('the index of a cluster, without gossip', () => {
     for (let index = 1; index < 6; index += 1) await cluster.add(`the-agent-${index}`);
     await vi.advanceTimersByTimeAsync(80_000);
     const knowing = () => [...cluster.agents.values()].filter(({ index }) => index.lastKnown(key) !== undefined);
-    for (const { index } of knowing()) index.forget(key);
+    for (const { index } of knowing()) index.prune((kept) => kept !== key);
     await vi.advanceTimersByTimeAsync(700_000);
     const names = knowing().map(({ member }) => member.peerId);
     const keepers = cluster.agents.get('the-agent-1')?.roster.keepers(key) ?? [];
@@ -159,6 +159,11 @@ describe('the index of a cluster, without gossip', () => {
     cluster.calls.log.length = 0;
     await vi.advanceTimersByTimeAsync(700_000);
     expect([cluster.calls.count('announce'), cluster.calls.count('confirm') > 0]).toEqual([0, true]);
+    // Nor where it was dropped meanwhile, by an agent that missed that.
+    for (const { index } of knowing()) index.forget(key);
+    await vi.advanceTimersByTimeAsync(700_000);
+    const others = knowing().filter(({ member }) => member.peerId !== 'the-agent-0');
+    expect([others, cluster.calls.count('announce')]).toEqual([[], 0]);
   });
 
   it('nonsense is refused, and one agent cannot speak for another', async () => {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import type { Report } from '../../../../src/pull/claims/messages.ts';
+import { claimAnswerSchema, type Report, recallAnswerSchema } from '../../../../src/pull/claims/messages.ts';
 import { peerIdOf } from '../../../support/claims-network.ts';
 import { inWords, KEY, KeeperStage, SOURCE } from './keeper-fixture.ts';
 
@@ -414,12 +414,32 @@ describe('a view that has just changed', () => {
   test('it recalls what a tag named when somebody last asked, though nobody has claimed it here', async () => {
     const key = 'tag:docker.io/library/redis:7';
     const stage = new KeeperStage('k', 'a', 'b');
-    stage.index.setLastKnown(key, { bytes: Buffer.from('{}'), ageMs: 5_000 });
-    const copy = stage.keeper.recall(key);
+    // Two years ago: a registry may be gone for good.
+    const known = { bytes: Buffer.from('{}'), ageMs: 2 * 365 * 86_400_000 };
+    stage.index.setLastKnown(key, known);
+    const copy = recallAnswerSchema.parse(JSON.parse(JSON.stringify(stage.keeper.recall(key))));
     const other = new KeeperStage('d', 'a', 'b', 'k');
-    other.copies = copy === null ? [] : [JSON.parse(JSON.stringify(copy))];
+    other.copies = copy === null ? [] : [copy];
     await other.asks('a', { key });
-    expect(other.index.lastKnown(key)).toEqual({ bytes: Buffer.from('{}'), ageMs: 5_000 });
+    expect(other.index.lastKnown(key)).toEqual(known);
+    const failed = { code: 'UPSTREAM_UNAVAILABLE', message: 'gone' };
+    other.report('a', 'failed', { key, ...failed });
+    const answer = await other.claim('a', { key });
+    expect(claimAnswerSchema.parse(answer)).toMatchObject({ kind: 'failed', stale: { ageMs: known.ageMs } });
+  });
+
+  test('nor does a copy bring back a tag that was dropped here', async () => {
+    const key = 'tag:docker.io/library/redis:7';
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.pass(10_000);
+    const inline = { bytes: Buffer.from('{}').toString('base64'), ageMs: 1_000 };
+    stage.keeper.forget(key);
+    stage.keeper.copied([{ key, holders: [], tree: [], failures: [], inline }], () => true);
+    expect(stage.index.lastKnown(key)).toBeUndefined();
+    expect(await stage.asks('a', { key, inline: true, maxAgeMs: 60_000 })).toBe('write');
+    await stage.pass(2_000);
+    stage.keeper.copied([{ key, holders: [], tree: [], failures: [], inline }], () => true);
+    expect(stage.index.lastKnown(key)).toMatchObject({ ageMs: 1_000 });
   });
 
   test('a copy that was on its way while a holder withdrew does not bring it back', async () => {
@@ -639,37 +659,46 @@ describe('slow parents', () => {
     expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read a');
   });
 
-  test.each<[string, number | undefined, string]>([
-    ['half of what others can', 9_900_000, 'write'],
-    ['as much as others, for all that is known', 10_100_000, 'read a'],
-    ['nobody knows how much', undefined, 'read a'],
-  ])('a writer that can send %s, and sends 0.6 of what it gets, three times', async (_name, uplink, answer) => {
-    const stage = new KeeperStage('k', 'a', 'b');
-    for (const name of ['a', 'b']) await stage.asks(name, { uplink: 20_000_000 });
-    const renewed = { prefix: MIB, rate: 2_200_000, output: 1_320_000, ...(uplink === undefined ? {} : { uplink }) };
+  test.each<[string, { writers?: number; claimers?: number; output?: number }, string]>([
+    ['half of what the claimer can', {}, 'write'],
+    ['as much as the claimer, for all that is known', { writers: 10_100_000 }, 'read a'],
+    ['more than the claimer, whatever others can', { claimers: 500_000 }, 'read a'],
+    ['half of what the claimer can, and sends it', { output: 1_600_000 }, 'read a'],
+    ['nobody knows how much', { writers: 0 }, 'read a'],
+  ])('a writer that can send %s', async (_name, { writers = 9_900_000, claimers = 20_000_000, output }, answer) => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    for (const name of ['a', 'b', 'c']) await stage.asks(name, { uplink: 20_000_000 });
+    const renewed = {
+      prefix: MIB,
+      rate: 2_200_000,
+      output: output ?? 1_320_000,
+      ...(writers > 0 && { uplink: writers }),
+    };
+    const complaint = { failing: { a: 'slow', b: 'silent', c: 'silent' }, uplink: claimers } as const;
     await stage.renews('a', 2_000, renewed);
-    expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read a');
+    expect(await stage.asks('b', complaint)).toBe('read a');
     await stage.renews('a', 1_000, renewed);
-    expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe(answer);
+    expect(await stage.asks('b', complaint)).toBe(answer);
   });
 
   describe('a writer that sends too little for its two children', () => {
-    const uplink = 20_000_000;
     const renewed = { prefix: MIB, rate: 2_000_000, output: 2_400_000, uplink: 2_500_000 };
-    const stageOf = async (writer: Partial<Report>, seen: { uplink?: number } = { uplink }) => {
-      const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'e', 'f');
-      for (const name of ['a', 'b', 'c', 'd', 'e']) await stage.asks(name, seen);
+    const complaint = { failing: { a: 'slow' }, uplink: 20_000_000 } as const;
+    const BEFORE = 'a! b<a c<a d<b e<b';
+    const stageOf = async (writer: Partial<Report>, names = ['a', 'b', 'c', 'd', 'e']) => {
+      const stage = new KeeperStage('k', ...names, 'f', 'g', 'h');
+      for (const name of names) await stage.asks(name.slice(0, 1));
       await stage.renews('a', 1_000, writer);
       return stage;
     };
 
     test('keeps one of them; the other goes below it with its own, and no other comes for a minute', async () => {
       const stage = await stageOf(renewed);
-      expect(stage.tree()).toBe('a! b<a c<a d<b e<b');
-      expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read c');
-      expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read c');
+      expect(stage.tree()).toBe(BEFORE);
+      expect(await stage.asks('b', complaint)).toBe('read c');
+      expect(await stage.asks('b', complaint)).toBe('read c');
       // The one that is left stays, though it may have complained too, and who comes goes elsewhere.
-      expect(await stage.asks('c', { failing: { a: 'slow' } })).toBe('read a');
+      expect(await stage.asks('c', complaint)).toBe('read a');
       expect(await stage.asks('f')).toBe('read c');
       expect(stage.tree()).toBe('a! b<c c<a d<b e<b f<c');
       stage.dies('c');
@@ -679,16 +708,41 @@ describe('slow parents', () => {
       expect(await stage.asks('f', { failing: { c: 'broken' } })).toBe('read a');
     });
 
-    test.each<[string, Partial<Report>, { uplink?: number }]>([
-      ['it feeds both', { ...renewed, output: 3_300_000 }, { uplink }],
-      ['nobody is known to send more', renewed, {}],
-      ['all links are like its own', renewed, { uplink: 4_900_000 }],
-      ['it did not say how much it can', { ...renewed, uplink: undefined }, { uplink }],
-      ['it said nothing of what it sends', { prefix: MIB }, { uplink }],
-    ])('keeps both where %s', async (_name, writer, seen) => {
-      const stage = await stageOf(writer, seen);
-      expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read a');
-      expect(stage.tree()).toBe('a! b<a c<a d<b e<b');
+    test('sends it to the first that has room, where its sibling has none', async () => {
+      const stage = await stageOf(renewed);
+      for (const name of ['f', 'g']) expect(await stage.asks(name)).toBe('read c');
+      expect(await stage.asks('b', complaint)).toBe('read f');
+    });
+
+    test.each<[string, Partial<Report>, object]>([
+      ['it feeds both', { ...renewed, output: 3_300_000 }, {}],
+      ['nobody is known to send more', renewed, { uplink: undefined }],
+      ['the claimer has no better link', renewed, { uplink: 4_900_000 }],
+      ['it did not say how much it can', { ...renewed, uplink: undefined }, {}],
+      ['it said nothing of what it sends', { prefix: MIB, uplink: 2_500_000 }, {}],
+      ['the other one has failed the claimer too', renewed, { failing: { a: 'slow', c: 'failed' } }],
+      ['the other one has failed the claimer before', renewed, { failing: { c: 'failed', a: 'slow' } }],
+    ])('keeps both where %s', async (_name, writer, claim) => {
+      const stage = await stageOf(writer);
+      expect(await stage.asks('b', { ...complaint, ...claim })).toBe('read a');
+      expect(stage.tree()).toBe(BEFORE);
+    });
+
+    test('keeps both where one of them imports into another zone', async () => {
+      const stage = await stageOf(renewed, ['a@east', 'b@east', 'c@west']);
+      expect(await stage.asks('b', complaint)).toBe('read a');
+      expect(stage.tree()).toBe('a! b<a c<a');
+    });
+
+    test('keeps both where the other one was found slow itself', async () => {
+      const stage = await stageOf(renewed);
+      for (const name of ['f', 'g']) expect(await stage.asks(name)).toBe('read c');
+      await stage.asks('f', { failing: { c: 'slow' } });
+      await stage.asks('c');
+      const tree = stage.tree();
+      expect(tree).toContain('f<a');
+      await stage.asks('b', complaint);
+      expect(stage.tree()).not.toContain('b<c');
     });
   });
 
