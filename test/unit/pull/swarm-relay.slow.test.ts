@@ -342,6 +342,41 @@ describe('relays', () => {
     await failureOf(pulls[0] ?? Promise.resolve());
   });
 
+  test('a writer that gives half of what it gets is complained of', async () => {
+    const big = bytesOf(60 * MIB + 5);
+    const digest = digestOf(big);
+    const keeper = new PlainKeeper();
+    const tap = new Tap(big);
+    const cluster = await startCluster(2, tap.source, big, { keeper, bounds: { slowAfterMs: 400 } });
+    const [writer, child] = [cluster.node(0), cluster.node(1)];
+    const gates: PromiseWithResolvers<void>[] = [];
+    writer.lie = async (event) => {
+      if (event.type !== 'piece') return event;
+      const gate = Promise.withResolvers<void>();
+      gates.push(gate);
+      await gate.promise;
+      return event;
+    };
+    let complained = false;
+    keeper.answer = (by, { failed }) => {
+      if (by !== child.id) return undefined;
+      complained ||= failed.some(({ peerId, why }) => peerId === writer.id && why === 'slow');
+      return { kind: 'read', parents: [keeper.parent(writer.id, 'writer')], sizeBytes: undefined, replaces: undefined };
+    };
+    const pulls = await pullInTurn(cluster, digest);
+    for (let i = 0; !complained && i < 58; i++) {
+      tap.open((i + 1) * MIB);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      if (i % 2 === 1) gates[Math.floor(i / 2)]?.resolve();
+    }
+    expect(complained).toBe(true);
+    writer.lie = undefined;
+    for (const gate of gates) gate.resolve();
+    tap.open();
+    for (const bytes of await Promise.all(pulls)) expect(bytes.equals(big)).toBe(true);
+    expect(tap.sent).toBe(big.length);
+  });
+
   test('a slow parent is left for a better one, opened first, without losing a byte', async () => {
     const big = bytesOf(24 * MIB + 5);
     const digest = digestOf(big);
