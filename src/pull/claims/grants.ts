@@ -21,14 +21,8 @@ export interface Grant {
   output: number | undefined;
   /** Bytes a second: the most that it ever sent, of all keys together, as it says. */
   uplink: number | undefined;
-  /** By how little it sent of what it got: far less, and less. */
-  readonly slow: { far: SlowRun; less: SlowRun };
-}
-
-/** The renewals in a row, up to the last one, by which that was so, and what it got in them. */
-export interface SlowRun {
-  readonly renewals: number;
-  readonly bytes: number;
+  /** The renewals in a row, up to the last one, by which it sent far less than it got, and what it got in them. */
+  slow: { readonly renewals: number; readonly bytes: number };
 }
 
 interface Ended {
@@ -201,10 +195,13 @@ export class Grants {
   }
 }
 
-/** Below these shares of what it gets a writer sends far too little, and too little for one with a good uplink. */
-const SLOW_SHARES = { far: 0.3, less: 0.7 } as const;
+/**
+ * Below this share of what it gets a writer sends too little. Not more than this: where sixteen agents share two cores
+ * each sends less than 0.7 for seconds, and upstream would be asked again for nothing.
+ */
+const SLOW_SHARE = 0.3;
 const AGAIN_SECONDS = 0.5;
-const NOT_SLOW: SlowRun = { renewals: 0, bytes: 0 };
+const NOT_SLOW = { renewals: 0, bytes: 0 };
 
 export function newGrant(
   id: string,
@@ -221,7 +218,7 @@ export function newGrant(
     rate: undefined,
     output: undefined,
     uplink: undefined,
-    slow: { far: NOT_SLOW, less: NOT_SLOW },
+    slow: NOT_SLOW,
   };
 }
 
@@ -252,13 +249,11 @@ function note(grant: Grant, report: Report, nowMs: number): boolean {
   grant.uplink = report.uplink ?? grant.uplink;
   // One that came twice, by the keeper's silence and a deputy, is one.
   if (report.rate !== undefined && report.output !== undefined && seconds > AGAIN_SECONDS) {
-    for (const how of ['far', 'less'] as const) {
-      const { renewals, bytes } = grant.slow[how];
-      grant.slow[how] =
-        report.output < SLOW_SHARES[how] * report.rate
-          ? { renewals: renewals + 1, bytes: bytes + report.rate * seconds }
-          : NOT_SLOW;
-    }
+    const { renewals, bytes } = grant.slow;
+    grant.slow =
+      report.output < SLOW_SHARE * report.rate
+        ? { renewals: renewals + 1, bytes: bytes + report.rate * seconds }
+        : NOT_SLOW;
   }
   return progressed;
 }

@@ -1,5 +1,5 @@
 import type { Entry } from './entry.ts';
-import { type Grant, isSilent, type SlowRun } from './grants.ts';
+import { type Grant, isSilent } from './grants.ts';
 import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
 import type { Claim, FailedPeer } from './messages.ts';
 import type { Seat } from './seat.ts';
@@ -28,9 +28,9 @@ const RELIEF_FAN_OUT = 2;
  * ```
  *   of the writer     broken, wrong, missing ─▶ the right passes on at once (the old writer is told; see Grants)
  *                     silent, failed ─▶ the same, if its last renewal is older than 2.5 s; else another parent
- *                     slow ─▶ the same, if all that it sends was under 0.3 of what it gets, for three renewals; where
- *                             the claimer has an uplink of twice its own, under 0.7. Else, of such a one that cannot
- *                             feed all its children, the claimer is seated below another of them
+ *                     slow ─▶ the same, if all that it sends was under 0.3 of what it gets, for three renewals; else,
+ *                             where it cannot feed all its children, and the claimer has an uplink of twice its own,
+ *                             the claimer is seated below another of them
  *   of a relay        broken, silent, wrong, failed, cycle ─▶ off its parent; the claimer gets another seat
  *                     slow ─▶ the claimer takes its seat under the grandparent; it is a leaf for a minute
  *   of anybody        full ─▶ no new children for 2 s;  missing ─▶ no holder any more
@@ -67,19 +67,14 @@ function heedOfWriter(
   if (seat !== undefined && (seat.parent?.peerId ?? seat.lastParent) !== writer.peerId) return;
   const nowMs = context.timers.now();
   if (why === 'full' && seat?.parent !== undefined) leaveFull(seat, seat.parent, context);
-  const reason = reasonToPassOn(writer, why, claim, nowMs);
+  const reason = reasonToPassOn(writer, why, nowMs);
   if (reason === undefined && why === 'slow' && seat !== undefined) relieve(entry, context, { seat, writer, claim });
   if (reason === undefined || !entry.grants.mayPassOn(nowMs)) return;
   if (reason === 'slow') context.complaints.noteSlow(writer.peerId, nowMs);
   pass(entry, context, writer, reason);
 }
 
-function reasonToPassOn(
-  writer: Grant,
-  why: FailedPeer['why'],
-  claim: Claim,
-  nowMs: number,
-): TakeoverReason | undefined {
+function reasonToPassOn(writer: Grant, why: FailedPeer['why'], nowMs: number): TakeoverReason | undefined {
   switch (why) {
     case 'broken':
     case 'wrong':
@@ -89,15 +84,10 @@ function reasonToPassOn(
     case 'failed':
       return isSilent(writer, nowMs) ? 'silent' : undefined;
     case 'slow':
-      return sendsTooLittle(writer, claim) ? 'slow' : undefined;
+      return writer.slow.renewals >= SLOW_RENEWALS && writer.slow.bytes >= SLOW_BYTES ? 'slow' : undefined;
     default:
       return undefined;
   }
-}
-
-function sendsTooLittle(writer: Grant, claim: Claim): boolean {
-  const isLong = ({ renewals, bytes }: SlowRun) => renewals >= SLOW_RENEWALS && bytes >= SLOW_BYTES;
-  return isLong(writer.slow.far) || (hasSlowUplink(writer, claim) && isLong(writer.slow.less));
 }
 
 /** What was sent says what a link can do: who sent more, once, would do better; of the best of all that says nothing. */
