@@ -52,7 +52,8 @@ interface Kept {
 
 /**
  * Tells keepers what is held here: changes in batches, one call a keeper; everything only where a keeper's count and
- * checksum differ from ours, or it lacks a tag. So a rolling update, in which keepers hand over what they know, announces nothing again.
+ * checksum differ from ours, or it lacks a tag. So a rolling update, in which keepers hand over what they know,
+ * announces nothing again.
  *
  * ```
  *  start ──▶ compare with 3 keepers ── all agree ──▶ idle ◀── each 10 min: compare with all
