@@ -2,7 +2,7 @@ import type { PieceProof } from '../pull/piece.ts';
 import type { PeerId } from '../routing/member.ts';
 
 /*
- * A blob between agents: `application/vnd.windlass.pieces.1`, a row of frames. Numbers are big-endian.
+ * A blob between agents: `application/vnd.windlass.pieces.2`, a row of frames. Numbers are big-endian.
  *
  *   type      then
  *   1 piece   index u32 · length u32 (1 to PIECE_BYTES) · written u64 · hash 32 bytes · signature 64 bytes ·
@@ -16,7 +16,7 @@ import type { PeerId } from '../routing/member.ts';
  * The first frame is always a path; the last always `end` or `fail`: what ends without one was broken off. A piece
  * can never be longer than its buffer, nor a path or a failure than MAX_TEXT_BYTES: a decoder's memory is bounded.
  */
-export const PIECES_TYPE = 'application/vnd.windlass.pieces.1';
+export const PIECES_TYPE = 'application/vnd.windlass.pieces.2';
 
 export const FRAME = { piece: 1, waiting: 2, path: 3, moved: 4, end: 5, fail: 6 } as const;
 

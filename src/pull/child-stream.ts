@@ -116,6 +116,9 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
         }
         source?.sent(length);
       }
+    } catch (error) {
+      // Nobody vouches for wrong bytes any more, nor can they be read; a child that lags is to drop what it has.
+      throw ingest?.wrong ?? error;
     } finally {
       this.#close();
     }

@@ -105,6 +105,11 @@ export class Ingest implements IngestView {
     return this.#state === 'failed' || (this.#abort.signal.aborted && this.#isFetching());
   }
 
+  /** Why it failed, if its bytes did not have the digest. */
+  get wrong(): WindlassError | undefined {
+    return hasCode(this.#failure, 'DIGEST_MISMATCH') ? this.#failure : undefined;
+  }
+
   get sizeBytes(): number | undefined {
     return this.#fetch.sizeBytes;
   }

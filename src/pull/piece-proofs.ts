@@ -132,7 +132,7 @@ export class PieceProofs {
 }
 
 function messageOf(digest: Digest, index: number, hash: Uint8Array): Uint8Array {
-  return Buffer.concat([Buffer.from(`windlass-piece/1\0${digest}\0${index}\0`), hash]);
+  return Buffer.concat([Buffer.from(`windlass-piece/2\0${digest}\0${index}\0`), hash]);
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {

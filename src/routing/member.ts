@@ -1,8 +1,11 @@
 /** A libp2p peer id as text (`12D3KooW…`). Of an Ed25519 key, so it contains the public key. */
 export type PeerId = string;
 
-/** The wire version that this code speaks. It talks to WIRE_VERSION - 1 as well. */
-export const WIRE_VERSION = 2;
+/**
+ * The wire version that this code speaks. It talks to WIRE_VERSION - 1 as well. Nothing speaks 3: agents of version 2,
+ * which were never released, send pieces of another size, and are to be refused at the door, not blamed for it.
+ */
+export const WIRE_VERSION = 4;
 
 /** Of two agents; the same on both sides: whoever is one version older, or newer, is talked to. */
 export function canTalk(one: number, other: number): boolean {

@@ -1,6 +1,6 @@
 /**
  * A warm pull by one containerd: what it has not got, another node has. Through its agent from that node's agent, and
- * straight from a docker-registry on that node, side by side: `node test/bench/warm-pull.ts [ROUNDS [MB]]`, images up to so many MB. At links of
+ * straight from a docker-registry on that node, side by side: `node test/bench/warm-pull.ts [ROUNDS [MB [MB]]]`, images of up to so many MB, and at least so many. At links of
  * 1 Gbit/s and without a limit. The order changes from round to round.
  */
 import { Lab, type LabImage } from '../e2e/lab/lab.ts';
@@ -31,6 +31,7 @@ interface Measured {
 
 const rounds = Number(process.argv[2] ?? 5);
 const maxBytes = Number(process.argv[3] ?? 1000) * MB;
+const minBytes = Number(process.argv[4] ?? 0) * MB;
 await buildContainerd2().catch(() => {});
 const [binaries] = containerds(1);
 if (binaries === undefined) throw new Error('no containerd');
@@ -75,7 +76,8 @@ try {
     console.log(megabits === undefined ? 'no limit' : `${megabits} Mbit/s`);
     for (const host of [holder.host, puller.host]) await lab.network.limit(host, { up: megabits, down: megabits });
     for (const { name, layerBytes, goal } of IMAGES) {
-      if (layerBytes.reduce((sum, bytes) => sum + bytes, 0) > maxBytes) continue;
+      const bytes = layerBytes.reduce((sum, layer) => sum + layer, 0);
+      if (bytes > maxBytes || bytes < minBytes) continue;
       const measured: Record<Contender, Measured[]> = { agent: [], registry: [] };
       for (let round = 0; round <= rounds; round += 1) {
         const image = await lab.image({ layerBytes });

@@ -54,7 +54,7 @@ async function send(
 
 function vouch(identity: Identity, digest: Digest, index: number, bytes: Uint8Array): PieceProof {
   const hash = blake3(bytes);
-  const message = Buffer.concat([Buffer.from(`windlass-piece/1\0${digest}\0${index}\0`), hash]);
+  const message = Buffer.concat([Buffer.from(`windlass-piece/2\0${digest}\0${index}\0`), hash]);
   return { hash, signer: identity.peerId, signature: identity.sign(message) };
 }
 

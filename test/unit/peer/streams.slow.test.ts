@@ -80,7 +80,7 @@ describe.each(['tls', 'none'] as const)('between two agents, encryption %s,', (e
     const blob = newBlob(3 * MIB + 5);
     const { parent } = await start({ offers: holding(blob) });
     const client = await startClient({ encryption });
-    const { events } = await client.open(parent, blob.digest, { offset: 2 * MIB + 17, signal });
+    const { events } = await client.open(parent, blob.digest, { offset: 2 * PIECE_BYTES + 17, signal });
     expect((await readAll(events)).equals(blob.bytes.subarray(2 * PIECE_BYTES))).toBe(true);
   });
 

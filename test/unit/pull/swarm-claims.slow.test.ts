@@ -58,10 +58,10 @@ describe.each(blobs.map((bytes, i) => [i, bytes, digestOf(bytes)] as const))('bl
     const cluster = await start(8, tap.source, bytes);
     const pulls = cluster.nodes.map((node) => node.pull(digest));
     for (const pull of pulls) pull.catch(() => {});
-    tap.open(1.5 * MIB);
+    tap.open(1.125 * MIB);
     await eventually(() => cluster.nodes.filter((node) => writtenBy(node) >= MIB).length === 8);
     await cluster.kill(cluster.node(0));
-    tap.open(2.5 * MIB);
+    tap.open(2.125 * MIB);
     await eventually(() => cluster.nodes.slice(1).every((node) => writtenBy(node) >= 2 * MIB));
     await cluster.kill(cluster.node(1));
     tap.open();

@@ -31,7 +31,7 @@ describe('readers come and go', () => {
     await eventually(() => cluster.opened.length === 1);
     const third = cluster.node(2).pull(DIGEST);
     await eventually(() => cluster.node(1).blobs.running()[0]?.children === 1);
-    tap.open(1.5 * MIB);
+    tap.open(1.125 * MIB);
     await eventually(() => writtenBy(cluster.node(2)) === MIB);
     vi.useFakeTimers();
     leaving.abort(new Error('left'));
@@ -50,7 +50,7 @@ describe('readers come and go', () => {
     const cluster = await startCluster(2, tap.source, BYTES);
     const leaving = new AbortController();
     const pulls = await pullInTurn(cluster, DIGEST, leaving.signal);
-    tap.open(1.5 * MIB);
+    tap.open(1.125 * MIB);
     await eventually(() => writtenBy(cluster.node(1)) === MIB);
     vi.useFakeTimers();
     leaving.abort(new Error('left'));
@@ -107,7 +107,7 @@ describe('a writer whose upstream froze', () => {
     const tap = new Tap(BYTES);
     const cluster = await startCluster(3, tap.source, BYTES, { keeper: chain() });
     const pulls = await pullInTurn(cluster, DIGEST);
-    tap.open(2.5 * MIB);
+    tap.open(2.125 * MIB);
     await eventually(() => writtenBy(cluster.node(2)) === 2 * MIB);
     const { keeper } = cluster;
     const before = keeper.claims.length;
@@ -144,7 +144,7 @@ test('a rival that loses its right before a byte came is the reader again that i
   const cluster = await startCluster(2, tap.source, BYTES);
   const [writer, reader] = [cluster.node(0), cluster.node(1)];
   const pulls = await pullInTurn(cluster, DIGEST);
-  tap.open(2.5 * MIB);
+  tap.open(2.125 * MIB);
   await eventually(() => writtenBy(reader) === 2 * MIB);
   const lost = new AbortController();
   const lease = { lost: lost.signal, progress: () => {}, sent: () => {}, failed: () => {}, left: () => {} };
@@ -164,7 +164,7 @@ test('a rival that loses its right before a byte came is the reader again that i
 describe('a writer that lost its lease', () => {
   test.each([
     ['from the beginning', false],
-    ['from the second piece on', true],
+    ['from a later piece on', true],
   ])('tells children to go elsewhere for what only it vouches for, %s', async (_, tookOver) => {
     const tap = new Tap(BYTES);
     const keeper = new PlainKeeper();
@@ -173,7 +173,7 @@ describe('a writer that lost its lease', () => {
     if (tookOver) {
       const gone = failureOf(before.pull(DIGEST));
       await eventually(() => tap.source.offsets.length === 1);
-      tap.open(1.5 * MIB);
+      tap.open(1.125 * MIB);
       void gone;
     }
     const first = once.pull(DIGEST);
@@ -183,8 +183,8 @@ describe('a writer that lost its lease', () => {
     }
     await eventually(() => keeper.writer(KEY) === once.id);
     const asked = tap.source.offsets.length;
-    tap.open(2.5 * MIB);
-    await eventually(() => writtenBy(once) === 2.5 * MIB);
+    tap.open(2.125 * MIB);
+    await eventually(() => writtenBy(once) === 2.125 * MIB);
     const second = now.pull(DIGEST);
     await eventually(() => writtenBy(now) === 2 * MIB);
     keeper.answer = (by, { failed }) => {
@@ -231,7 +231,7 @@ describe('what was here before', () => {
     const cluster = await startCluster(2, source, BYTES);
     await cluster.node(0).pull(DIGEST);
     await eventually(() => cluster.keeper.holders.get(KEY)?.size === 1);
-    const poisoned = Buffer.from(BYTES.subarray(0, 2.5 * MIB));
+    const poisoned = Buffer.from(BYTES.subarray(0, 2.125 * MIB));
     poisoned[5] = (poisoned[5] ?? 0) ^ 1;
     // Upstream is not blamed either: after two such it would not be asked.
     for (let time = 0; time < 2; time++) {
@@ -248,7 +248,7 @@ describe('what was here before', () => {
     const tap = new Tap(BYTES);
     const keeper = chain();
     const cluster = await startCluster(3, tap.source, BYTES, { keeper });
-    const poisoned = Buffer.from(BYTES.subarray(0, 1.5 * MIB));
+    const poisoned = Buffer.from(BYTES.subarray(0, 1.125 * MIB));
     poisoned[MIB + 7] = (poisoned[MIB + 7] ?? 0) ^ 1;
     await leave(cluster.node(1).store, poisoned);
     await leave(cluster.node(2).store, BYTES.subarray(0, MIB));
@@ -304,7 +304,7 @@ describe('relays', () => {
     const tap = new Tap(BYTES);
     const cluster = await startCluster(3, tap.source, BYTES, { keeper });
     const pulls = await pullInTurn(cluster, DIGEST, forever, [cluster.node(0), cluster.node(1)]);
-    tap.open(2.5 * MIB);
+    tap.open(2.125 * MIB);
     await eventually(() => writtenBy(cluster.node(1)) === 2 * MIB);
     keeper.answer = (by) =>
       by === cluster.node(2).id
@@ -330,7 +330,7 @@ describe('relays', () => {
     const tap = new Tap(BYTES);
     const cluster = await startCluster(3, tap.source, BYTES, { keeper: chain() });
     const pulls = await pullInTurn(cluster, DIGEST);
-    tap.open(2.5 * MIB);
+    tap.open(2.125 * MIB);
     await eventually(() => writtenBy(cluster.node(2)) === 2 * MIB);
     await cluster.kill(cluster.node(0));
     tap.open();

@@ -2,6 +2,7 @@ import { blake3 } from '@napi-rs/blake-hash';
 import { describe, expect, test } from 'vitest';
 import { WindlassError } from '../../../src/errors.ts';
 import type { PeerEvent } from '../../../src/pull/peer-streams.ts';
+import { PIECE_BYTES } from '../../../src/pull/piece.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startedStore as startedDiskStore, temporaryFolder } from '../store/store-fixture.ts';
 import { failOnUnhandledRejections, failureOf, forever, MIB, ORIGIN, readAll, settle } from './pull-fixture.ts';
@@ -69,7 +70,7 @@ describe('one writer, the others read from each other', () => {
     const tap = new Tap(BYTES);
     const { cluster } = await startOn(3, tap.source, { keeper: chain() });
     const pulls = await pullInTurn(cluster, DIGEST);
-    tap.open(2.5 * MIB);
+    tap.open(2.125 * MIB);
     await eventually(() => cluster.nodes.slice(1).every((node) => writtenBy(node) === 2 * MIB));
     tap.open(BYTES.length - 1);
     await eventually(() => cluster.nodes.slice(1).every((node) => writtenBy(node) === 5 * MIB));
@@ -88,10 +89,12 @@ describe('one writer, the others read from each other', () => {
     const tap = new Tap(even, () => flipped(even));
     const cluster = await startCluster(2, tap.source, even);
     const pulls = await pullInTurn(cluster, digestOf(even));
+    tap.open(even.length - 1);
+    await eventually(() => writtenBy(cluster.node(1)) === even.length - PIECE_BYTES);
     tap.open();
     for (const pull of pulls) expect(await failureOf(pull)).toMatchObject({ code: 'DIGEST_MISMATCH' });
     const received = (await cluster.node(1).metrics.ingestReceivedBytes.get()).values;
-    expect(received.find(({ labels }) => labels.source === 'peer')?.value).toBe(2 * MIB);
+    expect(received.find(({ labels }) => labels.source === 'peer')?.value).toBe(even.length - PIECE_BYTES);
   });
 
   test('nodes with files: one GET, right bytes everywhere', async () => {
@@ -100,7 +103,7 @@ describe('one writer, the others read from each other', () => {
       storeOf: async () => startedDiskStore(await temporaryFolder()),
     });
     const pulls = await pullInTurn(cluster, DIGEST);
-    tap.open(3.5 * MIB);
+    tap.open(3.125 * MIB);
     await eventually(() => cluster.nodes.slice(1).every((node) => writtenBy(node) === 3 * MIB));
     tap.open();
     for (const bytes of await Promise.all(pulls)) expect(bytes.equals(BYTES)).toBe(true);
@@ -139,14 +142,14 @@ describe('one writer, the others read from each other', () => {
 
   test("a cut is the writer's own to resume, its lease kept", async () => {
     const { cluster, source } = await start(2, ({ offset, signal, index }) => {
-      const body = new ScriptedBody(signal).push(BYTES.subarray(offset, index === 0 ? 2.5 * MIB : undefined));
+      const body = new ScriptedBody(signal).push(BYTES.subarray(offset, index === 0 ? 2.125 * MIB : undefined));
       if (index === 0) body.fail(new WindlassError('UPSTREAM_UNAVAILABLE', 'cut'));
       else body.end();
       return { offset, sizeBytes: BYTES.length, body };
     });
     const pulls = await pullInTurn(cluster, DIGEST);
     for (const bytes of await Promise.all(pulls)) expect(bytes.equals(BYTES)).toBe(true);
-    expect(source.offsets).toEqual([0, 2.5 * MIB]);
+    expect(source.offsets).toEqual([0, 2.125 * MIB]);
     expect(cluster.keeper.failures).toEqual([]);
   });
 });
@@ -176,7 +179,7 @@ describe('somebody dies', () => {
     const tap = new Tap(BYTES);
     const { cluster } = await startOn(4, tap.source, { keeper: chain() });
     const pulls = await pullInTurn(cluster, DIGEST);
-    tap.open(3.5 * MIB);
+    tap.open(3.125 * MIB);
     await eventually(() => writtenBy(cluster.node(3)) === 3 * MIB);
     await cluster.kill(cluster.node(1));
     tap.open();
@@ -194,8 +197,8 @@ describe('somebody dies', () => {
     const tap = new Tap(BYTES);
     const { cluster } = await startOn(2, tap.source);
     const first = cluster.node(0).pull(DIGEST);
-    tap.open(2.5 * MIB);
-    await eventually(() => writtenBy(cluster.node(0)) === 2.5 * MIB);
+    tap.open(2.125 * MIB);
+    await eventually(() => writtenBy(cluster.node(0)) === 2.125 * MIB);
     cluster.keeper.revoke(KEY);
     const [writer, reader] = cluster.nodes;
     // Whoever asks first writes.
@@ -218,7 +221,7 @@ describe('somebody lies', () => {
         if (event.type !== 'piece') return event;
         const bytes = flipped(event.piece.bytes);
         const hash = blake3(bytes);
-        const message = Buffer.concat([Buffer.from(`windlass-piece/1\0${DIGEST}\0${event.piece.index}\0`), hash]);
+        const message = Buffer.concat([Buffer.from(`windlass-piece/2\0${DIGEST}\0${event.piece.index}\0`), hash]);
         const proof = { hash, signer: node.id, signature: node.sign(message) };
         return { type: 'piece', piece: { ...event.piece, bytes, proof } };
       },
@@ -333,7 +336,7 @@ describe('somebody lies', () => {
       if (event.type !== 'piece' || event.piece.index !== 3) return event;
       const bytes = flipped(event.piece.bytes);
       const hash = blake3(bytes);
-      const message = Buffer.concat([Buffer.from(`windlass-piece/1\0${DIGEST}\0${event.piece.index}\0`), hash]);
+      const message = Buffer.concat([Buffer.from(`windlass-piece/2\0${DIGEST}\0${event.piece.index}\0`), hash]);
       return {
         type: 'piece',
         piece: { ...event.piece, bytes, proof: { hash, signer: liar.id, signature: liar.sign(message) } },
