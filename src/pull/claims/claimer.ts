@@ -1,28 +1,16 @@
-import type { Logger } from 'pino';
-import { ERROR_TABLE, type ErrorCode, hasCode, WindlassError } from '../../errors.ts';
+import { ERROR_TABLE, type ErrorCode, WindlassError } from '../../errors.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
-import type { PeerId } from '../../routing/member.ts';
-import { KEEPERS, type Roster } from '../../routing/roster.ts';
 import { sleep } from '../../time/sleep.ts';
-import type { Timers } from '../../time/timers.ts';
+import { Asking, type AskingOptions } from './asking.ts';
 import { BoundedMap } from './bounded-map.ts';
 import type { Claimed, ClaimRequest, Claims, Lease } from './claims.ts';
 import { HeldLease } from './held-lease.ts';
-import type { Keeper } from './keeper.ts';
-import type { KeeperCalls } from './keeper-calls.ts';
-import { isKeeper } from './keepers-of.ts';
-import { makesSense } from './makes-sense.ts';
-import { type Claim, type ClaimAnswer, claimAnswerSchema, FORWARD_MS, RENEW_MS, type Report } from './messages.ts';
+import { type Claim, type ClaimAnswer, RENEW_MS, type Report } from './messages.ts';
 import { Outbox } from './outbox.ts';
 import type { Rates } from './rates.ts';
 
 /** An answer may be held back so long at the keeper. */
 const HELD_MS = 2_000;
-/**
- * Of asking the keepers, the held time included: all three may be silent. Then it takes some 3 s at most to ask one behind
- * them; and then this agent grants itself the right.
- */
-const ASKING_MS = 10_000;
 /**
  * `wait` is believed so long: a keeper that always says so is not to be waited for until the client gives up. More than
  * the 25 s within which an honest writer has its first byte, or has failed, twice.
@@ -30,15 +18,10 @@ const ASKING_MS = 10_000;
 const WAITING_MS = 60_000;
 const LEAST_PAUSE_MS = 20;
 
-export interface ClaimerOptions {
-  readonly roster: Roster;
-  readonly calls: KeeperCalls;
-  readonly keeper: Keeper;
-  readonly timers: Timers;
+export interface ClaimerOptions extends AskingOptions {
   readonly rates: Rates;
   /** Bytes a second that this agent can send, where it is known (`peer.uploadRate`, or the most ever seen). */
   readonly uplink: () => number | undefined;
-  readonly logger: Logger;
   readonly metrics: Metrics;
 }
 
@@ -60,6 +43,7 @@ export interface ClaimerOptions {
  */
 export class Claimer implements Claims {
   readonly #options: ClaimerOptions;
+  readonly #asking: Asking;
   readonly #outbox: Outbox;
   readonly #leases = new Map<string, HeldLease>();
   /** Grants that were revoked before we heard of them. */
@@ -69,6 +53,7 @@ export class Claimer implements Claims {
 
   constructor(options: ClaimerOptions) {
     this.#options = options;
+    this.#asking = new Asking(options);
     this.#outbox = new Outbox(options);
   }
 
@@ -84,7 +69,7 @@ export class Claimer implements Claims {
       if (said !== undefined) await said;
       const patient = timers.now() - startMs < WAITING_MS;
       const askedMs = timers.now();
-      const { answer, by } = await this.#ask(this.#claimOf(request, heldMs), patient, signal);
+      const { answer, by } = await this.#asking.ask(this.#claimOf(request, heldMs), patient, signal);
       if (answer.kind !== 'wait') {
         const claimed = this.#claimed(request, answer);
         if (claimed !== undefined) {
@@ -170,78 +155,6 @@ export class Claimer implements Claims {
       ...(rate !== undefined && rate > 0 ? { uplink: rate } : {}),
       ...(registryRate !== undefined && registryRate > 0 ? { registryRate } : {}),
     };
-  }
-
-  /** The keeper; the deputies; whoever is nearest behind them and answers; oneself. */
-  async #ask(
-    claim: Claim,
-    patient: boolean,
-    signal: AbortSignal,
-  ): Promise<{ readonly answer: ClaimAnswer; readonly by: 'keeper' | 'self' }> {
-    const { roster, calls, keeper, timers } = this.#options;
-    const { peerId } = roster.self;
-    if (patient && isKeeper(roster, claim.key, peerId)) {
-      return { answer: await keeper.claim(peerId, claim, signal), by: 'keeper' };
-    }
-    const [nearest] = roster.keepers(claim.key, 1);
-    if (!patient && nearest !== undefined) calls.blame(nearest.peerId, 'it says for ever that somebody writes');
-    const untilMs = timers.now() + ASKING_MS;
-    let waitMs = claim.waitMs;
-    const asked = new Set<PeerId>();
-    for (;;) {
-      // Anew each time: who was silent may be known to be dead by now, and others keep the key.
-      const member = patient ? roster.keepers(claim.key).find(({ peerId: id }) => !asked.has(id)) : undefined;
-      if (member === undefined) break;
-      if (member.peerId === peerId)
-        return { answer: await keeper.claim(peerId, { ...claim, waitMs }, signal), by: 'self' };
-      asked.add(member.peerId);
-      if (calls.isLeftOut(member.peerId)) continue;
-      const forwardMs = isKeeper(roster, claim.key, member.peerId) ? 0 : FORWARD_MS;
-      const leftMs = untilMs - timers.now() - calls.boundMs - forwardMs;
-      if (leftMs <= 0) break;
-      waitMs = Math.min(waitMs, leftMs);
-      try {
-        const answer = await calls.ask(member, { ...claim, waitMs }, claimAnswerSchema, {
-          signal,
-          heldMs: waitMs + forwardMs,
-        });
-        if (makesSense(claim, peerId, answer)) {
-          // One that came a moment ago may not be known here yet.
-          const known = answer.kind !== 'read' || answer.parents.some(({ peerId: id }) => roster.get(id) !== undefined);
-          if (!known) calls.doubt(member.peerId, `${member.nodeName} names strangers as parents`);
-          return { answer, by: 'keeper' };
-        }
-        calls.blame(member.peerId, `${member.nodeName} answers a claim with what cannot be`);
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!hasCode(error, 'PEER_GONE', 'PEER_SILENT', 'PEER_DENIED', 'PEER_BUSY', 'PEER_NONSENSE')) throw error;
-        this.#options.logger.debug({ key: claim.key, keeper: member.peerId, err: error }, 'keeper did not answer');
-      }
-      // Time was lost already: whoever is asked next answers at once.
-      waitMs = 0;
-    }
-    if (asked.size >= KEEPERS) {
-      const answer = await this.#askBeyond({ ...claim, waitMs: 0 }, signal);
-      if (answer !== undefined) return { answer, by: 'keeper' };
-    }
-    return { answer: await keeper.claim(peerId, { ...claim, waitMs }, signal), by: 'self' };
-  }
-
-  async #askBeyond(claim: Claim, signal: AbortSignal): Promise<ClaimAnswer | undefined> {
-    const { calls, roster } = this.#options;
-    const member = await calls.nearestBeyond(claim.key, signal);
-    if (member === undefined) return undefined;
-    try {
-      const answer = await calls.ask(member, claim, claimAnswerSchema, { signal, heldMs: FORWARD_MS });
-      return makesSense(claim, roster.self.peerId, answer) ? answer : undefined;
-    } catch (error) {
-      signal.throwIfAborted();
-      this.#options.logger.debug(
-        { key: claim.key, peer: member.peerId, err: error },
-        'nor did the nearest behind them',
-      );
-      return undefined;
-    }
   }
 
   /** @returns undefined where it is to be asked again. */
