@@ -8,7 +8,7 @@ import type { DemoRegistry } from './registry.ts';
 const LOOK_MS = 20;
 /** How long the others have to catch up with the one that fetches: less than what agents call stalled (10 s). */
 const CATCH_UP_MS = 8_000;
-/** A piece may always be on its way. */
+/** Some pieces may always be on their way. */
 const NEAR_BYTES = 1024 * 1024;
 
 export interface Victim {

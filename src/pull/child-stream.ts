@@ -108,6 +108,8 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
         try {
           const { bytes } = piece;
           const proof = await this.#swarm.proofs.of(digest, index, bytes, { vouch: this.#mayVouch });
+          // A child that lags has wrong bytes too, unless they were an earlier run's, which it did not get.
+          if (ingest?.wrong !== undefined && source?.inherited !== true) throw ingest.wrong;
           if (proof === undefined || (proof.signer === this.#swarm.self && !this.#sawUsVouch))
             throw new WindlassError('PEER_BUSY', `nobody vouches for what is here of piece ${index}`);
           yield { type: 'piece', piece: { index, bytes, proof, written: this.#written } };
@@ -116,9 +118,6 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
         }
         source?.sent(length);
       }
-    } catch (error) {
-      // Nobody vouches for wrong bytes any more, nor can they be read; a child that lags is to drop what it has.
-      throw ingest?.wrong ?? error;
     } finally {
       this.#close();
     }

@@ -105,7 +105,7 @@ export class Ingest implements IngestView {
     return this.#state === 'failed' || (this.#abort.signal.aborted && this.#isFetching());
   }
 
-  /** Why it failed, if its bytes did not have the digest. */
+  /** Why it failed, if its bytes were not the digest's, or not as many. */
   get wrong(): WindlassError | undefined {
     return hasCode(this.#failure, 'DIGEST_MISMATCH') ? this.#failure : undefined;
   }

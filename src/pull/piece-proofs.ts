@@ -5,8 +5,11 @@ import type { PeerId } from '../routing/member.ts';
 import type { Roster } from '../routing/roster.ts';
 import type { PieceProof } from './piece.ts';
 
-/** Some 250 bytes each: at most 12 MiB of proofs of blobs that are whole. */
+/** Some 250 bytes each (see Remembered): at most 12 MiB of proofs of blobs that are whole, of 12 GiB of those. */
 const MAX_FINISHED_PIECES = 50_000;
+
+/** Of BLAKE3. */
+const HASH_BYTES = 32;
 
 /** Signatures by the identities of agents: Ed25519. */
 export interface PieceKey {
@@ -14,8 +17,12 @@ export interface PieceKey {
   verify(signer: PeerId, message: Uint8Array, signature: Uint8Array): boolean | Promise<boolean>;
 }
 
+/** Two typed arrays and a name each would be 700 bytes; a blob of 10 GiB has 40,000 pieces. */
 interface Remembered {
-  readonly proof: PieceProof;
+  /** Hash and signature, a byte a character. */
+  readonly packed: string;
+  /** The roster's own string, where it has one. */
+  readonly signer: PeerId;
   /** False where some of the piece's bytes were here before the proof came. */
   readonly checked: boolean;
 }
@@ -47,7 +54,7 @@ export class PieceProofs {
       return;
     }
     const pieces = new Map<number, Remembered>();
-    for (const [index, { proof }] of this.#finished.get(digest) ?? []) pieces.set(index, { proof, checked: false });
+    for (const [index, one] of this.#finished.get(digest) ?? []) pieces.set(index, { ...one, checked: false });
     this.#finished.delete(digest);
     this.#running.set(digest, { pieces, ingests: 1 });
   }
@@ -69,7 +76,7 @@ export class PieceProofs {
 
   /** Who vouched for it; undefined where only this node could do so. */
   signerOf(digest: Digest, index: number): PeerId | undefined {
-    return this.#pieces(digest)?.get(index)?.proof.signer;
+    return this.#pieces(digest)?.get(index)?.signer;
   }
 
   /**
@@ -77,7 +84,7 @@ export class PieceProofs {
    * @param whole false if the first bytes of the piece were here before, from elsewhere.
    */
   remember(digest: Digest, index: number, proof: PieceProof, whole: boolean): void {
-    this.#running.get(digest)?.pieces.set(index, { proof, checked: whole });
+    this.#running.get(digest)?.pieces.set(index, this.#packed(proof, whole));
   }
 
   /**
@@ -93,17 +100,18 @@ export class PieceProofs {
   ): Promise<PieceProof | undefined> {
     const known = this.#pieces(digest)?.get(index);
     // A signature is good for as long as its signer is remembered.
-    const good = known !== undefined && this.#roster.get(known.proof.signer) !== undefined;
-    if (good && known.checked) return known.proof;
+    const good = known !== undefined && this.#roster.get(known.signer) !== undefined;
+    if (good && known.checked) return proofOf(known);
     const hash = blake3(bytes);
-    if (good && equal(hash, known.proof.hash)) {
-      this.#set(digest, index, { proof: known.proof, checked: true });
-      return known.proof;
+    const proven = good ? proofOf(known) : undefined;
+    if (proven !== undefined && equal(hash, proven.hash)) {
+      this.#set(digest, index, this.#packed(proven, true));
+      return proven;
     }
     if (!vouch) return undefined;
     const signature = await this.#key.sign(messageOf(digest, index, hash));
     const proof: PieceProof = { hash, signer: this.#roster.self.peerId, signature };
-    this.#set(digest, index, { proof, checked: true });
+    this.#set(digest, index, this.#packed(proof, true));
     return proof;
   }
 
@@ -111,6 +119,11 @@ export class PieceProofs {
   async isRight(digest: Digest, index: number, bytes: Uint8Array, proof: PieceProof): Promise<boolean> {
     if (!equal(blake3(bytes), proof.hash)) return false;
     return this.#key.verify(proof.signer, messageOf(digest, index, proof.hash), proof.signature);
+  }
+
+  #packed({ hash, signature, signer }: PieceProof, checked: boolean): Remembered {
+    const packed = Buffer.concat([hash, signature]).toString('latin1');
+    return { packed, signer: this.#roster.get(signer)?.peerId ?? signer, checked };
   }
 
   #pieces(digest: Digest): Map<number, Remembered> | undefined {
@@ -129,6 +142,11 @@ export class PieceProofs {
     this.#finished.delete(digest);
     this.#finished.set(digest, pieces);
   }
+}
+
+function proofOf({ packed, signer }: Remembered): PieceProof {
+  const bytes = Buffer.from(packed, 'latin1');
+  return { hash: bytes.subarray(0, HASH_BYTES), signature: bytes.subarray(HASH_BYTES), signer };
 }
 
 function messageOf(digest: Digest, index: number, hash: Uint8Array): Uint8Array {

@@ -2,7 +2,7 @@ import type { PeerId } from '../routing/member.ts';
 
 /**
  * Blobs travel between agents in pieces of this size (the last may be shorter), each hashed by itself. A relay passes on
- * whole pieces, so each hop of a chain waits for one: with 1 MiB that was a tenth of a cold start (test/bench/README.md).
+ * whole pieces, so each hop of a chain waits for one: with 1 MiB that was a quarter of a cold start by eight (test/bench/README.md).
  */
 export const PIECE_BYTES = 256 * 1024;
 

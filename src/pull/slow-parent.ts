@@ -11,7 +11,7 @@ const ANYBODY = { share: 0.3, windowMs: WINDOW_MS };
  * then at this much, and would all lose their seats.
  */
 const WRITERS = { share: 0.75, windowMs: 1_500 };
-/** At a gigabyte a second a parent is looked at a thousand times. */
+/** At a gigabyte a second a parent is looked at four thousand times. */
 const SAMPLE_MS = 10;
 
 /** A parent's growth is taken to go on for so long after it last spoke of it. */

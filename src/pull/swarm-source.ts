@@ -62,7 +62,6 @@ export class SwarmSource implements BlobSource {
   #label: SourceLabel = 'upstream';
   #role: SourceRole = 'none';
   #parent: ParentStream | undefined;
-  /** Bytes of an earlier run were here before; they may be wrong. */
   #inherited = false;
   /** Others found the bytes to be wrong, and have blamed whom they must. */
   #toldWrong = false;
@@ -78,6 +77,11 @@ export class SwarmSource implements BlobSource {
       onPath: () => this.#pathChanged(),
     });
     swarm.proofs.begin(this.digest);
+  }
+
+  /** Bytes of an earlier run were here before: they may be wrong. */
+  get inherited(): boolean {
+    return this.#inherited;
   }
 
   /** Where the last bytes came from. */

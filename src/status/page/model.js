@@ -2,7 +2,7 @@
 
 const MAX_PULLS = 500;
 const HOUR_MS = 3_600_000;
-/** Peers send pieces of 1 MiB: over a second alone rates would jump. */
+/** Peers send by the piece: over a second alone rates would jump. */
 const RATE_OVER_MS = 5_000;
 
 /** Times here are those of this page's own clock, monotonic: nobody's time of day need be right.

@@ -164,7 +164,7 @@ describe('an agent that dies', () => {
 });
 
 it('a reader that takes nothing for too long is let go', async () => {
-  const large = newBlob(32 * PIECE_BYTES);
+  const large = newBlob(32 * 1024 * 1024);
   const { parent, server } = await startServer({ offers: holding(large), writeTimeoutMs: 200 });
   const client = await startClient();
   const { events } = await client.open(parent, large.digest, { offset: 0, signal });
@@ -173,7 +173,7 @@ it('a reader that takes nothing for too long is let go', async () => {
 });
 
 it('a client that is closed lets go of all, and an agent that stops of its readers', async () => {
-  const large = newBlob(32 * PIECE_BYTES);
+  const large = newBlob(32 * 1024 * 1024);
   const { parent, server } = await startServer({ offers: holding(large) });
   const client = await startClient();
   const { events } = await client.open(parent, large.digest, { offset: 0, signal });

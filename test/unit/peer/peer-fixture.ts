@@ -11,7 +11,7 @@ import type { PeerEvent, PeerOffers } from '../../../src/pull/peer-streams.ts';
 import { PIECE_BYTES, type Piece } from '../../../src/pull/piece.ts';
 import { ClusterSecrets } from '../../../src/routing/cluster-secret.ts';
 import { type Identity, loadIdentity } from '../../../src/routing/identity.ts';
-import type { Member } from '../../../src/routing/member.ts';
+import { type Member, WIRE_VERSION } from '../../../src/routing/member.ts';
 import type { CallHandler, CallPath } from '../../../src/routing/peer-calls.ts';
 import { Scratch } from '../../support/scratch.ts';
 
@@ -96,7 +96,7 @@ export function memberAt(peerId: string, dataAddress: string): Member {
     nodeName: 'test',
     zone: '',
     p2pAddresses: [],
-    wireVersion: 2,
+    wireVersion: WIRE_VERSION,
     leaving: false,
   };
 }

@@ -323,7 +323,7 @@ describe.each(['tls', 'none'] as const)('between two agents, encryption %s,', (e
       { everyMs: 300 },
     );
     // Two pieces of a reader, and a slice of a sender, TLS's copy of it along.
-    expect(used() - before).toBeLessThan(32 * 4 * MIB * 2);
+    expect(used() - before).toBeLessThan(32 * 8 * PIECE_BYTES);
     expect(last).toBeLessThan(32 * blob.bytes.length);
   });
 });

@@ -52,13 +52,13 @@ test('is made once, and passed on as it came for as long as its signer is known'
   const { a, b, members } = setUp();
   const proof = await a.proofs.of(DIGEST, 0, BYTES, OWN);
   if (proof === undefined) throw new Error('none');
-  expect(await a.proofs.of(DIGEST, 0, BYTES, OWN)).toBe(proof);
+  expect(await a.proofs.of(DIGEST, 0, BYTES, OWN)).toEqual(proof);
   expect(a.signed()).toBe(1);
   b.proofs.begin(DIGEST);
   b.proofs.remember(DIGEST, 0, proof, true);
-  expect(await b.proofs.of(DIGEST, 0, BYTES, OWN)).toBe(proof);
+  expect(await b.proofs.of(DIGEST, 0, BYTES, OWN)).toEqual(proof);
   b.proofs.end(DIGEST, 'committed');
-  expect(await b.proofs.of(DIGEST, 0, BYTES, OWN)).toBe(proof);
+  expect(await b.proofs.of(DIGEST, 0, BYTES, OWN)).toEqual(proof);
   members.delete('peer-a');
   expect((await b.proofs.of(DIGEST, 0, BYTES, OWN))?.signer).toBe('peer-b');
 });
@@ -86,7 +86,7 @@ test('a piece some of which was here before is looked at before it is passed on'
   b.proofs.remember(DIGEST, 0, proof, false);
   expect(await b.proofs.of(DIGEST, 0, bytesOf(5_000, 2), RELAY)).toBeUndefined();
   expect(await b.proofs.of(DIGEST, 1, BYTES, RELAY)).toBeUndefined();
-  expect(await b.proofs.of(DIGEST, 0, BYTES, RELAY)).toBe(proof);
+  expect(await b.proofs.of(DIGEST, 0, BYTES, RELAY)).toEqual(proof);
 });
 
 test('memory is bounded: what was used least is forgotten', async () => {

@@ -13,7 +13,7 @@ import type { PeerEvent, PeerStream, PeerStreams } from '../../../src/pull/peer-
 import { PIECE_BYTES } from '../../../src/pull/piece.ts';
 import { Swarm, type SwarmBounds } from '../../../src/pull/swarm.ts';
 import { KeeperIndex } from '../../../src/routing/keeper-index.ts';
-import type { Member, PeerId } from '../../../src/routing/member.ts';
+import { type Member, type PeerId, WIRE_VERSION } from '../../../src/routing/member.ts';
 import { MemoryRoster } from '../../../src/routing/memory-roster.ts';
 import type { CallHandler } from '../../../src/routing/peer-calls.ts';
 import type { BlobStore } from '../../../src/store/blob-store.ts';
@@ -437,7 +437,7 @@ function memberOf(index: number): Member {
     zone: '',
     dataAddress: `${peerId}:5051`,
     p2pAddresses: [],
-    wireVersion: 2,
+    wireVersion: WIRE_VERSION,
     leaving: false,
   };
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from 'vitest';
 import { WindlassError } from '../../../src/errors.ts';
+import { PIECE_BYTES } from '../../../src/pull/piece.ts';
 import type { BlobStore } from '../../../src/store/blob-store.ts';
 import { eventually } from '../../support/eventually.ts';
 import { failOnUnhandledRejections, failureOf, forever, MIB, settle } from './pull-fixture.ts';
@@ -259,6 +260,28 @@ describe('what was here before', () => {
     expect((await pulls[2])?.equals(BYTES)).toBe(true);
     expect(await blamed(cluster.node(2))).not.toHaveProperty('wrong');
   });
+
+  test('a child that lags keeps what it has where the relay fails by its own file', async () => {
+    const tap = new Tap(BYTES);
+    const cluster = await startCluster(3, tap.source, BYTES, { keeper: chain() });
+    const poisoned = Buffer.from(BYTES.subarray(0, MIB));
+    poisoned[7] = (poisoned[7] ?? 0) ^ 1;
+    await leave(cluster.node(1).store, poisoned);
+    await leave(cluster.node(2).store, BYTES.subarray(0, MIB));
+    const gate = Promise.withResolvers<void>();
+    cluster.node(1).lie = async (event) => {
+      if (event.type === 'piece' && event.piece.index > 6) await gate.promise;
+      return event;
+    };
+    const pulls = await pullInTurn(cluster, DIGEST);
+    tap.open();
+    expect(await failureOf(pulls[1] ?? Promise.resolve())).toMatchObject({ code: 'DIGEST_MISMATCH' });
+    gate.resolve();
+    expect((await pulls[2])?.equals(BYTES)).toBe(true);
+    const [, again] = cluster.opened.filter(({ by }) => by === cluster.node(2).id);
+    expect(again?.offset).toBeGreaterThan(MIB);
+    expect(await blamed(cluster.node(2))).not.toHaveProperty('wrong');
+  });
 });
 
 describe('relays', () => {
@@ -351,7 +374,8 @@ describe('relays', () => {
     const [writer, child] = [cluster.node(0), cluster.node(1)];
     const gates: PromiseWithResolvers<void>[] = [];
     writer.lie = async (event) => {
-      if (event.type !== 'piece') return event;
+      // One a MiB, of which half as many are opened as come in.
+      if (event.type !== 'piece' || (event.piece.index * PIECE_BYTES) % MIB !== 0) return event;
       const gate = Promise.withResolvers<void>();
       gates.push(gate);
       await gate.promise;
@@ -386,7 +410,8 @@ describe('relays', () => {
     const slow = cluster.node(1);
     const gates: PromiseWithResolvers<void>[] = [];
     slow.lie = async (event) => {
-      if (event.type !== 'piece') return event;
+      // One a MiB, of which half as many are opened as come in.
+      if (event.type !== 'piece' || (event.piece.index * PIECE_BYTES) % MIB !== 0) return event;
       const gate = Promise.withResolvers<void>();
       gates.push(gate);
       await gate.promise;

@@ -365,6 +365,25 @@ describe('somebody lies', () => {
     expect(source.offsets).toEqual([0, 0]);
     for (const node of cluster.nodes) expect(await blamed(node)).not.toHaveProperty('wrong');
   });
+
+  test('wrong bytes from upstream: a child that lags is told so, and does not fetch the rest', async () => {
+    const tap = new Tap(BYTES, () => flipped(BYTES));
+    const { cluster } = await startOn(2, tap.source);
+    const [writer, child] = [cluster.node(0), cluster.node(1)];
+    const gate = Promise.withResolvers<void>();
+    writer.lie = async (event) => {
+      if (event.type === 'piece' && event.piece.index > 2) await gate.promise;
+      return event;
+    };
+    const [first, second] = await pullInTurn(cluster, DIGEST);
+    tap.open();
+    expect(await failureOf(first ?? Promise.resolve())).toMatchObject({ code: 'DIGEST_MISMATCH' });
+    gate.resolve();
+    expect(await failureOf(second ?? Promise.resolve())).toMatchObject({ code: 'DIGEST_MISMATCH' });
+    expect(tap.source.offsets).toEqual([0]);
+    expect(child.store.unfinishedBytes(DIGEST)).toBe(0);
+    expect(await blamed(child)).not.toHaveProperty('wrong');
+  });
 });
 
 function withBytes(event: PeerEvent, change: (bytes: Uint8Array) => Uint8Array): PeerEvent {

@@ -2,7 +2,7 @@ import { generateKeyPairSync, sign } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { peerIdOfKey } from '../../../src/routing/identity-peer-id.ts';
 import { verifySignature } from '../../../src/routing/identity-signature.ts';
-import type { Member } from '../../../src/routing/member.ts';
+import { type Member, WIRE_VERSION } from '../../../src/routing/member.ts';
 import { fitMember, isGenuine, isNewer, readMember, signMember } from '../../../src/routing/member-entry.ts';
 import { describeAgent } from './roster-simulation.ts';
 
@@ -18,7 +18,7 @@ const member = (change: Partial<Member> = {}): Member => ({
   ...describeAgent(1),
   peerId: alice.peerId,
   sequence: 0,
-  wireVersion: 2,
+  wireVersion: WIRE_VERSION,
   leaving: false,
   ...change,
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Member } from '../../../src/routing/member.ts';
+import { type Member, WIRE_VERSION } from '../../../src/routing/member.ts';
 import { MemoryRoster } from '../../../src/routing/memory-roster.ts';
 import type { RosterChange } from '../../../src/routing/roster.ts';
 import { describeAgent, SimulatedClock } from './roster-simulation.ts';
@@ -7,7 +7,7 @@ import { describeAgent, SimulatedClock } from './roster-simulation.ts';
 const member = (number: number, change: Partial<Member> = {}): Member => ({
   ...describeAgent(number),
   sequence: 0,
-  wireVersion: 2,
+  wireVersion: WIRE_VERSION,
   leaving: false,
   ...change,
 });

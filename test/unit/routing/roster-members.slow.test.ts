@@ -1,6 +1,6 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import type { Member, SignedMember } from '../../../src/routing/member.ts';
+import { type Member, type SignedMember, WIRE_VERSION } from '../../../src/routing/member.ts';
 import { signMember, type Verify } from '../../../src/routing/member-entry.ts';
 import {
   describeAgent,
@@ -21,7 +21,7 @@ function agentOf(cluster: RosterSimulation, number: number): SimulatedAgent {
 
 /** What some agent says of itself, whether it runs or not. */
 function entryOf(number: number, change: Partial<Member> = {}): SignedMember {
-  const member = { ...describeAgent(number), sequence: 0, wireVersion: 2, leaving: false, ...change };
+  const member = { ...describeAgent(number), sequence: 0, wireVersion: WIRE_VERSION, leaving: false, ...change };
   return signMember(member, simulatedSign(member.peerId)).signed;
 }
 
@@ -155,7 +155,7 @@ describe('a liar', () => {
     const cluster = new RosterSimulation(1);
     await cluster.settled(4);
     const { roster } = agentOf(cluster, 1);
-    const one = { ...describeAgent(5), sequence: 0, wireVersion: 2, leaving: false };
+    const one = { ...describeAgent(5), sequence: 0, wireVersion: WIRE_VERSION, leaving: false };
     for (let batch = 0; batch < 100; batch += 1) {
       const entries = Array.from({ length: 1_000 }, (_, at) => {
         const peerId = `12D3KooWmadeup${batch}x${at}`;
@@ -183,7 +183,7 @@ describe('a liar', () => {
     await cluster.settled(4);
     const entries = Array.from({ length: 30 }, (_, at) => {
       const peerId = `12D3KooWmadeup${at}`;
-      const member = { ...describeAgent(99), peerId, sequence: 0, wireVersion: 2, leaving: false };
+      const member = { ...describeAgent(99), peerId, sequence: 0, wireVersion: WIRE_VERSION, leaving: false };
       return signMember(member, simulatedSign(peerId)).signed;
     });
     await agentOf(cluster, 1).roster.merge(entries, idOf(4));
@@ -282,7 +282,7 @@ describe('signatures of real identities', () => {
     const { peerIdOfKey } = await import('../../../src/routing/identity-peer-id.ts');
     const { privateKey, publicKey } = generateKeyPairSync('ed25519');
     const peerId = peerIdOfKey(publicKey);
-    const member = { ...describeAgent(1), peerId, sequence: 0, wireVersion: 2, leaving: false };
+    const member = { ...describeAgent(1), peerId, sequence: 0, wireVersion: WIRE_VERSION, leaving: false };
     const { signed } = signMember(member, (bytes) => sign(null, bytes, privateKey));
     const cluster = new RosterSimulation(1, { verify: verifySignature });
     const { roster } = cluster.start(2);

@@ -1,11 +1,12 @@
 import { array, assert, constantFrom, integer, property, record } from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { WIRE_VERSION } from '../../../src/routing/member.ts';
 import { type MemberEntry, signMember } from '../../../src/routing/member-entry.ts';
 import { RosterTable } from '../../../src/routing/roster-table.ts';
 import { describeAgent, SimulatedClock, simulatedPeerId, simulatedSign } from './roster-simulation.ts';
 
 function entryOf(number: number, incarnation: number, sequence: number, leaving = false): MemberEntry {
-  const member = { ...describeAgent(number, incarnation), sequence, wireVersion: 2, leaving };
+  const member = { ...describeAgent(number, incarnation), sequence, wireVersion: WIRE_VERSION, leaving };
   return signMember(member, simulatedSign(member.peerId));
 }
 
