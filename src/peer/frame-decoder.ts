@@ -1,7 +1,7 @@
 import { WindlassError } from '../errors.ts';
-import { PIECE_BYTES, type Piece } from '../pull/piece.ts';
+import { HASH_BYTES, PIECE_BYTES, type Piece } from '../pull/piece.ts';
 import type { PeerId } from '../routing/member.ts';
-import { type Failure, FRAME, HASH_BYTES, MAX_TEXT_BYTES, PIECE_HEAD_BYTES, SIGNATURE_BYTES } from './frames.ts';
+import { type Failure, FRAME, MAX_TEXT_BYTES, PIECE_HEAD_BYTES, SIGNATURE_BYTES } from './frames.ts';
 import type { Input } from './input.ts';
 
 export type Frame =

@@ -1,4 +1,4 @@
-import type { PieceProof } from '../pull/piece.ts';
+import { HASH_BYTES, type PieceProof } from '../pull/piece.ts';
 import type { PeerId } from '../routing/member.ts';
 
 /*
@@ -22,7 +22,6 @@ export const FRAME = { piece: 1, waiting: 2, path: 3, moved: 4, end: 5, fail: 6 
 
 /** 10,000 peer ids, and some. */
 export const MAX_TEXT_BYTES = 640 * 1024;
-export const HASH_BYTES = 32;
 export const SIGNATURE_BYTES = 64;
 /** Of a piece, from the type up to the length of the signer's name. */
 export const PIECE_HEAD_BYTES = 1 + 4 + 4 + 8 + HASH_BYTES + SIGNATURE_BYTES + 1;

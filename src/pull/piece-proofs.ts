@@ -3,13 +3,10 @@ import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import type { PeerId } from '../routing/member.ts';
 import type { Roster } from '../routing/roster.ts';
-import type { PieceProof } from './piece.ts';
+import { HASH_BYTES, type PieceProof } from './piece.ts';
 
 /** Some 250 bytes each (see Remembered): at most 12 MiB of proofs of blobs that are whole, of 12 GiB of those. */
 const MAX_FINISHED_PIECES = 50_000;
-
-/** Of BLAKE3. */
-const HASH_BYTES = 32;
 
 /** Signatures by the identities of agents: Ed25519. */
 export interface PieceKey {
@@ -103,10 +100,9 @@ export class PieceProofs {
     const good = known !== undefined && this.#roster.get(known.signer) !== undefined;
     if (good && known.checked) return proofOf(known);
     const hash = blake3(bytes);
-    const proven = good ? proofOf(known) : undefined;
-    if (proven !== undefined && equal(hash, proven.hash)) {
-      this.#set(digest, index, this.#packed(proven, true));
-      return proven;
+    if (good && equal(hash, proofOf(known).hash)) {
+      this.#set(digest, index, { ...known, checked: true });
+      return proofOf(known);
     }
     if (!vouch) return undefined;
     const signature = await this.#key.sign(messageOf(digest, index, hash));

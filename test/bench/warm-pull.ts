@@ -1,6 +1,7 @@
 /**
  * A warm pull by one containerd: what it has not got, another node has. Through its agent from that node's agent, and
- * straight from a docker-registry on that node, side by side: `node test/bench/warm-pull.ts [ROUNDS [MB [MB]]]`, images of up to so many MB, and at least so many. At links of
+ * straight from a docker-registry on that node, side by side: `node test/bench/warm-pull.ts [ROUNDS [MOST [LEAST]]]`,
+ * images of at most and at least so many MB. At links of
  * 1 Gbit/s and without a limit. The order changes from round to round.
  */
 import { Lab, type LabImage } from '../e2e/lab/lab.ts';

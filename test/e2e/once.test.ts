@@ -5,16 +5,13 @@ import { expectOnce } from './lab/expect-once.ts';
 import { Lab } from './lab/lab.ts';
 import { containerds, labMissing } from './lab/requirements.ts';
 import { Scene } from './lab/scene.ts';
-import { MOST_NODES } from './lab/size.ts';
+import { MOST_NODES, rateScale } from './lab/size.ts';
 
 const MIB = 1024 * 1024;
 /** 100 MiB in six. */
 const SIX_LAYERS = [40 * MIB, 25 * MIB, 15 * MIB, 10 * MIB, 8 * MIB, 2 * MIB];
-/**
- * Two cores carry all nodes: more, and they would be short of processors instead of bytes. At 50 Mbit/s sixteen are: then a
- * keeper may be silent for 2 s, a deputy grants, and of one blob in some runs a second GET is asked.
- */
-const upstreamMbit = (nodes: number) => (nodes > 8 ? 12.5 : 50);
+/** Two cores carry all nodes: more, and they would be short of processors instead of bytes. */
+const UPSTREAM_MBIT = 50;
 const SMALL = [6 * MIB, 4 * MIB, 3 * MIB, 2 * MIB, MIB, 50_000];
 
 for (const nodes of [16, 8, 4].filter((count) => count <= MOST_NODES)) {
@@ -22,7 +19,12 @@ for (const nodes of [16, 8, 4].filter((count) => count <= MOST_NODES)) {
     let lab: Lab;
 
     beforeAll(async () => {
-      lab = await Lab.start({ nodes, containerds: containerds(4), nodeRate: 400, upstreamRate: upstreamMbit(nodes) });
+      lab = await Lab.start({
+        nodes,
+        containerds: containerds(4),
+        nodeRate: 400,
+        upstreamRate: UPSTREAM_MBIT * rateScale(nodes),
+      });
       await lab.settled();
       await lab.calm();
     });

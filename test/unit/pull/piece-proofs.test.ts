@@ -1,4 +1,6 @@
-import { generateKeyPairSync, type KeyPairKeyObjectResult, sign, verify } from 'node:crypto';
+import { generateKeyPairSync, type KeyPairKeyObjectResult, randomBytes, sign, verify } from 'node:crypto';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { PieceProofs } from '../../../src/pull/piece-proofs.ts';
 import type { Member, PeerId } from '../../../src/routing/member.ts';
@@ -103,4 +105,23 @@ test('memory is bounded: what was used least is forgotten', async () => {
   }
   expect(a.proofs.signerOf(first, 0)).toBeUndefined();
   expect(a.proofs.signerOf(digestOf(Buffer.from('blob 29')), 0)).toBeDefined();
+});
+
+test('a proof takes a third of what it took as two arrays and a name: a blob of 10 GiB has 40,000', () => {
+  setFlagsFromString('--expose-gc');
+  const collect: () => void = runInNewContext('gc');
+  const used = () => {
+    collect();
+    const { heapUsed, arrayBuffers } = process.memoryUsage();
+    return heapUsed + arrayBuffers;
+  };
+  const { b } = setUp();
+  b.proofs.begin(DIGEST);
+  const before = used();
+  for (let index = 0; index < 40_000; index += 1) {
+    const proof = { hash: randomBytes(32), signature: randomBytes(64), signer: Buffer.from('peer-a').toString() };
+    b.proofs.remember(DIGEST, index, proof, true);
+  }
+  expect((used() - before) / 40_000).toBeLessThan(350);
+  expect(b.proofs.signerOf(DIGEST, 39_999)).toBe('peer-a');
 });
