@@ -27,9 +27,10 @@ const NO_CHANGE: RosterChange = { joined: [], left: [] };
  * ```
  *              entry                  newer entry of the same start: replaced
  *   unknown ──────────▶ live ◀────────────────────────────────────┐
- *                        │ │  entry with `leaving`                 │ newer entry
- *              found dead│ └───────────────▶ left ────────────────▶│
- *                        └───────▶ dead ──────────────────────────▶┘
+ *      │                 │ │  entry with `leaving`                 │ newer entry
+ *      │       found dead│ └───────────────▶ left ────────────────▶│
+ *      │                 └───────▶ dead ────────────────────────▶──┤
+ *      └─ entry with `leaving` ──────────▶ left ────────────────▶──┘
  * ```
  * Newer is the higher (incarnation, sequence): nobody comes back by an old entry. The gone are forgotten when they are
  * too many, oldest first, and those that left after an hour.
@@ -125,7 +126,9 @@ export class RosterTable {
   wants(entry: MemberEntry, firstHand: boolean): boolean {
     const known = this.find(entry.member.peerId);
     if (known !== undefined) return isNewer(entry, known.entry);
-    return !entry.member.leaving && (this.#live.size < MAX_MEMBERS || (firstHand && this.#unheard() !== undefined));
+    // News overtake each other: whose leaving comes first shall not join by what was said before it.
+    if (entry.member.leaving) return this.#gone.size < MAX_MEMBERS;
+    return this.#live.size < MAX_MEMBERS || (firstHand && this.#unheard() !== undefined);
   }
 
   /** @param firstHand it comes from the very member, not from another that has it. */
@@ -136,11 +139,10 @@ export class RosterTable {
     const wasLive = known?.state === 'live' ? known.entry.member : undefined;
     const heardMs = firstHand ? this.#timers.now() : Number.NEGATIVE_INFINITY;
     if (member.leaving) {
-      if (wasLive === undefined) {
-        if (known !== undefined) Object.assign(known, { entry, state: 'left' });
-        return NO_CHANGE;
-      }
-      return this.#go(member.peerId, entry, 'left');
+      if (wasLive !== undefined) return this.#go(member.peerId, entry, 'left');
+      if (known !== undefined) Object.assign(known, { entry, state: 'left' });
+      else this.#gone.set(member.peerId, this.#goneNow(entry, 'left'));
+      return NO_CHANGE;
     }
     if (known !== undefined && wasLive?.incarnation === member.incarnation) {
       // An address, a zone, or only the sequence: the same members as before.
@@ -179,13 +181,17 @@ export class RosterTable {
 
   #go(peerId: PeerId, entry: MemberEntry, state: 'left' | 'dead'): RosterChange {
     const member = this.#drop(peerId)?.entry.member ?? entry.member;
-    this.#gone.set(peerId, { entry, state, sinceMs: this.#timers.now(), heardMs: Number.NEGATIVE_INFINITY });
+    this.#gone.set(peerId, this.#goneNow(entry, state));
     for (const oldest of this.#gone.keys()) {
       if (this.#gone.size <= MAX_MEMBERS) break;
       this.#gone.delete(oldest);
     }
     this.#changed();
     return { joined: [], left: [{ member, leaving: state === 'left' }] };
+  }
+
+  #goneNow(entry: MemberEntry, state: 'left' | 'dead'): MemberRecord {
+    return { entry, state, sinceMs: this.#timers.now(), heardMs: Number.NEGATIVE_INFINITY };
   }
 
   /** One that is only hearsay makes room. */

@@ -2,6 +2,7 @@ import { array, assert, constantFrom, integer, property, record } from 'fast-che
 import { describe, expect, test } from 'vitest';
 import { WIRE_VERSION } from '../../../src/routing/member.ts';
 import { type MemberEntry, signMember } from '../../../src/routing/member-entry.ts';
+import { MAX_MEMBERS } from '../../../src/routing/roster-messages.ts';
 import { RosterTable } from '../../../src/routing/roster-table.ts';
 import { describeAgent, SimulatedClock, simulatedPeerId, simulatedSign } from './roster-simulation.ts';
 
@@ -60,6 +61,28 @@ describe('a table of members', () => {
     expect(gone()).toEqual([[describeAgent(2, 1).nodeName, 'left']]);
     await clock.run(3_600_001);
     expect(gone()).toEqual([]);
+  });
+
+  test('remembers the leaving of one it never met: an older entry that comes after it makes no member', () => {
+    const table = new RosterTable(entryOf(1, 1, 0), new SimulatedClock());
+    const nobody = { joined: [], left: [] };
+    expect(table.take(entryOf(2, 1, 1, true), false)).toEqual(nobody);
+    for (const firstHand of [false, true]) expect(table.take(entryOf(2, 1, 0), firstHand)).toEqual(nobody);
+    expect(table.members()).toHaveLength(1);
+    expect(table.take(entryOf(2, 2, 0), false).joined).toEqual([entryOf(2, 2, 0).member]);
+    expect(table.gone()).toEqual([]);
+  });
+
+  test('and no more of them than members', () => {
+    const table = new RosterTable(entryOf(1, 1, 0), new SimulatedClock());
+    for (let number = 2; number < MAX_MEMBERS + 10; number += 1) table.take(entryOf(number, 1, 1, true), false);
+    expect(table.gone()).toHaveLength(MAX_MEMBERS);
+    // One that was a member has its place all the same.
+    const last = MAX_MEMBERS + 20;
+    table.take(entryOf(last, 1, 0), true);
+    table.take(entryOf(last, 1, 1, true), true);
+    expect(table.gone()).toHaveLength(MAX_MEMBERS);
+    expect(table.find(simulatedPeerId(last))?.state).toBe('left');
   });
 
   test('tells each change once: what joined is live, what left is not', () => {
