@@ -200,6 +200,7 @@ async function wireParts(
     timeoutMs: settings.claims.timeout,
     ratesPath: join(settings.store.path, 'rates.json'),
     uplink: () => settings.peer.uploadRate || server.uplink,
+    isStrained: () => swarm.strain.isStrained(timers.now()),
     logger: logger.child({ room: 'pull' }),
     metrics,
   });

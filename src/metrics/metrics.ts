@@ -242,7 +242,7 @@ export class Metrics {
     for (const reason of ['nonsense', 'busy']) this.peerRefused.inc({ plane: 'data', reason }, 0);
     for (const reason of ['unfinished', 'nonsense', 'busy', 'version'])
       this.peerRefused.inc({ plane: 'p2p', reason }, 0);
-    for (const reason of ['broken', 'silent', 'slow', 'wrong', 'missing', 'full', 'cycle', 'failed']) {
+    for (const reason of ['broken', 'silent', 'slow', 'strained', 'wrong', 'missing', 'full', 'cycle', 'failed']) {
       this.peerBlamed.inc({ reason }, 0);
     }
     // Node's own gauges that end in _total break Prometheus' conventions (promtool check metrics).

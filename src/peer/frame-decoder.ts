@@ -9,6 +9,7 @@ export type Frame =
   | { readonly type: 'waiting'; readonly written: number }
   | { readonly type: 'path'; readonly path: readonly PeerId[] }
   | { readonly type: 'moved' }
+  | { readonly type: 'strained' }
   | { readonly type: 'end' }
   | { readonly type: 'fail'; readonly failure: Failure };
 
@@ -119,6 +120,7 @@ export class FrameDecoder {
 
   #smallFrame(): Frame {
     if (this.#head[0] === FRAME.waiting) return { type: 'waiting', written: safeNumber(this.#head.readBigUInt64BE(1)) };
+    if (this.#head[0] === FRAME.strained) return { type: 'strained' };
     return this.#head[0] === FRAME.moved ? { type: 'moved' } : { type: 'end' };
   }
 
@@ -171,7 +173,7 @@ function headBytesOf(type: number): number {
   if (type === FRAME.piece) return PIECE_HEAD_BYTES;
   if (type === FRAME.waiting) return 9;
   if (type === FRAME.path || type === FRAME.fail) return 5;
-  if (type === FRAME.moved || type === FRAME.end) return 1;
+  if (type === FRAME.moved || type === FRAME.strained || type === FRAME.end) return 1;
   throw nonsense(`a frame of type ${type}`);
 }
 

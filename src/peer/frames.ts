@@ -12,13 +12,14 @@ import type { PeerId } from '../routing/member.ts';
  *   4 moved
  *   5 end     the blob has ended, or what was asked of it
  *   6 fail    length u32 · JSON { code, message, upstreamStatus? }
+ *   7 strained
  *
  * The first frame is always a path; the last always `end` or `fail`: what ends without one was broken off. A piece
  * can never be longer than its buffer, nor a path or a failure than MAX_TEXT_BYTES: a decoder's memory is bounded.
  */
 export const PIECES_TYPE = 'application/vnd.windlass.pieces.2';
 
-export const FRAME = { piece: 1, waiting: 2, path: 3, moved: 4, end: 5, fail: 6 } as const;
+export const FRAME = { piece: 1, waiting: 2, path: 3, moved: 4, end: 5, fail: 6, strained: 7 } as const;
 
 /** 10,000 peer ids, and some. */
 export const MAX_TEXT_BYTES = 640 * 1024;
@@ -73,6 +74,7 @@ export function failFrame({ code, message, upstreamStatus }: Failure): Buffer {
 }
 
 export const movedFrame: Buffer = Buffer.from([FRAME.moved]);
+export const strainedFrame: Buffer = Buffer.from([FRAME.strained]);
 export const endFrame: Buffer = Buffer.from([FRAME.end]);
 
 function textFrame(type: number, text: Buffer): Buffer {

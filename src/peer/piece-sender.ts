@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { WindlassError } from '../errors.ts';
 import type { PeerEvent, PeerOffer } from '../pull/peer-streams.ts';
-import { endFrame, failFrame, movedFrame, pathFrame, pieceHead, waitingFrame } from './frames.ts';
+import { endFrame, failFrame, movedFrame, pathFrame, pieceHead, strainedFrame, waitingFrame } from './frames.ts';
 import { tellable } from './peer-status.ts';
 import type { Transfer } from './transfer.ts';
 import type { Uploads } from './uploads.ts';
@@ -111,7 +111,8 @@ export class PieceSender {
 
 function frameOf(event: Exclude<PeerEvent, { readonly type: 'piece' }>): Buffer {
   if (event.type === 'waiting') return waitingFrame(event.written);
-  return event.type === 'path' ? pathFrame(event.path) : movedFrame;
+  if (event.type === 'path') return pathFrame(event.path);
+  return event.type === 'moved' ? movedFrame : strainedFrame;
 }
 
 function writtenOf(event: PeerEvent): number | undefined {

@@ -25,6 +25,8 @@ export interface ChildStreamOptions {
   readonly to: PeerId;
   readonly pieces: SharedPieces;
   readonly signal: AbortSignal;
+  /** Called with the bytes of each piece that went out. */
+  readonly onSent: (bytes: number) => void;
   /** It is over; called once. */
   readonly onEnd: () => void;
 }
@@ -38,6 +40,8 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
   /** Wakes what waits for the next piece. */
   #nudge = new AbortController();
   #moved = false;
+  #strained = false;
+  #position: number;
   /** The child knows us as writer, or holder: it believes what we vouched for then. */
   #sawUsVouch = false;
   #closed = false;
@@ -49,6 +53,7 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
     this.#swarm = swarm;
     this.#opened = opened;
     this.#options = options;
+    this.#position = options.index * PIECE_BYTES;
     this.#told = this.path;
     this.#sawUsVouch = this.#mayVouch;
     // The server may leave before it asks for the first event.
@@ -62,6 +67,27 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
     // What is verified comes from nobody any more.
     const above = ingest === undefined || ingest.verified ? [] : (source?.path ?? []);
     return [...above, this.#swarm.self];
+  }
+
+  /** What it is sent of; undefined where that is here already. */
+  get ingest(): Ingest | undefined {
+    const { ingest } = this.#opened;
+    return ingest?.verified === true ? undefined : ingest;
+  }
+
+  get fromWriter(): boolean {
+    return this.#opened.source?.role === 'writer';
+  }
+
+  /** How far it was sent, by whole pieces. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** It may find a better parent. */
+  strain(): void {
+    this.#strained = true;
+    this.#nudge.abort();
   }
 
   /** Its seat is another's now. */
@@ -94,6 +120,10 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
             yield { type: 'moved' };
             return undefined;
           }
+          if (this.#strained) {
+            this.#strained = false;
+            yield { type: 'strained' };
+          }
           if (this.path.join() !== this.#told.join()) {
             this.#told = this.path;
             yield { type: 'path', path: this.#told };
@@ -101,7 +131,7 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
           const ready = await this.#wait(start);
           if (ready === false) return undefined;
           if (ready) break;
-          if (!this.#moved) yield { type: 'waiting', written: this.#written };
+          if (!this.#moved && !this.#strained) yield { type: 'waiting', written: this.#written };
         }
         const length = Math.min(PIECE_BYTES, reader.available - start);
         const piece = await this.#options.pieces.take(ingest, index, length, (target) => this.#read(target, start));
@@ -117,6 +147,8 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
           piece.release();
         }
         source?.sent(length);
+        this.#position = start + length;
+        this.#options.onSent(length);
       }
     } finally {
       this.#close();

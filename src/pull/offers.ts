@@ -1,3 +1,4 @@
+import { performance as hooks } from 'node:perf_hooks';
 import type { Digest } from '../oci/digest.ts';
 import type { PeerId } from '../routing/member.ts';
 import type { Blobs } from './blobs.ts';
@@ -6,6 +7,12 @@ import type { PeerOffer, PeerOffers } from './peer-streams.ts';
 import { PIECE_BYTES } from './piece.ts';
 import { SharedPieces } from './shared-pieces.ts';
 import type { Swarm } from './swarm.ts';
+import type { Flow } from './uplink-strain.ts';
+
+/** How often it is looked whether the uplink carries what comes in. */
+const LOOK_MS = 250;
+/** Those that found no better parent are told again. */
+const TELL_MS = 2_000;
 
 /** Blobs, held or on their way in, for other agents: each at its own pace, from the file. */
 export class Offers implements PeerOffers {
@@ -14,6 +21,9 @@ export class Offers implements PeerOffers {
   /** Those that are being sent: as many as there are uploads. */
   readonly #pieces = new SharedPieces();
   readonly #children = new Map<Digest, Set<ChildStream>>();
+  #sentBytes = 0;
+  #looking: NodeJS.Timeout | undefined;
+  #toldAtMs = Number.NEGATIVE_INFINITY;
 
   constructor({ blobs, swarm }: { readonly blobs: Pick<Blobs, 'openForPeer'>; readonly swarm: Swarm }) {
     this.#blobs = blobs;
@@ -47,12 +57,16 @@ export class Offers implements PeerOffers {
       to,
       pieces: this.#pieces,
       signal,
+      onSent: (bytes) => {
+        this.#sentBytes += bytes;
+      },
       onEnd: () => {
         children.delete(child);
         if (children.size === 0 && this.#children.get(digest) === children) this.#children.delete(digest);
       },
     });
     children.add(child);
+    this.#looking ??= setInterval(() => this.#look(), LOOK_MS).unref();
     return { sizeBytes: opened.reader.sizeBytes, path: child.path, events: child };
   }
 
@@ -61,7 +75,38 @@ export class Offers implements PeerOffers {
     return [...(this.#children.get(digest) ?? [])].map(({ to }) => to);
   }
 
+  #look(): void {
+    if (this.#children.size === 0) {
+      clearInterval(this.#looking);
+      this.#looking = undefined;
+    }
+    const flows = this.#flows();
+    const nowMs = performance.now();
+    const { strain, logger } = this.#swarm;
+    const before = strain.isStrained(nowMs);
+    const done = { sent: this.#sentBytes, busyMs: hooks.eventLoopUtilization().active };
+    if (!strain.look(nowMs, done, flows) || nowMs < this.#toldAtMs + TELL_MS) return;
+    if (!before) logger.info('the uplink does not carry what comes in: children are to find other parents');
+    this.#toldAtMs = nowMs;
+    for (const { children } of flows) for (const child of toBeTold(children)) child.strain();
+  }
+
+  /** Blobs on their way through this node. */
+  #flows(): (Flow & { readonly children: readonly ChildStream[] })[] {
+    return [...this.#children.values()].flatMap((set) => {
+      const ingest = [...set].find((child) => child.ingest !== undefined)?.ingest;
+      return ingest === undefined ? [] : [{ blob: ingest, writtenBytes: ingest.written, children: [...set] }];
+    });
+  }
+
   #move(digest: Digest, peerId: PeerId): void {
     for (const child of this.#children.get(digest) ?? []) if (child.to === peerId) child.move();
   }
+}
+
+/** All of a relay's; of a writer's all but the one that is furthest, as nobody else has the bytes. */
+function toBeTold(children: readonly ChildStream[]): readonly ChildStream[] {
+  if (!children.some(({ fromWriter }) => fromWriter)) return children;
+  const [, ...others] = [...children].sort((a, b) => b.position - a.position);
+  return others;
 }

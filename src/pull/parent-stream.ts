@@ -21,6 +21,8 @@ export type ParentStep =
     }
   /** Nothing came yet, and it is too slow to be waited for, if there is a better one. */
   | { readonly type: 'slow' }
+  /** It says so itself: its uplink does not carry what it gets. */
+  | { readonly type: 'strained' }
   | { readonly type: 'end' }
   /** It waits, and its own source has not moved for long: the keeper may know more. */
   | { readonly type: 'stalled' }
@@ -146,7 +148,7 @@ export class ParentStream {
       if (next === 'slow') return { type: 'slow' };
       if (next.done === true) return this.#end();
       const event = next.value;
-      if (event.type === 'moved') return event;
+      if (event.type === 'moved' || event.type === 'strained') return event;
       if (event.type === 'piece') {
         this.#waitedAtPieceMs = events?.waitedMs ?? 0;
         return this.#take(event.piece);

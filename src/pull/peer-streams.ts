@@ -10,7 +10,9 @@ export type PeerEvent =
   /** From the writer down to the sender: whoever finds itself in it leaves (a cycle). */
   | { readonly type: 'path'; readonly path: readonly PeerId[] }
   /** Another child was given this seat (eviction): ask the keeper again. */
-  | { readonly type: 'moved' };
+  | { readonly type: 'moved' }
+  /** The sender gets more than its uplink carries: another parent would be better, if there is one. It goes on. */
+  | { readonly type: 'strained' };
 
 export interface PeerStream {
   readonly sizeBytes: number | undefined;

@@ -41,7 +41,7 @@ type Bytes = AsyncGenerator<Uint8Array, Leg | undefined, undefined>;
  *             │           │   │ └ bytes ─▶ done                                │
  *             ▼     write ▼   ▼ read                                            │
  *   failed: rejects   upstream   parent ── broken, silent, wrong, full, cycle … ┤ at the same position
- *                       │  │       └────── slow: the new one is opened first ───┤
+ *                       │  │       └────── slow, strained: the new one is opened first
  *                       │  └ lease lost ────────────────────────────────────────┘
  *                       └ upstream's error ─▶ rejects; the lease is kept for the ingest's next try, unless it is final
  * ```
@@ -207,13 +207,14 @@ export class SwarmSource implements BlobSource {
     try {
       for (;;) {
         if (step.type === 'end') return undefined;
-        if (step.type === 'bytes' || step.type === 'slow') {
+        if (step.type === 'bytes' || step.type === 'slow' || step.type === 'strained') {
           if (step.type === 'bytes') {
             this.#parents.signers.add(step.signer);
             yield* this.#took(pull, 'peer', step.start, step.bytes);
           }
-          if ((step.type === 'slow' || step.slow) && performance.now() >= complainAtMs) {
-            const better = await this.#insteadOf(pull, stream, 'slow');
+          const complaint = step.type !== 'bytes' ? step.type : step.slow ? 'slow' : undefined;
+          if (complaint !== undefined && performance.now() >= complainAtMs) {
+            const better = await this.#insteadOf(pull, stream, complaint);
             if (better !== undefined) return better;
             complainAtMs = performance.now() + SLOW_AGAIN_MS;
           }
@@ -274,15 +275,15 @@ export class SwarmSource implements BlobSource {
   }
 
   /** Opened before the slow one is left; undefined if there is nothing better. */
-  async #insteadOf(pull: Pull, stream: ParentStream, why: 'slow' | 'stalled'): Promise<Leg | undefined> {
+  async #insteadOf(pull: Pull, stream: ParentStream, why: 'slow' | 'strained' | 'stalled'): Promise<Leg | undefined> {
     const { peerId } = stream.parent;
-    if (why === 'slow') this.#claim.failed.note(peerId, why);
+    if (why !== 'stalled') this.#claim.failed.note(peerId, why);
     const claimed = await this.#claim.ask(pull);
     if (claimed === undefined || claimed.kind === 'failed') return undefined;
     const better =
       claimed.kind === 'read' ? await this.#read(pull, claimed, peerId) : await this.#follow(pull, claimed);
     if (better === undefined) this.#become('reader', stream);
-    else if (why === 'slow') this.#swarm.offenders.leave(peerId, why, this.digest, undefined);
+    else if (why !== 'stalled') this.#swarm.offenders.leave(peerId, why, this.digest, undefined);
     return better;
   }
 

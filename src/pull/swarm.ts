@@ -9,6 +9,7 @@ import { Offenders } from './offenders.ts';
 import { Origins } from './origins.ts';
 import type { PeerStreams } from './peer-streams.ts';
 import { type PieceKey, PieceProofs } from './piece-proofs.ts';
+import { UplinkStrain } from './uplink-strain.ts';
 
 /** How long each step may take, in ms. */
 export interface SwarmBounds {
@@ -58,6 +59,7 @@ export class Swarm {
   readonly roster: Pick<Roster, 'self' | 'get'>;
   readonly proofs: PieceProofs;
   readonly offenders: Offenders;
+  readonly strain = new UplinkStrain();
   readonly bounds: SwarmBounds;
   readonly logger: Logger;
   readonly metrics: Metrics;

@@ -33,6 +33,7 @@ const fault = record({
     'break',
     'breaks',
     'slow',
+    'strained',
     'freeze',
     'keeper',
     'writer',
@@ -146,7 +147,8 @@ class Run {
         return;
       }
       case 'slow':
-        pulls.complain(who, 'slow');
+      case 'strained':
+        pulls.complain(who, fault.kind);
         return;
       case 'freeze':
         pulls.frozen.add(who);

@@ -8,6 +8,7 @@ import { HeldLease } from './held-lease.ts';
 import { type Claim, type ClaimAnswer, RENEW_MS, type Report } from './messages.ts';
 import { Outbox } from './outbox.ts';
 import type { Rates } from './rates.ts';
+import { Turns, YIELD_MS } from './turns.ts';
 
 /** An answer may be held back so long at the keeper. */
 const HELD_MS = 2_000;
@@ -17,11 +18,15 @@ const HELD_MS = 2_000;
  */
 const WAITING_MS = 60_000;
 const LEAST_PAUSE_MS = 20;
+/** So often it is looked whether there is still a reason to yield: the blob that is written may be over soon. */
+const YIELD_ONCE_MS = 50;
 
 export interface ClaimerOptions extends AskingOptions {
   readonly rates: Rates;
   /** Bytes a second that this agent can send, where it is known (`peer.uploadRate`, or the most ever seen). */
   readonly uplink: () => number | undefined;
+  /** See ClaimsOptions. */
+  readonly isStrained: () => boolean;
   readonly metrics: Metrics;
 }
 
@@ -29,7 +34,10 @@ export interface ClaimerOptions extends AskingOptions {
  * One agent in its role of claimer: asks keepers, keeps its leases alive, tells what became of what it claimed.
  *
  * ```
- *   claim ─▶ lease held already? ─▶ write
+ *   claim ─▶ its turn, where it is large (see Turns)
+ *     │
+ *     ▼
+ *   lease held already? ─▶ write
  *     │
  *     ▼          no answer             no answer          no answer              none
  *   keeper ───────────────▶ deputies ──────────▶ nearest that answers ──────▶ this agent's own keeper
@@ -45,6 +53,7 @@ export class Claimer implements Claims {
   readonly #options: ClaimerOptions;
   readonly #asking: Asking;
   readonly #outbox: Outbox;
+  readonly #turns: Turns;
   readonly #leases = new Map<string, HeldLease>();
   /** Grants that were revoked before we heard of them. */
   readonly #revoked = new BoundedMap<string, true>(1_000);
@@ -55,9 +64,36 @@ export class Claimer implements Claims {
     this.#options = options;
     this.#asking = new Asking(options);
     this.#outbox = new Outbox(options);
+    this.#turns = new Turns(options.timers);
   }
 
   async claim(request: ClaimRequest, signal: AbortSignal): Promise<Claimed> {
+    if (!this.#mayBeContested(request)) return this.#untilAnswered(request, 0, signal);
+    const { timers } = this.#options;
+    const startMs = timers.now();
+    const done = await this.#turns.take(signal);
+    const yieldMs = this.#mayYield ? startMs + YIELD_MS - timers.now() : 0;
+    // As will the next ones: none need wait for another's answer.
+    if (yieldMs > 0) done();
+    try {
+      return await this.#untilAnswered(request, yieldMs, signal);
+    } finally {
+      done();
+    }
+  }
+
+  /** A large blob that nothing is known of yet, where there are others that may write it. */
+  #mayBeContested(request: ClaimRequest): boolean {
+    if (!Turns.isLarge(request) || this.#options.roster.members().length === 1) return false;
+    return request.prefix === 0 && request.failed.length === 0 && !this.#leases.has(request.key);
+  }
+
+  /** Others would be better writers of one more: this agent's uplink has one to feed already, or is too small for any. */
+  get #mayYield(): boolean {
+    return this.#options.isStrained() || [...this.#leases.values()].some((lease) => lease.isLarge && !lease.isOver);
+  }
+
+  async #untilAnswered(request: ClaimRequest, yieldMs: number, signal: AbortSignal): Promise<Claimed> {
     const { timers, metrics } = this.#options;
     const startMs = timers.now();
     let heldMs = request.inline ? HELD_MS : 0;
@@ -69,7 +105,9 @@ export class Claimer implements Claims {
       if (said !== undefined) await said;
       const patient = timers.now() - startMs < WAITING_MS;
       const askedMs = timers.now();
-      const { answer, by } = await this.#asking.ask(this.#claimOf(request, heldMs), patient, signal);
+      const yieldsMs = this.#mayYield ? Math.max(0, startMs + yieldMs - askedMs) : 0;
+      const claim = this.#claimOf(request, yieldsMs > 0 ? Math.min(YIELD_ONCE_MS, yieldsMs) : heldMs, yieldsMs > 0);
+      const { answer, by } = await this.#asking.ask(claim, patient, signal);
       if (answer.kind !== 'wait') {
         const claimed = this.#claimed(request, answer);
         if (claimed !== undefined) {
@@ -81,7 +119,7 @@ export class Claimer implements Claims {
       const pauseMs = answer.kind === 'wait' ? answer.waitMs : 0;
       const quick = timers.now() - askedMs < LEAST_PAUSE_MS;
       await sleep(Math.min(HELD_MS, Math.max(pauseMs, quick ? LEAST_PAUSE_MS : 0)), signal, timers);
-      heldMs = HELD_MS;
+      if (yieldsMs === 0) heldMs = HELD_MS;
     }
   }
 
@@ -135,7 +173,7 @@ export class Claimer implements Claims {
     this.#outbox.stop();
   }
 
-  #claimOf(request: ClaimRequest, waitMs: number): Claim {
+  #claimOf(request: ClaimRequest, waitMs: number, yields: boolean): Claim {
     const { roster, rates, uplink } = this.#options;
     const registryRate = rates.registry(request.registry);
     const rate = uplink();
@@ -154,6 +192,8 @@ export class Claimer implements Claims {
       zone: roster.self.zone,
       ...(rate !== undefined && rate > 0 ? { uplink: rate } : {}),
       ...(registryRate !== undefined && registryRate > 0 ? { registryRate } : {}),
+      ...(this.#options.isStrained() ? { strained: true } : {}),
+      ...(yields ? { yields } : {}),
     };
   }
 
@@ -189,7 +229,8 @@ export class Claimer implements Claims {
     const before = this.#leases.get(request.key);
     if (before !== undefined && !before.isOver) return before;
     const { key, source, registry, prefix } = request;
-    const lease = new HeldLease({ id, key, source, registry, prefix }, this.#options.timers, (ending) => {
+    const isLarge = Turns.isLarge(request);
+    const lease = new HeldLease({ id, key, source, registry, prefix, isLarge }, this.#options.timers, (ending) => {
       this.#drop(lease);
       const { incarnation } = this.#options.roster.self;
       this.#outbox.send({ key, incarnation, source, grant: id, ...ending });
@@ -224,11 +265,11 @@ export class Claimer implements Claims {
   }
 
   async #renew(): Promise<void> {
-    const { roster, rates, timers, uplink } = this.#options;
+    const { roster, rates, timers, uplink, isStrained } = this.#options;
     const leases = [...this.#leases.values()].filter((lease) => !lease.renewing);
     const renewals = leases.map((lease) => {
       lease.renewing = true;
-      const report = lease.renewal(roster.self.incarnation, uplink());
+      const report = lease.renewal(roster.self.incarnation, uplink(), isStrained());
       rates.noteWriter(lease.registry, lease.grant, report.rate ?? 0, timers.now());
       return report;
     });

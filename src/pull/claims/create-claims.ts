@@ -27,6 +27,8 @@ export interface ClaimsOptions {
    * would look like an uplink that upstream can half fill.
    */
   readonly uplink?: () => number | undefined;
+  /** Does this agent's uplink not carry what it gets? See UplinkStrain. By default no. */
+  readonly isStrained?: () => boolean;
   /** Where the rates of registries are kept over restarts; absent: nowhere. */
   readonly ratesPath?: string;
 }
@@ -45,8 +47,9 @@ export interface ClaimsParts {
 
 /** An agent's claims: its own, and those that it keeps for others. */
 export function createClaims(options: ClaimsOptions): ClaimsParts {
-  const { roster, index, logger, metrics, timers = systemTimers, uplink = () => undefined } = options;
-  const rates = new Rates();
+  const { roster, index, logger, metrics, timers = systemTimers } = options;
+  const { uplink = () => undefined, isStrained = () => false } = options;
+  const rates = new Rates(uplink);
   const calls = new KeeperCalls({
     roster,
     calls: options.calls,
@@ -58,7 +61,17 @@ export function createClaims(options: ClaimsOptions): ClaimsParts {
   const revoke = (key: string, grant: string): boolean => claimer.revoke(key, grant);
   const deputies = new Deputies({ roster, timers, calls, copyOf: (entry) => keeper.copy(entry), revokeHere: revoke });
   const keeper = new Keeper({ roster, index, timers, rates, links: deputies, logger, metrics });
-  const claimer: Claimer = new Claimer({ roster, calls, keeper, timers, rates, uplink, logger, metrics });
+  const claimer: Claimer = new Claimer({
+    roster,
+    calls,
+    keeper,
+    timers,
+    rates,
+    uplink,
+    isStrained,
+    logger,
+    metrics,
+  });
   const handler = new ClaimsHandler({ roster, calls, keeper, timers, revoke, logger, metrics });
   const file =
     options.ratesPath === undefined ? undefined : new RatesFile(options.ratesPath, { rates, timers, logger });

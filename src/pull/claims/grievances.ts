@@ -31,8 +31,9 @@ const RELIEF_FAN_OUT = 2;
  *                     slow ─▶ the same, if all that it sends was under 0.3 of what it gets, for three renewals; else,
  *                             where it cannot feed all its children, and the claimer has an uplink of twice its own,
  *                             the claimer is seated below another of them
+ *                     strained ─▶ the claimer is seated below another of them
  *   of a relay        broken, silent, wrong, failed, cycle ─▶ off its parent; the claimer gets another seat
- *                     slow ─▶ the claimer takes its seat under the grandparent; it is a leaf for a minute
+ *                     slow, strained ─▶ the claimer takes its seat under the grandparent; it is a leaf for a minute
  *   of anybody        full ─▶ no new children for 2 s;  missing ─▶ no holder any more
  * ```
  * @param asked.sinceMs when the claim came: it may be looked at again later.
@@ -52,7 +53,7 @@ export function heed(entry: Entry, context: KeeperContext, { peerId, claim, sinc
     if (why === 'full' && named?.root === 'holder' && named !== parent) close(named, sinceMs);
     if (seat === undefined || parent?.peerId !== about) continue;
     if (why === 'full') leaveFull(seat, parent, context);
-    else if (why === 'slow') evict(entry, context, seat, parent, claim);
+    else if (isAboutUplink(why)) evict(entry, context, seat, parent, claim);
     else if (parent.root === undefined) entry.tree.detach(parent);
     else seat.attach(undefined);
   }
@@ -68,7 +69,9 @@ function heedOfWriter(
   const nowMs = context.timers.now();
   if (why === 'full' && seat?.parent !== undefined) leaveFull(seat, seat.parent, context);
   const reason = reasonToPassOn(writer, why, nowMs);
-  if (reason === undefined && why === 'slow' && seat !== undefined) relieve(entry, context, { seat, writer, claim });
+  if (reason === undefined && isAboutUplink(why) && seat !== undefined) {
+    relieve(entry, context, { seat, writer, claim, strained: why === 'strained' });
+  }
   if (reason === undefined || !entry.grants.mayPassOn(nowMs)) return;
   if (reason === 'slow') context.complaints.noteSlow(writer.peerId, nowMs);
   pass(entry, context, writer, reason);
@@ -90,8 +93,16 @@ function reasonToPassOn(writer: Grant, why: FailedPeer['why'], nowMs: number): T
   }
 }
 
-/** What was sent says what a link can do: who sent more, once, would do better; of the best of all that says nothing. */
-function hasSlowUplink({ uplink }: Grant, claim: Claim): boolean {
+/** Is it the parent's uplink that is complained of? It sends what it can. */
+export function isAboutUplink(why: FailedPeer['why']): why is 'slow' | 'strained' {
+  return why === 'slow' || why === 'strained';
+}
+
+/**
+ * What was sent says what a link can do: who sent more, once, would do better; of the best of all that says nothing.
+ */
+function isOverloaded({ rate, output, uplink }: Grant, children: number, claim: Claim): boolean {
+  if (rate === undefined || output === undefined || output >= FEEDS_SHARE * rate * children) return false;
   return uplink !== undefined && uplink < SLOWER_SHARE * (claim.uplink ?? 0);
 }
 
@@ -111,12 +122,10 @@ function pass(entry: Entry, context: KeeperContext, grant: Grant, reason: Takeov
 function relieve(
   entry: Entry,
   { roster, complaints, timers, logger }: KeeperContext,
-  { seat, writer, claim }: { seat: Seat; writer: Grant; claim: Claim },
+  { seat, writer, claim, strained }: { seat: Seat; writer: Grant; claim: Claim; strained: boolean },
 ): void {
   const { parent } = seat;
-  const { rate, output } = writer;
-  if (parent === undefined || rate === undefined || output === undefined) return;
-  if (output >= FEEDS_SHARE * rate * parent.children.size || !hasSlowUplink(writer, claim)) return;
+  if (parent === undefined || !(strained || isOverloaded(writer, parent.children.size, claim))) return;
   const nowMs = timers.now();
   const failed = new Set(claim.failed.map(({ peerId }) => peerId));
   const isGood = (one: Seat) =>
@@ -129,7 +138,7 @@ function relieve(
   for (let i = 0; i < below.length; i += 1) below.push(...(below[i]?.children ?? []));
   const other = below.find(isGood);
   if (other === undefined || !entry.tree.move(seat, other)) return;
-  parent.closedUntilMs = Math.max(parent.closedUntilMs, nowMs + RELIEVED_MS);
+  parent.close(nowMs + RELIEVED_MS);
   logger.info(
     { key: entry.key, peer: parent.peerId, child: seat.peerId, below: other.peerId },
     'slow writer has one child less',
@@ -143,7 +152,7 @@ function leaveFull(seat: Seat, parent: Seat, context: KeeperContext): void {
 }
 
 function close(seat: Seat, sinceMs: number): void {
-  seat.closedUntilMs = Math.max(seat.closedUntilMs, sinceMs + FULL_MS);
+  seat.close(sinceMs + FULL_MS);
 }
 
 /** The child takes its parent's seat, if that has a parent of its own. */

@@ -20,6 +20,8 @@ export class HeldLease implements Lease {
   readonly source: string;
   readonly registry: string;
   readonly grant: string;
+  /** Of a blob that takes a share of an uplink that matters (see Turns). */
+  readonly isLarge: boolean;
   /** A renewal is on its way. */
   renewing = false;
   readonly #timers: Timers;
@@ -38,6 +40,7 @@ export class HeldLease implements Lease {
       readonly source: string;
       readonly registry: string;
       readonly prefix: number;
+      readonly isLarge: boolean;
     },
     timers: Timers,
     onEnd: (ending: Ending) => void,
@@ -46,6 +49,7 @@ export class HeldLease implements Lease {
     this.source = grant.source;
     this.registry = grant.registry;
     this.grant = grant.id;
+    this.isLarge = grant.isLarge;
     this.#prefix = grant.prefix;
     this.#timers = timers;
     this.#onEnd = onEnd;
@@ -96,8 +100,8 @@ export class HeldLease implements Lease {
     this.#lost.abort(new WindlassError('PEER_BUSY', `another agent writes ${this.key} by now`));
   }
 
-  /** What the next renewal says; rates since the last one. @param uplink as a report has it, where one is known */
-  renewal(incarnation: number, uplink: number | undefined): Report {
+  /** What the next renewal says; rates since the last one. @param uplink, strained as a report has them */
+  renewal(incarnation: number, uplink: number | undefined, strained: boolean): Report {
     const { key, source, grant } = this;
     const nowMs = this.#timers.now();
     const seconds = (nowMs - this.#last.atMs) / 1000;
@@ -119,6 +123,7 @@ export class HeldLease implements Lease {
       prefix: this.#prefix,
       ...rates,
       ...(uplink !== undefined && uplink > 0 ? { uplink } : {}),
+      ...(strained ? { strained } : {}),
     };
   }
 }

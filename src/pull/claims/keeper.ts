@@ -84,7 +84,7 @@ export class Keeper {
    * @throws PEER_DENIED where the claim is of an earlier life of the node; the signal's reason never.
    */
   async claim(peerId: PeerId, claim: Claim, signal: AbortSignal): Promise<ClaimAnswer> {
-    const { roster, rates, timers } = this.#context;
+    const { roster, rates, timers, complaints } = this.#context;
     const sinceMs = timers.now();
     this.#refuseOld(peerId, claim.incarnation);
     const entry = this.#entry(claim.key);
@@ -92,12 +92,15 @@ export class Keeper {
     // A claimer knows the size from the manifest that named the blob; a writer, from upstream.
     entry.sizeBytes ??= claim.sizeBytes;
     rates.noteUplink(claim.uplink);
+    if (claim.strained === true) complaints.noteSlow(peerId, sinceMs);
     rates.noteRegistry(Rates.registryOf(claim.source), claim.registryRate);
     this.#hear(entry, peerId, claim);
     const unsettled = timers.now() - roster.changedAtMs < UNSETTLED_MS && roster.members().length > 1;
     if (unsettled && entry.grants.nothing && entry.recalledAtMs < roster.changedAtMs) await this.#recall(entry);
     const asked: Asked = { peerId, claim, sinceMs };
     const answer = verdict(entry, this.#context, asked);
+    // Who yielded to it reads.
+    if (answer?.kind === 'write') this.#lookAgain(entry);
     this.#sweepLater();
     return answer ?? this.#waiting.hold(peerId, claim, sinceMs, signal);
   }

@@ -31,10 +31,10 @@ export const failedPeerSchema = z.object({
   peerId,
   /**
    * broken: connection refused, reset or ended early. silent: nothing came within the bound. slow: see eviction.
-   * wrong: its bytes did not have their hash. missing: it has not got it. full: no upload slot. cycle: we are above it.
+   * strained: it said that its uplink does not carry what it gets. wrong: its bytes did not have their hash. missing: it has not got it. full: no upload slot. cycle: we are above it.
    * failed: it told us that its own ingest failed.
    */
-  why: z.enum(['broken', 'silent', 'slow', 'wrong', 'missing', 'full', 'cycle', 'failed']),
+  why: z.enum(['broken', 'silent', 'slow', 'strained', 'wrong', 'missing', 'full', 'cycle', 'failed']),
 });
 
 export const claimSchema = z.object({
@@ -58,6 +58,10 @@ export const claimSchema = z.object({
   /** Bytes a second that the claimer can send, and that it saw the source's registry deliver; where known. */
   uplink: z.number().positive().optional(),
   registryRate: z.number().positive().optional(),
+  /** The claimer's uplink does not carry what it gets: it is to have no children. */
+  strained: z.boolean().optional(),
+  /** Rather another one than the claimer writes it, if there is one within `waitMs`. */
+  yields: z.boolean().optional(),
   onBehalfOf: peerId.optional(),
 });
 
@@ -82,6 +86,8 @@ export const reportSchema = z.object({
   output: z.number().min(0).optional(),
   /** Bytes a second: the most that the sender ever sent of all keys together. Agents of the first version do not say. */
   uplink: z.number().positive().optional(),
+  /** As in a claim. */
+  strained: z.boolean().optional(),
   /** base64; of a tag: JSON of a TagAnswer. */
   bytes: z
     .string()

@@ -3,6 +3,11 @@ import { BoundedMap } from './bounded-map.ts';
 const FRESH_MS = 3_000;
 const MAX_REGISTRIES = 1_000;
 const MAX_WRITERS = 1_000;
+/**
+ * Half an uplink is what a tree of two needs. A little more, as an uplink that is only known by what was sent is twice
+ * upstream's rate in such a tree: with a half, noise made chains where upstream was at a quarter (1.23 for 1.02).
+ */
+const CHAIN_SHARE = 0.6;
 /** The longest that counts as usual: a registry that hangs is not to set its own bound. */
 const MAX_FIRST_BYTE_MS = 20_000;
 
@@ -19,7 +24,13 @@ interface Registry {
  */
 export class Rates {
   readonly #registries = new BoundedMap<string, Registry>(MAX_REGISTRIES);
+  readonly #ownUplink: () => number | undefined;
   #uplink: number | undefined;
+
+  /** @param ownUplink of this agent, as ClaimsOptions have it */
+  constructor(ownUplink: () => number | undefined = () => undefined) {
+    this.#ownUplink = ownUplink;
+  }
 
   /** `<registry>/<repository>…` */
   static registryOf(source: string): string {
@@ -28,6 +39,7 @@ export class Rates {
 
   /** The highest seen, in bytes a second; undefined while none is known. */
   get uplink(): number | undefined {
+    this.noteUplink(this.#ownUplink());
     return this.#uplink;
   }
 
@@ -37,6 +49,12 @@ export class Rates {
 
   usualFirstByteMs(name: string): number {
     return this.#registries.get(name)?.firstByteMs ?? 0;
+  }
+
+  /** Is it more than an uplink carries twice? False while none is known. */
+  fillsAnUplink(rate: number | undefined): boolean {
+    const { uplink } = this;
+    return rate !== undefined && uplink !== undefined && rate > CHAIN_SHARE * uplink;
   }
 
   noteUplink(rate: number | undefined): void {

@@ -43,6 +43,10 @@ function renew(entry: Entry, context: KeeperContext, peerId: PeerId, report: Rep
     if (seat?.root === 'writer') entry.tree.detach(seat);
     context.revoked(entry, ended);
   }
+  if (report.strained === true) {
+    context.complaints.noteSlow(peerId, nowMs);
+    entry.tree.get(peerId)?.close(context.complaints.slowUntilMs(peerId));
+  }
   const adopted = grant !== undefined && before === undefined;
   if (adopted && !entry.isTag) {
     const zone = context.roster.get(peerId)?.zone ?? '';

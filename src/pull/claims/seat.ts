@@ -69,6 +69,11 @@ export class Seat {
     return false;
   }
 
+  /** No new children until then, or longer. */
+  close(untilMs: number): void {
+    this.closedUntilMs = Math.max(this.closedUntilMs, untilMs);
+  }
+
   isClosed(nowMs: number): boolean {
     return this.closedUntilMs > nowMs;
   }

@@ -91,7 +91,8 @@ export class Tree {
 
   /**
    * The best free seat for a node: in its own zone the shallowest, under holders first; where nobody of its zone can
-   * be read from, it imports: a seat more than the fan-out; else under whoever is left, however loaded.
+   * be read from, it imports: a seat more than the fan-out; else under whoever has the fewest children, the deepest of
+   * them: whatever is above it is to lose nothing.
    */
   choose(seat: Seat, choice: Choice): Seat | undefined {
     const order = this.#breadthFirst(seat).filter((other) => choice.usable(other.peerId));
@@ -103,8 +104,8 @@ export class Tree {
     return (
       inZone.find((other) => other.isFree(choice)) ??
       order.find((other) => other.zone !== seat.zone && other.mayExport(choice)) ??
-      inZone.find((other) => !other.isClosed(choice.nowMs)) ??
-      order.find((other) => !other.isClosed(choice.nowMs)) ??
+      leastLoaded(inZone, choice) ??
+      leastLoaded(order, choice) ??
       order[0]
     );
   }
@@ -119,4 +120,10 @@ export class Tree {
     }
     return order;
   }
+}
+
+function leastLoaded(order: readonly Seat[], { nowMs }: Choice): Seat | undefined {
+  const open = order.filter((other) => !other.isClosed(nowMs));
+  const least = Math.min(...open.map(({ children }) => children.size));
+  return open.findLast(({ children }) => children.size === least);
 }

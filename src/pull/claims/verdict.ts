@@ -2,7 +2,7 @@ import type { PeerId } from '../../routing/member.ts';
 import type { Entry } from './entry.ts';
 import { type Failure, Failures } from './failures.ts';
 import { type Grant, isSilent, newGrant } from './grants.ts';
-import { heed } from './grievances.ts';
+import { heed, isAboutUplink } from './grievances.ts';
 import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
 import { type Claim, type ClaimAnswer, type FailedPeer, INLINE_BYTES, LEASE_MS, type Parent } from './messages.ts';
 import { Rates } from './rates.ts';
@@ -14,11 +14,6 @@ const OPENING_MS = 30_000;
 /** Hashing a large blob at the end moves no prefix. */
 const VERIFYING_MS = 60_000;
 const HOP_SECONDS = 0.005;
-/**
- * Half an uplink is what a tree of two needs. A little more, as an uplink that is only known by what was sent is twice
- * upstream's rate in such a tree: with a half, noise made chains where upstream was at a quarter (1.23 for 1.02).
- */
-const CHAIN_SHARE = 0.6;
 /** So far behind the writer a reader is late. */
 const LATE_BYTES = 32 * 1024 * 1024;
 /** Holders named behind the seat's parent, should that not have it. */
@@ -49,6 +44,7 @@ export interface Asked {
  *   somebody writes ────────────────────────▶ (held)
  *   refused to this source, otherwise ──────▶ read from a doubtful holder, else failed (and the last known answer)
  *   two that lost the right may still write ▶ (held)
+ *   the claimer yields, and it is no chain ─▶ (held)          for as long as it says
  *   nobody writes ──────────────────────────▶ write
  * ```
  */
@@ -88,6 +84,8 @@ export function verdict(entry: Entry, context: KeeperContext, asked: Asked): Cla
     return doubtful === undefined ? failed(entry, context, failure, nowMs) : read(entry, context, asked, doubtful);
   }
   if (!grants.mayIssue(nowMs)) return undefined;
+  // Chains are better off in one order, below one writer.
+  if (claim.yields === true && fanOut(context, claim, entry.sizeBytes) > 1) return undefined;
   return grant(entry, context, asked, nowMs);
 }
 
@@ -102,12 +100,12 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
     // Who was full is asked again when it may have room.
     if (why === 'full') return tree.get(other)?.isClosed(nowMs) ?? true;
     // A writer keeps its seat where it sends what it can, but for a child that it is relieved of (grievances.ts).
-    if (why === 'slow' && tree.get(other)?.root === 'writer') return false;
+    if (isAboutUplink(why) && tree.get(other)?.root === 'writer') return false;
     return !stranded || why === 'wrong' || why === 'missing';
   };
   const complained = claim.failed.filter(stillFails);
-  const failed = new Set(complained.filter(({ why }) => why !== 'slow').map((one) => one.peerId));
-  const slow = new Set(complained.filter(({ why }) => why === 'slow').map((one) => one.peerId));
+  const failed = new Set(complained.filter(({ why }) => !isAboutUplink(why)).map((one) => one.peerId));
+  const slow = new Set(complained.filter(({ why }) => isAboutUplink(why)).map((one) => one.peerId));
   // A writer that leaves the cluster in order is not live any more, and still sends what it writes.
   const isUp = (other: PeerId) => context.roster.isLive(other) || grants.isHeldBy(other);
   const isThere = (other: PeerId) => other !== peerId && !failed.has(other) && isUp(other);
@@ -149,7 +147,7 @@ function seatOf(entry: Entry, context: KeeperContext, { peerId, claim }: Asked):
   // It asks, so it neither holds nor (as its grant was looked for before) writes.
   seat.root = undefined;
   seat.heardAtMs = nowMs;
-  seat.closedUntilMs = Math.max(seat.closedUntilMs, context.complaints.slowUntilMs(peerId));
+  seat.close(context.complaints.slowUntilMs(peerId));
   return seat;
 }
 
@@ -172,6 +170,7 @@ function seatHolders(entry: Entry, context: KeeperContext, asking: PeerId): Peer
     if (member === undefined) continue;
     const seat = entry.tree.seat(peerId, member.incarnation, member.zone);
     seat.heardAtMs = context.timers.now();
+    seat.close(context.complaints.slowUntilMs(peerId));
     if (seat.root !== 'holder') entry.tree.makeRoot(seat, 'holder');
   }
   return holders;
@@ -180,8 +179,7 @@ function seatHolders(entry: Entry, context: KeeperContext, asking: PeerId): Peer
 /** 2; or 1, a chain, where upstream is as fast as a node can send, and the chain is short beside the blob. */
 function fanOut({ rates, roster }: KeeperContext, claim: Claim, sizeBytes: number | undefined): number {
   const rate = rates.registry(Rates.registryOf(claim.source));
-  const { uplink } = rates;
-  if (rate === undefined || uplink === undefined || sizeBytes === undefined || rate <= CHAIN_SHARE * uplink) return 2;
+  if (rate === undefined || sizeBytes === undefined || !rates.fillsAnUplink(rate)) return 2;
   return roster.members().length * HOP_SECONDS < sizeBytes / rate ? 1 : 2;
 }
 

@@ -2,7 +2,15 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { hasCode } from '../../../src/errors.ts';
 import { type Frame, FrameDecoder } from '../../../src/peer/frame-decoder.ts';
-import { endFrame, failFrame, movedFrame, pathFrame, pieceHead, waitingFrame } from '../../../src/peer/frames.ts';
+import {
+  endFrame,
+  failFrame,
+  movedFrame,
+  pathFrame,
+  pieceHead,
+  strainedFrame,
+  waitingFrame,
+} from '../../../src/peer/frames.ts';
 import { ResponseParser } from '../../../src/peer/response-parser.ts';
 import { PIECE_BYTES } from '../../../src/pull/piece.ts';
 
@@ -22,6 +30,7 @@ const frame: fc.Arbitrary<Frame> = fc.oneof(
   count.map((written) => ({ type: 'waiting' as const, written })),
   fc.array(peerId, { maxLength: 50 }).map((path) => ({ type: 'path' as const, path })),
   fc.constant({ type: 'moved' as const }),
+  fc.constant({ type: 'strained' as const }),
   fc.constant({ type: 'end' as const }),
   fc
     .record({ code: fc.stringMatching(/^[A-Z_]{1,64}$/), message: fc.string({ maxLength: 1000 }) })
@@ -35,6 +44,7 @@ function encode(one: Frame): Buffer {
   if (one.type === 'waiting') return waitingFrame(one.written);
   if (one.type === 'path') return pathFrame(one.path);
   if (one.type === 'fail') return failFrame(one.failure);
+  if (one.type === 'strained') return strainedFrame;
   return one.type === 'moved' ? movedFrame : endFrame;
 }
 

@@ -104,12 +104,13 @@ describe.each(['tls', 'none'] as const)('between two agents, encryption %s,', (e
     expect(Buffer.concat(parts).equals(blob.bytes)).toBe(true);
   });
 
-  it('hands over pieces, path, waiting and moved as they were offered', async () => {
+  it('hands over pieces, path, waiting, moved and strained as they were offered', async () => {
     const blob = newBlob(MIB + 9);
     const events: PeerEvent[] = [
       { type: 'waiting', written: 7 },
       { type: 'path', path: ['12D3KooWa', '12D3KooWb'] },
       { type: 'moved' },
+      { type: 'strained' },
     ];
     const offered = async function* () {
       yield* events;
@@ -121,8 +122,8 @@ describe.each(['tls', 'none'] as const)('between two agents, encryption %s,', (e
     expect(stream).toMatchObject({ sizeBytes: undefined, path: ['12D3KooWa'] });
     const got: PeerEvent[] = [];
     for await (const event of stream.events) got.push(event);
-    expect(got.slice(0, 3)).toEqual(events);
-    const piece = got[4]?.type === 'piece' ? got[4].piece : undefined;
+    expect(got.slice(0, 4)).toEqual(events);
+    const piece = got[5]?.type === 'piece' ? got[5].piece : undefined;
     expect(piece).toMatchObject({ index: 1, written: MIB + 9, proof: { signer: '12D3KooWsigner' } });
     expect(Buffer.from(piece?.proof.signature ?? []).equals(Buffer.alloc(64, 1))).toBe(true);
   });

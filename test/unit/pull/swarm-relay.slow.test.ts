@@ -439,4 +439,42 @@ describe('relays', () => {
     expect(await blamed(cluster.node(2))).toEqual({ slow: 1 });
     expect(tap.sent).toBe(big.length);
   });
+
+  test('a relay that says that it is strained is left for a better one, and a writer by all but one', async () => {
+    const keeper = new PlainKeeper();
+    const tap = new Tap(BYTES);
+    const cluster = await startCluster(4, tap.source, BYTES, { keeper });
+    const [writer, relay, child, other] = [0, 1, 2, 3].map((index) => cluster.node(index));
+    const parentOf = new Map([
+      [relay?.id, writer?.id],
+      [child?.id, relay?.id],
+      [other?.id, writer?.id],
+    ]);
+    const complaints: string[] = [];
+    keeper.answer = (by, { failed }) => {
+      const parent = parentOf.get(by);
+      if (parent === undefined) return undefined;
+      const about = failed.find(({ why }) => why === 'strained')?.peerId;
+      if (about !== undefined) complaints.push(`${by} of ${about}`);
+      const to = about === relay?.id ? (writer?.id ?? '') : parent;
+      const role = to === writer?.id ? ('writer' as const) : ('relay' as const);
+      return { kind: 'read', parents: [keeper.parent(to, role)], sizeBytes: undefined, replaces: undefined };
+    };
+    const pulls = await pullInTurn(cluster, DIGEST);
+    tap.open(2.125 * MIB);
+    await eventually(() => cluster.nodes.slice(1).every((node) => writtenBy(node) === 2 * MIB));
+    for (const node of [writer, relay]) if (node !== undefined) node.swarm.strain.look = () => true;
+    await eventually(() => complaints.length >= 2);
+    tap.open();
+    for (const bytes of await Promise.all(pulls)) expect(bytes.equals(BYTES)).toBe(true);
+    // Of the writer's two one is not told, and the other one, for which there is no better, stays.
+    expect(complaints.filter((complaint) => complaint.startsWith(child?.id ?? '-'))).toContain(
+      `${child?.id} of ${relay?.id}`,
+    );
+    const ofWriter = new Set(complaints.filter((complaint) => complaint.endsWith(writer?.id ?? '-')));
+    expect(ofWriter.size).toBe(1);
+    expect(cluster.opened.filter(({ by }) => by === child?.id)).toMatchObject([{ offset: 0 }, { offset: 2 * MIB }]);
+    expect(cluster.opened.filter(({ by }) => by === other?.id)).toHaveLength(1);
+    expect(tap.sent).toBe(BYTES.length);
+  });
 });

@@ -368,3 +368,77 @@ describe('what others say', () => {
     await expect(keeper.parts.handleClaims(from, claim(), signal)).rejects.toMatchObject({ code: 'PEER_DENIED' });
   });
 });
+
+describe('large blobs', () => {
+  const LAYERS = ['b', 'c', 'd'].map((letter) => `blob:sha256:${letter.repeat(64)}`);
+
+  /** Claims all layers at once. @returns when each was answered, and how, as it comes. */
+  function claimAll({ queue }: ClaimsNetwork, agent: SimAgent | undefined, sizeBytes: number) {
+    const answers: { readonly key: string; readonly answer: Claimed; readonly ms: number }[] = [];
+    const startMs = queue.now();
+    for (const key of LAYERS) {
+      void agent?.parts.claimer.claim(request({ key, sizeBytes }), signal).then((answer) => {
+        answers.push({ key, answer, ms: queue.now() - startMs });
+      });
+    }
+    return answers;
+  }
+
+  const written = (answers: ReturnType<typeof claimAll>) => answers.filter(({ answer }) => answer.kind === 'write');
+
+  test('who is always the first writes one of three layers, and the next ones the others', async () => {
+    const { network, others } = cluster(8);
+    const pulls: ReturnType<typeof claimAll>[] = [];
+    for (const agent of others.slice(0, 3)) {
+      pulls.push(claimAll(network, agent, 10_000_000));
+      await network.queue.run(network.queue.now() + 100);
+    }
+    await network.queue.run(network.queue.now() + 1_000);
+    expect(pulls.map((answers) => answers.length)).toEqual([3, 3, 3]);
+    expect(pulls.map((answers) => written(answers).length)).toEqual([1, 1, 1]);
+  });
+
+  test('a reader asks for the next one as soon as it is answered', async () => {
+    const { network, others } = cluster(8);
+    for (const [i, key] of LAYERS.entries()) await claimed(network, others[i], { key });
+    const answers = claimAll(network, others[3], 10_000_000);
+    await network.queue.run(network.queue.now() + 1_000);
+    expect(answers.map(({ answer }) => answer.kind)).toEqual(['read', 'read', 'read']);
+    for (const { ms } of answers) expect(ms).toBeLessThan(50);
+  });
+
+  test('who pulls alone writes them all, the others 300 ms later', async () => {
+    const { network, others } = cluster(8);
+    const answers = claimAll(network, others[0], 10_000_000);
+    await network.queue.run(network.queue.now() + 1_000);
+    expect(written(answers)).toHaveLength(3);
+    const [first, ...later] = answers;
+    expect(first?.ms).toBeLessThan(50);
+    for (const { ms } of later) expect(ms >= 300 && ms < 400).toBe(true);
+  });
+
+  test('or as soon as the first one has come', async () => {
+    const { network, others } = cluster(8);
+    const [agent] = others;
+    const answers = claimAll(network, agent, 10_000_000);
+    await network.queue.run(network.queue.now() + 100);
+    expect(answers).toHaveLength(1);
+    agent?.parts.claimer.held(answers[0]?.key ?? '', 'docker.io/library/redis', { sizeBytes: 10_000_000 });
+    await network.queue.run(network.queue.now() + 100);
+    expect(written(answers)).toHaveLength(3);
+  });
+
+  test('the small ones wait for nothing, nor does anything in a cluster of one', async () => {
+    const { network, others } = cluster(8);
+    await claimed(network, others[0]);
+    const small = claimAll(network, others[0], 8 * 1024 * 1024 - 1);
+    await network.queue.run(network.queue.now() + 1_000);
+    expect(written(small)).toHaveLength(3);
+    const lone = new ClaimsNetwork({ seed: 3 });
+    lone.start(['alone']);
+    const large = claimAll(lone, lone.get('alone'), 10_000_000);
+    await lone.queue.run(lone.queue.now() + 1_000);
+    expect(written(large)).toHaveLength(3);
+    for (const { ms } of [...small, ...large]) expect(ms).toBeLessThan(50);
+  });
+});

@@ -727,6 +727,64 @@ describe('slow parents', () => {
     });
   });
 
+  describe('who says of itself that its uplink is strained', () => {
+    test('as a relay loses its seat to its child', async () => {
+      const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'e');
+      for (const name of ['a', 'b', 'c', 'd']) await stage.asks(name);
+      expect(stage.tree()).toBe('a! b<a c<a d<b');
+      expect(await stage.asks('d', { failing: { b: 'strained' } })).toBe('read a instead of b');
+      expect(await stage.asks('b')).toBe('read c');
+      expect(await stage.asks('e')).not.toBe('read b');
+    });
+
+    test('as a writer keeps one child; the other goes below that one, and its right it keeps', async () => {
+      const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
+      for (const name of ['a', 'b', 'c']) await stage.asks(name);
+      expect(await stage.asks('c', { failing: { a: 'strained' } })).toBe('read b');
+      expect(await stage.asks('b', { failing: { a: 'strained' } })).toBe('read a');
+      expect(await stage.asks('d')).toBe('read b');
+      expect(stage.tree()).toBe('a! b<a c<b d<b');
+    });
+
+    test('as a writer with two children gets no third when it renews', async () => {
+      const stage = new KeeperStage('k', 'a', 'b', 'c');
+      for (const name of ['a', 'b']) await stage.asks(name);
+      stage.report('a', 'writing', { prefix: MIB, strained: true });
+      expect(await stage.asks('c')).toBe('read b');
+    });
+
+    test('as a claimer gets a leaf of every key of that keeper', async () => {
+      const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
+      for (const name of ['a', 'b']) await stage.asks(name);
+      expect(await stage.asks('c', { strained: true })).toBe('read a');
+      expect(await stage.asks('d')).toBe('read b');
+      const other = { key: `blob:sha256:${'b'.repeat(64)}` };
+      await stage.asks('a', other);
+      for (const name of ['c', 'b', 'd']) expect(await stage.asks(name, other)).not.toBe('read c');
+    });
+
+    test('as a holder is named where there is no other', async () => {
+      const stage = new KeeperStage('k', 'a', 'b', 'c');
+      const other = { key: `blob:sha256:${'b'.repeat(64)}` };
+      await stage.asks('a', { strained: true });
+      stage.report('a', 'held', { sizeBytes: 100 * MIB });
+      stage.report('a', 'held', { ...other, sizeBytes: 100 * MIB });
+      stage.report('b', 'held', { ...other, sizeBytes: 100 * MIB });
+      expect(await stage.asks('c', other)).toBe('read b,a');
+      expect(await stage.asks('c')).toBe('read a');
+    });
+  });
+
+  test('where all leaves are slow, who comes sits above them, and not beside them at the writer', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
+    stage.rates.noteUplink(10_000_000);
+    stage.rates.noteRegistry('docker.io', 10_000_000);
+    for (const name of ['a', 'b']) await stage.asks(name);
+    expect(await stage.asks('c', { strained: true })).toBe('read b');
+    expect(await stage.asks('d')).toBe('read b');
+    expect(stage.tree()).toBe('a! b<a c<b d<b');
+  });
+
   test('a slow holder is better than upstream', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     await stage.asks('a');
@@ -754,5 +812,34 @@ describe('tree or chain', () => {
       expect(await stage.asks('b', hints)).toBe('read a');
       expect(await stage.asks('c', hints)).toBe('read a');
     }
+  });
+});
+
+describe('a claimer that yields', () => {
+  const yields = { yields: true, waitMs: 50 } as const;
+
+  test('waits for as long as it says, then it is asked to come again', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    const answer = stage.asks('a', yields);
+    await stage.pass(49);
+    expect(stage.keeper.peek(KEY)?.grants.writer).toBeUndefined();
+    await stage.pass(1);
+    expect(await answer).toBe('wait');
+    expect(await stage.asks('a')).toBe('write');
+  });
+
+  test('reads from another one that comes meanwhile', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    const answer = stage.asks('a', yields);
+    await stage.pass(10);
+    expect(await stage.asks('b')).toBe('write');
+    expect(await answer).toBe('read b');
+  });
+
+  test('writes at once where a chain is to be: those are better off below one writer', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    stage.rates.noteUplink(10_000_000);
+    stage.rates.noteRegistry('docker.io', 10_000_000);
+    expect(await stage.asks('a', yields)).toBe('write');
   });
 });

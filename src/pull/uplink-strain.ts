@@ -1,0 +1,108 @@
+import type { PeerId } from '../routing/member.ts';
+
+const WINDOW_MS = 2_000;
+/** Of what comes in: who sends on less cannot be a relay of all of it, not even in a chain. */
+const SHARE = 0.7;
+/** So far behind are the children, by what is sent in a second, and by bytes. */
+const BEHIND_SECONDS = 1;
+const BEHIND_BYTES = 2 * 1024 * 1024;
+/** A child that lacks less has all but what is on its way. */
+const LAGS_BYTES = 512 * 1024;
+/** Of the time: who has so much to do waits for a processor, and not for its uplink. */
+const BUSY_SHARE = 0.85;
+/** One that takes its bytes slowly says nothing of our uplink. */
+const LEAST_PEERS = 2;
+/** An uplink is what it is for longer than a pull; and to be a leaf for nothing costs the others little. */
+const STRAINED_MS = 600_000;
+
+/** A blob on its way in, with those that it is sent to meanwhile. */
+export interface Flow {
+  /** The same object at each look. */
+  readonly blob: object;
+  readonly writtenBytes: number;
+  readonly children: readonly { readonly to: PeerId; readonly position: number }[];
+}
+
+/** What this process did, in all, since it began. */
+export interface Done {
+  /** Bytes to all children of whatever blob. */
+  readonly sent: number;
+  /** For so long its event loop was not idle. */
+  readonly busyMs: number;
+}
+
+interface Look extends Done {
+  readonly atMs: number;
+  readonly received: number;
+}
+
+/**
+ * Does this node get more than it can send on? Nobody else sees that as soon: a child gets its share of an uplink, and
+ * does not know of how many. All blobs on their way through are looked at together:
+ *
+ * ```
+ *   strained: for WINDOW_MS less than SHARE of what came in went out,
+ *             the event loop was idle for some of it,
+ *             the best child of each blob lags, together by a second's sending and by BEHIND_BYTES,
+ *             and children on LEAST_PEERS nodes do
+ * ```
+ * In a chain on links of one rate as much goes out as comes in, and in a tree more. Who was strained is taken to be for
+ * STRAINED_MS: it then has no children whose lagging could show it.
+ */
+export class UplinkStrain {
+  readonly #looks: Look[] = [];
+  readonly #written = new Map<object, number>();
+  #received = 0;
+  #untilMs = Number.NEGATIVE_INFINITY;
+
+  isStrained(nowMs: number): boolean {
+    return nowMs < this.#untilMs;
+  }
+
+  /**
+   * To be called some times a second while there are flows, in order of time.
+   * @returns whether it is strained as of now.
+   */
+  look(nowMs: number, done: Done, flows: readonly Flow[]): boolean {
+    this.#count(flows);
+    const now: Look = { ...done, atMs: nowMs, received: this.#received };
+    const looks = this.#looks;
+    // After a pause it begins anew.
+    if (nowMs - (looks.at(-1)?.atMs ?? nowMs) > WINDOW_MS) looks.length = 0;
+    looks.push(now);
+    while ((looks[1]?.atMs ?? Number.POSITIVE_INFINITY) <= nowMs - WINDOW_MS) looks.shift();
+    const [first = now] = looks;
+    const windowMs = nowMs - first.atMs;
+    if (windowMs < WINDOW_MS || now.busyMs - first.busyMs > BUSY_SHARE * windowMs) return false;
+    const sent = now.sent - first.sent;
+    if (sent >= SHARE * (now.received - first.received)) return false;
+    const lags = lagOf(flows);
+    const behindBytes = Math.max(BEHIND_BYTES, (BEHIND_SECONDS * 1000 * sent) / windowMs);
+    if (lags.bytes < behindBytes || lags.peers < LEAST_PEERS) return false;
+    this.#untilMs = nowMs + STRAINED_MS;
+    return true;
+  }
+
+  /** What came since the look before; of a blob that is new, nothing is known of that. */
+  #count(flows: readonly Flow[]): void {
+    for (const { blob, writtenBytes } of flows) {
+      this.#received += Math.max(0, writtenBytes - (this.#written.get(blob) ?? writtenBytes));
+    }
+    this.#written.clear();
+    for (const { blob, writtenBytes } of flows) this.#written.set(blob, writtenBytes);
+  }
+}
+
+function lagOf(flows: readonly Flow[]): { readonly bytes: number; readonly peers: number } {
+  let bytes = 0;
+  const peers = new Set<PeerId>();
+  for (const { writtenBytes, children } of flows) {
+    let best = 0;
+    for (const { to, position } of children) {
+      best = Math.max(best, position);
+      if (writtenBytes - position >= LAGS_BYTES) peers.add(to);
+    }
+    bytes += Math.max(0, writtenBytes - best);
+  }
+  return { bytes, peers: peers.size };
+}

@@ -1,0 +1,81 @@
+import { describe, expect, test } from 'vitest';
+import { type Flow, UplinkStrain } from '../../../src/pull/uplink-strain.ts';
+
+const LOOK_MS = 250;
+const MB = 1_000_000;
+
+interface Link {
+  /** MB a second that come in, in all, and that go out. */
+  readonly incoming: number;
+  readonly outgoing: number;
+  /** Of each blob; each takes its share of what goes out. */
+  readonly children?: readonly string[];
+  readonly blobs?: number;
+  /** Of the time. */
+  readonly busy?: number;
+  /** What the children have when it begins, in seconds of what comes in. */
+  readonly lagSeconds?: number;
+}
+
+/** A node on the way of some blobs, and when it was found to be strained: seconds. */
+class Stage {
+  readonly strain = new UplinkStrain();
+  readonly found: number[] = [];
+  nowMs = 1_000_000;
+  #sent = 0;
+  #busyMs = 0;
+
+  run(seconds: number, link: Link): this {
+    const { incoming, outgoing, children = ['a', 'b'], blobs = 3, busy = 0.3, lagSeconds = 0 } = link;
+    const ingests = Array.from({ length: blobs }, () => ({}));
+    const fromMs = this.nowMs;
+    const before = (incoming * MB * lagSeconds) / blobs;
+    for (; this.nowMs <= fromMs + seconds * 1000; this.nowMs += LOOK_MS) {
+      const passed = (this.nowMs - fromMs) / 1000;
+      const writtenBytes = before + (incoming * MB * passed) / blobs;
+      const position = Math.min(writtenBytes, (outgoing * MB * passed) / blobs / children.length);
+      const flows: Flow[] = ingests.map((blob) => ({
+        blob,
+        writtenBytes,
+        children: children.map((to) => ({ to, position })),
+      }));
+      const done = { sent: this.#sent + blobs * children.length * position, busyMs: this.#busyMs };
+      if (this.strain.look(this.nowMs, done, flows)) this.found.push(passed);
+      this.#busyMs += busy * LOOK_MS;
+    }
+    this.#sent += outgoing * MB * seconds;
+    return this;
+  }
+}
+
+describe('an uplink', () => {
+  test('that carries less than comes in is found so within three seconds, and remembered for ten minutes', () => {
+    const stage = new Stage().run(10, { incoming: 6, outgoing: 2.4 });
+    expect(stage.found[0]).toBeGreaterThanOrEqual(2);
+    expect(stage.found[0]).toBeLessThan(3);
+    const lastMs = stage.nowMs - LOOK_MS;
+    expect(stage.strain.isStrained(lastMs + 599_000)).toBe(true);
+    expect(stage.strain.isStrained(lastMs + 600_000)).toBe(false);
+  });
+
+  test.each<[string, Link]>([
+    ['it carries a chain', { incoming: 6, outgoing: 6, children: ['a'] }],
+    ['it carries half of a tree, as where upstream is as fast as a link', { incoming: 6, outgoing: 6 }],
+    ['it carries all', { incoming: 6, outgoing: 25 }],
+    ['one node takes it slowly, of each blob', { incoming: 6, outgoing: 2.4, children: ['a'] }],
+    ['nobody reads', { incoming: 6, outgoing: 0, children: [] }],
+    ['the processor is busy all the time', { incoming: 6, outgoing: 2.4, busy: 0.95 }],
+    ['little comes in', { incoming: 0.2, outgoing: 0.1 }],
+    ['others came late, and nothing comes in any more', { incoming: 0, outgoing: 2.4, lagSeconds: 10 }],
+  ])('is not strained where %s', (_, link) => {
+    const { found, strain, nowMs } = new Stage().run(10, link);
+    expect(found).toEqual([]);
+    expect(strain.isStrained(nowMs)).toBe(false);
+  });
+
+  test('is judged anew after a pause', () => {
+    const stage = new Stage().run(1.5, { incoming: 6, outgoing: 2.4 });
+    stage.nowMs += 60_000;
+    expect(stage.run(1.5, { incoming: 6, outgoing: 2.4 }).found).toEqual([]);
+  });
+});
