@@ -148,7 +148,7 @@ class Run {
       }
       case 'slow':
       case 'strained':
-        pulls.complain(who, fault.kind);
+        pulls.complain(who, kind);
         return;
       case 'freeze':
         pulls.frozen.add(who);
