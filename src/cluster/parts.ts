@@ -14,6 +14,7 @@ import type { Holdings } from '../pull/holdings.ts';
 import { knownTags } from '../pull/known-tags.ts';
 import type { PeerOffers } from '../pull/peer-streams.ts';
 import { Swarm } from '../pull/swarm.ts';
+import { UplinkStrain } from '../pull/uplink-strain.ts';
 import { ClusterSecrets } from '../routing/cluster-secret.ts';
 import { type Control, createControl } from '../routing/control/control.ts';
 import { type Identity, loadIdentity } from '../routing/identity.ts';
@@ -192,6 +193,8 @@ async function wireParts(
     podRoot,
   });
   if (discovery === undefined) throw new WindlassError('INVALID_SETTINGS', 'discovery.kind none has no cluster');
+  const uplink = () => settings.peer.uploadRate || server.uplink;
+  const strain = new UplinkStrain(uplink);
   const claims = createClaims({
     roster,
     calls: client,
@@ -199,8 +202,8 @@ async function wireParts(
     timers,
     timeoutMs: settings.claims.timeout,
     ratesPath: join(settings.store.path, 'rates.json'),
-    uplink: () => settings.peer.uploadRate || server.uplink,
-    isStrained: () => swarm.strain.isStrained(timers.now()),
+    uplink,
+    isStrained: () => strain.isStrained(timers.now()),
     logger: logger.child({ room: 'pull' }),
     metrics,
   });
@@ -218,6 +221,7 @@ async function wireParts(
       const member = roster.get(peerId);
       if (member !== undefined) await roster.exchangeWith(member);
     },
+    strain,
     bounds: { openMs: settings.peer.firstByteTimeout },
     logger: logger.child({ room: 'pull' }),
     metrics,

@@ -148,10 +148,15 @@ export class ParentStream {
       if (next === 'slow') return { type: 'slow' };
       if (next.done === true) return this.#end();
       const event = next.value;
-      if (event.type === 'moved' || event.type === 'strained') return event;
+      if (event.type === 'moved') return event;
       if (event.type === 'piece') {
         this.#waitedAtPieceMs = events?.waitedMs ?? 0;
         return this.#take(event.piece);
+      }
+      if (event.type === 'strained') {
+        // It is a word like any other: it is not waited for as long as it says so.
+        this.#checkPatience((events?.waitedMs ?? 0) - this.#waitedAtPieceMs);
+        return event;
       }
       if (event.type === 'path') {
         const cycle = this.#follow(event.path);

@@ -64,7 +64,11 @@ export class Parents {
       if (except === undefined) this.#listener.onTry(stream);
       let first: ParentStep;
       try {
-        first = await stream.next();
+        do first = await stream.next();
+        while (
+          // Who was named knows best; a keeper that knew would name others.
+          first.type === 'strained'
+        );
       } catch (error) {
         stream.leave();
         throw error;

@@ -47,6 +47,8 @@ export interface SwarmOptions extends PieceKey {
   readonly fingerprint?: (origin: RepositoryName) => Promise<string | undefined>;
   /** Asks another agent whom it knows: it names somebody whom we do not. Bounded; may reject. */
   readonly meet?: (peerId: PeerId) => Promise<void>;
+  /** Of this agent, whose claims tell it. */
+  readonly strain?: UplinkStrain;
   readonly bounds?: Partial<SwarmBounds>;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -59,7 +61,7 @@ export class Swarm {
   readonly roster: Pick<Roster, 'self' | 'get'>;
   readonly proofs: PieceProofs;
   readonly offenders: Offenders;
-  readonly strain = new UplinkStrain();
+  readonly strain: UplinkStrain;
   readonly bounds: SwarmBounds;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -72,6 +74,7 @@ export class Swarm {
     this.roster = options.roster;
     this.proofs = new PieceProofs(options.roster, options);
     this.offenders = new Offenders(options);
+    this.strain = options.strain ?? new UplinkStrain();
     this.bounds = { ...BOUNDS, ...options.bounds };
     this.logger = options.logger;
     this.metrics = options.metrics;

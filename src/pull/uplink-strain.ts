@@ -10,6 +10,8 @@ const BEHIND_BYTES = 2 * 1024 * 1024;
 const LAGS_BYTES = 512 * 1024;
 /** Of the time: who has so much to do waits for a processor, and not for its uplink. */
 const BUSY_SHARE = 0.85;
+/** Of the most that ever went out: an uplink that is not used is not what they wait for. */
+const USED_SHARE = 0.6;
 /** One that takes its bytes slowly says nothing of our uplink. */
 const LEAST_PEERS = 2;
 /** An uplink is what it is for longer than a pull; and to be a leaf for nothing costs the others little. */
@@ -42,7 +44,7 @@ interface Look extends Done {
  *
  * ```
  *   strained: for WINDOW_MS less than SHARE of what came in went out,
- *             the event loop was idle for some of it,
+ *             it is most of what ever went out, and the event loop was idle for some of it,
  *             the best child of each blob lags, together by a second's sending and by BEHIND_BYTES,
  *             and children on LEAST_PEERS nodes do
  * ```
@@ -50,10 +52,16 @@ interface Look extends Done {
  * STRAINED_MS: it then has no children whose lagging could show it.
  */
 export class UplinkStrain {
+  readonly #uplink: () => number | undefined;
   readonly #looks: Look[] = [];
   readonly #written = new Map<object, number>();
   #received = 0;
   #untilMs = Number.NEGATIVE_INFINITY;
+
+  /** @param uplink bytes a second that this agent can send, or the most that it ever sent; undefined: not known */
+  constructor(uplink: () => number | undefined = () => undefined) {
+    this.#uplink = uplink;
+  }
 
   isStrained(nowMs: number): boolean {
     return nowMs < this.#untilMs;
@@ -76,6 +84,7 @@ export class UplinkStrain {
     if (windowMs < WINDOW_MS || now.busyMs - first.busyMs > BUSY_SHARE * windowMs) return false;
     const sent = now.sent - first.sent;
     if (sent >= SHARE * (now.received - first.received)) return false;
+    if ((1000 * sent) / windowMs < USED_SHARE * (this.#uplink() ?? 0)) return false;
     const lags = lagOf(flows);
     const behindBytes = Math.max(BEHIND_BYTES, (BEHIND_SECONDS * 1000 * sent) / windowMs);
     if (lags.bytes < behindBytes || lags.peers < LEAST_PEERS) return false;

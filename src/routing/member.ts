@@ -4,6 +4,7 @@ export type PeerId = string;
 /**
  * The wire version that this code speaks. It talks to WIRE_VERSION - 1 as well. Nothing speaks 3: agents of version 2,
  * which were never released, send pieces of another size, and are to be refused at the door, not blamed for it.
+ * Nor was a 4 released that does not know what `strained` is.
  */
 export const WIRE_VERSION = 4;
 

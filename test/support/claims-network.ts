@@ -29,6 +29,8 @@ export interface NetworkOptions {
   readonly handlingMs?: number;
   /** What an agent of that name knows of its own uplink; 0: nothing. */
   readonly uplink?: (name: string) => number;
+  /** Does its uplink not carry what it gets? */
+  readonly isStrained?: (name: string) => boolean;
 }
 
 /** Its seconds may be longer than ours, and it began to count elsewhere. */
@@ -82,9 +84,10 @@ export class ClaimsNetwork {
     suspectMs = 0,
     handlingMs = 0,
     uplink = () => 0,
+    isStrained = () => false,
   }: NetworkOptions = {}) {
     this.random = seeded(seed);
-    this.#options = { delayMs, jitterMs, newsMs, suspectMs, handlingMs, uplink };
+    this.#options = { delayMs, jitterMs, newsMs, suspectMs, handlingMs, uplink, isStrained };
   }
 
   /** Starts agents that know each other. */
@@ -210,6 +213,7 @@ export class ClaimsNetwork {
       logger,
       metrics,
       uplink: () => this.#options.uplink(name) || undefined,
+      isStrained: () => this.#options.isStrained(name),
     });
     const agent: SimAgent = {
       name,

@@ -20,6 +20,8 @@ const WAITING_MS = 60_000;
 const LEAST_PAUSE_MS = 20;
 /** So often it is looked whether there is still a reason to yield: the blob that is written may be over soon. */
 const YIELD_ONCE_MS = 50;
+/** Where nobody else came for what was yielded, nobody pulls the same: its other blobs need not wait. */
+const ALONE_MS = 5_000;
 
 export interface ClaimerOptions extends AskingOptions {
   readonly rates: Rates;
@@ -57,6 +59,7 @@ export class Claimer implements Claims {
   readonly #leases = new Map<string, HeldLease>();
   /** Grants that were revoked before we heard of them. */
   readonly #revoked = new BoundedMap<string, true>(1_000);
+  #aloneUntilMs = Number.NEGATIVE_INFINITY;
   #cancelTick: (() => void) | undefined;
   #stopped = false;
 
@@ -68,7 +71,7 @@ export class Claimer implements Claims {
   }
 
   async claim(request: ClaimRequest, signal: AbortSignal): Promise<Claimed> {
-    if (!this.#mayBeContested(request)) return this.#untilAnswered(request, 0, signal);
+    if (!this.#isForOthersToo(request)) return this.#untilAnswered(request, 0, signal);
     const { timers } = this.#options;
     const startMs = timers.now();
     const done = await this.#turns.take(signal);
@@ -76,21 +79,27 @@ export class Claimer implements Claims {
     // As will the next ones: none need wait for another's answer.
     if (yieldMs > 0) done();
     try {
-      return await this.#untilAnswered(request, yieldMs, signal);
+      const claimed = await this.#untilAnswered(request, yieldMs, signal);
+      const inVain = yieldMs > 0 && claimed.kind === 'write' && timers.now() >= startMs + YIELD_MS;
+      if (inVain) this.#aloneUntilMs = timers.now() + ALONE_MS;
+      return claimed;
     } finally {
       done();
     }
   }
 
   /** A large blob that nothing is known of yet, where there are others that may write it. */
-  #mayBeContested(request: ClaimRequest): boolean {
+  #isForOthersToo(request: ClaimRequest): boolean {
     if (!Turns.isLarge(request) || this.#options.roster.members().length === 1) return false;
     return request.prefix === 0 && request.failed.length === 0 && !this.#leases.has(request.key);
   }
 
   /** Others would be better writers of one more: this agent's uplink has one to feed already, or is too small for any. */
   get #mayYield(): boolean {
-    return this.#options.isStrained() || [...this.#leases.values()].some((lease) => lease.isLarge && !lease.isOver);
+    const { isStrained, timers } = this.#options;
+    if (isStrained()) return true;
+    if (timers.now() < this.#aloneUntilMs) return false;
+    return [...this.#leases.values()].some((lease) => lease.isLarge && !lease.isOver);
   }
 
   async #untilAnswered(request: ClaimRequest, yieldMs: number, signal: AbortSignal): Promise<Claimed> {

@@ -92,15 +92,16 @@ export class Keeper {
     // A claimer knows the size from the manifest that named the blob; a writer, from upstream.
     entry.sizeBytes ??= claim.sizeBytes;
     rates.noteUplink(claim.uplink);
-    if (claim.strained === true) complaints.noteSlow(peerId, sinceMs);
+    if (claim.strained === true && claim.onBehalfOf === undefined) complaints.noteSlow(peerId, sinceMs);
     rates.noteRegistry(Rates.registryOf(claim.source), claim.registryRate);
     this.#hear(entry, peerId, claim);
     const unsettled = timers.now() - roster.changedAtMs < UNSETTLED_MS && roster.members().length > 1;
     if (unsettled && entry.grants.nothing && entry.recalledAtMs < roster.changedAtMs) await this.#recall(entry);
     const asked: Asked = { peerId, claim, sinceMs };
+    const { writer } = entry.grants;
     const answer = verdict(entry, this.#context, asked);
     // Who yielded to it reads.
-    if (answer?.kind === 'write') this.#lookAgain(entry);
+    if (answer?.kind === 'write' && entry.grants.writer !== writer) this.#lookAgain(entry);
     this.#sweepLater();
     return answer ?? this.#waiting.hold(peerId, claim, sinceMs, signal);
   }

@@ -31,8 +31,8 @@ export const failedPeerSchema = z.object({
   peerId,
   /**
    * broken: connection refused, reset or ended early. silent: nothing came within the bound. slow: see eviction.
-   * strained: it said that its uplink does not carry what it gets. wrong: its bytes did not have their hash. missing: it has not got it. full: no upload slot. cycle: we are above it.
-   * failed: it told us that its own ingest failed.
+   * strained: it said that its uplink does not carry what it gets. wrong: its bytes did not have their hash. missing:
+   * it has not got it. full: no upload slot. cycle: we are above it. failed: it told us that its own ingest failed.
    */
   why: z.enum(['broken', 'silent', 'slow', 'strained', 'wrong', 'missing', 'full', 'cycle', 'failed']),
 });
@@ -60,7 +60,7 @@ export const claimSchema = z.object({
   registryRate: z.number().positive().optional(),
   /** The claimer's uplink does not carry what it gets: it is to have no children. */
   strained: z.boolean().optional(),
-  /** Rather another one than the claimer writes it, if there is one within `waitMs`. */
+  /** Rather another one than the claimer writes it: for `waitMs` it is not granted. */
   yields: z.boolean().optional(),
   onBehalfOf: peerId.optional(),
 });

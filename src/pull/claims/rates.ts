@@ -39,8 +39,8 @@ export class Rates {
 
   /** The highest seen, in bytes a second; undefined while none is known. */
   get uplink(): number | undefined {
-    this.noteUplink(this.#ownUplink());
-    return this.#uplink;
+    const own = this.#ownUplink();
+    return own === undefined ? this.#uplink : Math.max(own, this.#uplink ?? 0);
   }
 
   registry(name: string): number | undefined {
@@ -51,7 +51,7 @@ export class Rates {
     return this.#registries.get(name)?.firstByteMs ?? 0;
   }
 
-  /** Is it more than an uplink carries twice? False while none is known. */
+  /** Is it too much for two children of one node? False while no uplink is known. */
   fillsAnUplink(rate: number | undefined): boolean {
     const { uplink } = this;
     return rate !== undefined && uplink !== undefined && rate > CHAIN_SHARE * uplink;

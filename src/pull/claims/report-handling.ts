@@ -43,16 +43,16 @@ function renew(entry: Entry, context: KeeperContext, peerId: PeerId, report: Rep
     if (seat?.root === 'writer') entry.tree.detach(seat);
     context.revoked(entry, ended);
   }
-  if (report.strained === true) {
-    context.complaints.noteSlow(peerId, nowMs);
-    entry.tree.get(peerId)?.close(context.complaints.slowUntilMs(peerId));
-  }
   const adopted = grant !== undefined && before === undefined;
   if (adopted && !entry.isTag) {
     const zone = context.roster.get(peerId)?.zone ?? '';
     const seat = entry.tree.seat(peerId, report.incarnation, zone);
     seat.heardAtMs = nowMs;
     entry.tree.makeRoot(seat, 'writer');
+  }
+  if (report.strained === true) {
+    context.complaints.noteSlow(peerId, nowMs);
+    entry.tree.get(peerId)?.close(context.complaints.slowUntilMs(peerId));
   }
   if (adopted || ended !== undefined) context.changed(entry, true);
   return { answer, changed: adopted || settled || ended !== undefined };

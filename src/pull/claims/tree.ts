@@ -91,11 +91,12 @@ export class Tree {
 
   /**
    * The best free seat for a node: in its own zone the shallowest, under holders first; where nobody of its zone can
-   * be read from, it imports: a seat more than the fan-out; else under whoever has the fewest children, the deepest of
-   * them: whatever is above it is to lose nothing.
+   * be read from, it imports: a seat more than the fan-out; else under whoever has the fewest children, those that are
+   * to have none (full, slow) last.
    */
   choose(seat: Seat, choice: Choice): Seat | undefined {
     const order = this.#breadthFirst(seat).filter((other) => choice.usable(other.peerId));
+    const isOpen = (other: Seat) => !other.isClosed(choice.nowMs);
     const inZone = order.filter((other) => other.zone === seat.zone);
     if (choice.late) {
       const leaf = inZone.find((other) => other.children.size === 0 && other.isFree(choice));
@@ -104,9 +105,9 @@ export class Tree {
     return (
       inZone.find((other) => other.isFree(choice)) ??
       order.find((other) => other.zone !== seat.zone && other.mayExport(choice)) ??
-      leastLoaded(inZone, choice) ??
-      leastLoaded(order, choice) ??
-      order[0]
+      leastLoaded(inZone.filter(isOpen)) ??
+      leastLoaded(order.filter(isOpen)) ??
+      leastLoaded(order)
     );
   }
 
@@ -122,8 +123,8 @@ export class Tree {
   }
 }
 
-function leastLoaded(order: readonly Seat[], { nowMs }: Choice): Seat | undefined {
-  const open = order.filter((other) => !other.isClosed(nowMs));
-  const least = Math.min(...open.map(({ children }) => children.size));
-  return open.findLast(({ children }) => children.size === least);
+/** Of those with the fewest children the deepest, so that who is above loses nothing. @param order by depth */
+function leastLoaded(order: readonly Seat[]): Seat | undefined {
+  const least = order.reduce((fewest, { children }) => Math.min(fewest, children.size), Number.POSITIVE_INFINITY);
+  return order.findLast(({ children }) => children.size === least);
 }

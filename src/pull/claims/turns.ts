@@ -15,7 +15,8 @@ const TURN_MS = 150;
 /**
  * Who is the first to ask for an image's manifest is the first to ask for each of its layers, and would write them all,
  * over one uplink, which may be a slow one. So an agent asks for large blobs one after the other, and while it writes
- * one, its claims of others say that it yields: up to YIELD_MS a keeper rather lets another one write.
+ * one (or its uplink is strained), its claims of others say that it yields: until YIELD_MS have passed, the wait for its
+ * turn included, a keeper rather lets another one write.
  *
  * ```
  *   a large blob's first claim ─▶ the one before is answered, or yields ─┬─ this agent writes one ─▶ asks, and yields

@@ -44,7 +44,7 @@ export interface Asked {
  *   somebody writes ────────────────────────▶ (held)
  *   refused to this source, otherwise ──────▶ read from a doubtful holder, else failed (and the last known answer)
  *   two that lost the right may still write ▶ (held)
- *   the claimer yields, and it is no chain ─▶ (held)          for as long as it says
+ *   the claimer yields to others ───────────▶ (held)          for its waitMs
  *   nobody writes ──────────────────────────▶ write
  * ```
  */
@@ -84,8 +84,14 @@ export function verdict(entry: Entry, context: KeeperContext, asked: Asked): Cla
     return doubtful === undefined ? failed(entry, context, failure, nowMs) : read(entry, context, asked, doubtful);
   }
   if (!grants.mayIssue(nowMs)) return undefined;
-  // Chains are better off in one order, below one writer.
-  if (claim.yields === true && fanOut(context, claim, entry.sizeBytes) > 1) return undefined;
+  if (
+    claim.yields === true &&
+    claim.waitMs > 0 &&
+    (claim.strained === true || fanOut(context, claim, entry.sizeBytes) > 1)
+  ) {
+    // But chains are better off in one order, below one writer that can feed them.
+    return undefined;
+  }
   return grant(entry, context, asked, nowMs);
 }
 

@@ -313,6 +313,23 @@ describe('somebody lies', () => {
     expect(source.offsets).toEqual([0]);
   });
 
+  test('who says that it is strained, and nothing else, is waited with no longer than one that waits', async () => {
+    const bounds = { waitingMs: 300, holderMs: 300 };
+    const { cluster, source } = await start(2, whole(BYTES), { bounds });
+    const talker = cluster.node(1);
+    cluster.keeper.holders.set(KEY, new Set([talker.id]));
+    async function* strained(): AsyncGenerator<PeerEvent> {
+      for (;;) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        yield { type: 'strained' };
+      }
+    }
+    talker.serve = () => ({ sizeBytes: BYTES.length, path: [talker.id], events: strained() });
+    expect((await cluster.node(0).pull(DIGEST)).equals(BYTES)).toBe(true);
+    expect(await blamed(cluster.node(0))).toMatchObject({ silent: 1 });
+    expect(source.offsets).toEqual([0]);
+  });
+
   test('when nothing in the swarm works the keeper is told so once, and then upstream is asked without leave', async () => {
     const keeper = new PlainKeeper();
     keeper.answer = () => ({

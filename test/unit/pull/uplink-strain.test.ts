@@ -19,9 +19,14 @@ interface Link {
 
 /** A node on the way of some blobs, and when it was found to be strained: seconds. */
 class Stage {
-  readonly strain = new UplinkStrain();
+  readonly strain: UplinkStrain;
   readonly found: number[] = [];
   nowMs = 1_000_000;
+  /** @param uplinkMb a second, where that is known */
+  constructor(uplinkMb?: number) {
+    this.strain = new UplinkStrain(() => uplinkMb && uplinkMb * MB);
+  }
+
   #sent = 0;
   #busyMs = 0;
 
@@ -71,6 +76,16 @@ describe('an uplink', () => {
     const { found, strain, nowMs } = new Stage().run(10, link);
     expect(found).toEqual([]);
     expect(strain.isStrained(nowMs)).toBe(false);
+  });
+
+  test.each([
+    [2.5, true],
+    [3.9, true],
+    [4.1, false],
+    [100, false],
+  ])('that once carried %d MB a second, and 2.4 now, is strained: %s', (uplinkMb, isStrained) => {
+    const { strain, nowMs } = new Stage(uplinkMb).run(10, { incoming: 6, outgoing: 2.4 });
+    expect(strain.isStrained(nowMs)).toBe(isStrained);
   });
 
   test('is judged anew after a pause', () => {

@@ -428,6 +428,56 @@ describe('large blobs', () => {
     expect(written(answers)).toHaveLength(3);
   });
 
+  test('where nobody came for what it yielded it yields no more for five seconds', async () => {
+    const { network, others } = cluster(8);
+    const [agent] = others;
+    claimAll(network, agent, 10_000_000);
+    await network.queue.run(network.queue.now() + 1_000);
+    const next = `blob:sha256:${'e'.repeat(64)}`;
+    expect((await claimed(network, agent, { key: next })).ms).toBeLessThan(50);
+    await network.queue.run(network.queue.now() + 5_000);
+    const last = `blob:sha256:${'f'.repeat(64)}`;
+    expect((await claimed(network, agent, { key: last })).ms).toBeGreaterThanOrEqual(300);
+  });
+
+  test('who is strained yields the first one too, and says so in claims and renewals', async () => {
+    const { network, others } = cluster(8, { isStrained: (name) => name === strained });
+    const [agent, other] = others;
+    const strained = agent?.name ?? '';
+    const answers = claimAll(network, agent, 10_000_000);
+    await network.queue.run(network.queue.now() + 100);
+    expect(answers).toEqual([]);
+    const [key = ''] = LAYERS;
+    expect((await claimed(network, other, { key })).answer.kind).toBe('write');
+    await network.queue.run(network.queue.now() + 1_000);
+    expect(answers.map(({ answer }) => answer.kind).sort()).toEqual(['read', 'write', 'write']);
+    // Its keepers seat nobody below it, from its claim on, and from its renewal on.
+    const keeper = network.get(network.keeperOf(key));
+    const seat = keeper.parts.keeper.peek(key)?.tree.get(agent?.member.peerId ?? '');
+    expect(seat?.isClosed(network.queue.now())).toBe(true);
+    const written = answers.find(({ answer }) => answer.kind === 'write')?.key ?? '';
+    await network.queue.run(network.queue.now() + 90_000);
+    const own = network.get(network.keeperOf(written)).parts.keeper.peek(written);
+    expect(own?.tree.get(agent?.member.peerId ?? '')?.isClosed(network.queue.now())).toBe(true);
+  });
+
+  test.each([1, 2])('keepers that are silent cost it 50 ms more than another (%d of them)', async (silent) => {
+    const first = LAYERS[0] ?? '';
+    const cost = async (isStrained: boolean) => {
+      const { network, others } = cluster(9, { suspectMs: 60_000, isStrained: () => isStrained });
+      const agent = others.find(({ name }) =>
+        network
+          .get(name)
+          .roster.keepers(first, 3)
+          .every((one) => one.nodeName !== name),
+      );
+      const keepers = agent?.roster.keepers(first, silent) ?? [];
+      for (const { nodeName } of keepers) network.suspend(nodeName, 60_000);
+      return (await claimed(network, agent, { key: first })).ms;
+    };
+    expect(await cost(true)).toBeLessThan((await cost(false)) + 100);
+  });
+
   test('the small ones wait for nothing, nor does anything in a cluster of one', async () => {
     const { network, others } = cluster(8);
     await claimed(network, others[0]);

@@ -763,6 +763,34 @@ describe('slow parents', () => {
       for (const name of ['c', 'b', 'd']) expect(await stage.asks(name, other)).not.toBe('read c');
     });
 
+    test.each([
+      ['a tree', 1_000_000],
+      ['a chain', 10_000_000],
+    ])('gets children all the same where all say so, each as few as may be: %s', async (_, rate) => {
+      const names = Array.from({ length: 12 }, (_, i) => `n${i}`);
+      const stage = new KeeperStage('k', ...names);
+      stage.rates.noteUplink(10_000_000);
+      stage.rates.noteRegistry('docker.io', rate);
+      const answers: string[] = [];
+      for (const name of names) answers.push(await stage.asks(name, { strained: true }));
+      expect(answers).toEqual(['write', ...names.slice(0, -1).map((name) => `read ${name}`)]);
+    });
+
+    test('gets a leaf by its first renewal already, where a keeper learns of it by that', async () => {
+      const stage = new KeeperStage('k', 'a', 'b', 'c');
+      expect(stage.report('a', 'writing', { grant: 'from another keeper', prefix: MIB, strained: true })).toBe('ok');
+      expect(await stage.asks('b')).toBe('read a');
+      expect(await stage.asks('c')).toBe('read b');
+    });
+
+    test('by another is not believed', async () => {
+      const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
+      await stage.asks('a');
+      await stage.asks('b', { strained: true, onBehalfOf: 'b' });
+      for (const name of ['c', 'd']) await stage.asks(name);
+      expect(stage.tree()).toBe('a! b<a c<a d<b');
+    });
+
     test('as a holder is named where there is no other', async () => {
       const stage = new KeeperStage('k', 'a', 'b', 'c');
       const other = { key: `blob:sha256:${'b'.repeat(64)}` };
@@ -836,10 +864,13 @@ describe('a claimer that yields', () => {
     expect(await answer).toBe('read b');
   });
 
-  test('writes at once where a chain is to be: those are better off below one writer', async () => {
+  test('writes at once where a chain is to be, unless it is strained: those are better off below one writer', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     stage.rates.noteUplink(10_000_000);
     stage.rates.noteRegistry('docker.io', 10_000_000);
+    const answer = stage.asks('a', { ...yields, strained: true });
+    await stage.pass(50);
+    expect(await answer).toBe('wait');
     expect(await stage.asks('a', yields)).toBe('write');
   });
 });
