@@ -1,3 +1,4 @@
+// Not the global one: that has no event loop under a test's clock.
 import { performance as hooks } from 'node:perf_hooks';
 import type { Digest } from '../oci/digest.ts';
 import type { PeerId } from '../routing/member.ts';

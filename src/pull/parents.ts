@@ -64,11 +64,9 @@ export class Parents {
       if (except === undefined) this.#listener.onTry(stream);
       let first: ParentStep;
       try {
-        do first = await stream.next();
-        while (
-          // Who was named knows best; a keeper that knew would name others.
-          first.type === 'strained'
-        );
+        first = await stream.next();
+        // Who named it knows whether there is a better one; once it has sent something it may say so again.
+        while (first.type === 'strained') first = await stream.next();
       } catch (error) {
         stream.leave();
         throw error;

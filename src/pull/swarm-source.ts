@@ -41,7 +41,7 @@ type Bytes = AsyncGenerator<Uint8Array, Leg | undefined, undefined>;
  *             │           │   │ └ bytes ─▶ done                                │
  *             ▼     write ▼   ▼ read                                            │
  *   failed: rejects   upstream   parent ── broken, silent, wrong, full, cycle … ┤ at the same position
- *                       │  │       └────── slow, strained: the new one is opened first
+ *                       │  │       └ slow, strained: the new one is opened first ┤
  *                       │  └ lease lost ────────────────────────────────────────┘
  *                       └ upstream's error ─▶ rejects; the lease is kept for the ingest's next try, unless it is final
  * ```
