@@ -50,7 +50,7 @@ function renew(entry: Entry, context: KeeperContext, peerId: PeerId, report: Rep
     seat.heardAtMs = nowMs;
     entry.tree.makeRoot(seat, 'writer');
   }
-  if (report.strained === true && answer === 'ok') {
+  if (report.strained === true) {
     context.complaints.noteSlow(peerId, nowMs);
     entry.tree.get(peerId)?.close(context.complaints.slowUntilMs(peerId));
   }

@@ -71,6 +71,7 @@ describe('an uplink', () => {
     ['nobody reads', { incoming: 6, outgoing: 0, children: [] }],
     ['the processor is busy all the time', { incoming: 6, outgoing: 2.4, busy: 0.95 }],
     ['little comes in', { incoming: 0.2, outgoing: 0.1 }],
+    ['its children lag by little, of one blob', { incoming: 0.2, outgoing: 0.06, blobs: 1 }],
     ['others came late, and nothing comes in any more', { incoming: 0, outgoing: 2.4, lagSeconds: 10 }],
   ])('is not strained where %s', (_, link) => {
     const { found, strain, nowMs } = new Stage().run(10, link);
