@@ -123,30 +123,51 @@ export class Door {
     return this.#find(peerId) !== undefined;
   }
 
-  /** One that this agent dialled. @returns false if it has a connection to that peer, or no room. */
+  /**
+   * One that this agent dialled. Where that peer dialled it meanwhile, both keep the one of the smaller peer id, whichever
+   * came first at either: if each kept the one that it saw first, they might end with none.
+   * @returns false if it has a connection to that peer, or no room.
+   */
   enterOutgoing(connection: MultiaddrConnection, peerId: PeerId): boolean {
-    if (!this.isInside(peerId)) return this.#enter(connection, peerId, true);
-    this.note(connection.remoteAddr.toString(), { verdict: 'known', peerId });
-    return false;
+    if (connection.status !== 'open') return false;
+    const [existing, inside] = this.#find(peerId) ?? [];
+    if (existing !== undefined && inside !== undefined) {
+      const keepsIt = inside.outgoing || !this.#isYoung(inside) || peerId < this.#options.self;
+      if (keepsIt) {
+        this.note(connection.remoteAddr.toString(), { verdict: 'known', peerId });
+        return false;
+      }
+      this.#replace(existing);
+    }
+    return this.#enter(connection, peerId, true);
   }
 
   /**
    * One that another dialled, which it would not do if it knew of a connection: so an old one is dead. A young one is
-   * that of two agents that dial each other at once: both keep the one that the smaller peer id dialled.
+   * that of two agents that dial each other at once, see `enterOutgoing`.
    */
   enterIncoming(connection: MultiaddrConnection, peerId: PeerId): boolean {
-    const { self, timers } = this.#options;
+    if (connection.status !== 'open') return false;
     const [existing, inside] = this.#find(peerId) ?? [];
     if (existing !== undefined && inside !== undefined) {
-      const crossing = inside.outgoing && timers.now() - inside.atMs < CROSSING_MS;
-      if (crossing && self < peerId) return false;
-      existing.abort(new Error('replaced by a newer connection of the same peer'));
+      if (inside.outgoing && this.#isYoung(inside) && this.#options.self < peerId) return false;
+      this.#replace(existing);
     }
     return this.#enter(connection, peerId, false);
   }
 
+  #isYoung({ atMs }: Inside): boolean {
+    return this.#options.timers.now() - atMs < CROSSING_MS;
+  }
+
+  /** It may close later than its successor is in, and must not be found meanwhile. */
+  #replace(connection: MultiaddrConnection): void {
+    this.#inside.delete(connection);
+    connection.abort(new Error('replaced by another connection of the same peer'));
+  }
+
   #enter(connection: MultiaddrConnection, peerId: PeerId, outgoing: boolean): boolean {
-    if (this.isFull || connection.status !== 'open') return false;
+    if (this.isFull) return false;
     this.#inside.set(connection, { peerId, outgoing, atMs: this.#options.timers.now() });
     connection.addEventListener('close', () => {
       this.#inside.delete(connection);

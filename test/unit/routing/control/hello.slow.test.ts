@@ -77,3 +77,23 @@ test('a peer that goes is noticed', async () => {
   expect(mine.control.peers).toEqual([]);
   expect(mine.control.connections).toBe(0);
 });
+
+test('agents that dial each other at once are connected, by one connection, and need no second attempt', async () => {
+  // Who has no connection at all tries again at once.
+  const third = await startControl(scratch);
+  const pairs = await Promise.all(
+    Array.from({ length: 8 }, async () => [await startControl(scratch), await startControl(scratch)] as const),
+  );
+  for (const node of pairs.flat()) await node.control.dial(third.address, { signal: signal() });
+  await Promise.all(
+    pairs.map(async ([one, two]) => {
+      await Promise.allSettled([
+        one.control.dial(two.address, { signal: signal() }),
+        two.control.dial(one.address, { signal: signal() }),
+      ]);
+      await eventually(() => one.control.peers.includes(two.identity.peerId));
+      await eventually(() => two.control.peers.includes(one.identity.peerId));
+      await eventually(() => one.control.connections === 2 && two.control.connections === 2);
+    }),
+  );
+});
