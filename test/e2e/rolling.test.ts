@@ -2,12 +2,15 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import { debianContainerd } from '../support/containerd-binaries.ts';
 import { describeWith } from '../support/requires.ts';
 import { expectOnce } from './lab/expect-once.ts';
-import { GATED_REGISTRY, Lab } from './lab/lab.ts';
+import { GATED_REGISTRY, Lab, type LabImage } from './lab/lab.ts';
+import type { LabNode } from './lab/lab-node.ts';
 import { containerds, labMissing, usable } from './lab/requirements.ts';
 import { Scene } from './lab/scene.ts';
 import { MOST_NODES } from './lab/size.ts';
 
 const MIB = 1024 * 1024;
+/** More than are pulled while all agents are restarted. */
+const MOST_IMAGES = 12;
 
 describeWith(`${MOST_NODES} nodes, and what takes long`, labMissing, () => {
   let lab: Lab;
@@ -18,7 +21,7 @@ describeWith(`${MOST_NODES} nodes, and what takes long`, labMissing, () => {
       nodes: MOST_NODES,
       containerds: [...containerds(2), ...(old === undefined ? [] : [old, old])],
       nodeRate: 200,
-      upstreamRate: 16,
+      upstreamRate: 8,
       // As Kubernetes has it by default: a writer that is told to stop has time for the rest of its blob.
       settings: () => ({ stop: { gracePeriod: '30s' } }),
     });
@@ -40,21 +43,82 @@ describeWith(`${MOST_NODES} nodes, and what takes long`, labMissing, () => {
     expectOnce(await lab.registry.report(), [image.image]);
   });
 
-  test('a rolling update of the agents during a pull by all: upstream gives it once', async () => {
-    const image = await lab.image({ layerBytes: [48 * MIB] });
-    // Plain clients ask their agent again; a containerd whose agent is away would go upstream by itself.
-    const plain = lab.nodes.filter(({ containerd }) => containerd === undefined);
-    const scene = await Scene.start(lab, image, { nodes: plain });
-    await scene.upstreamAt(0.05);
-    for (const { agent } of lab.nodes) {
-      await agent.stop();
-      await agent.start();
+  test('restarted one by one while all pull: each client asks its agent again, and upstream gives 1.00 images', async () => {
+    const images: LabImage[] = [];
+    for (let i = 0; i < MOST_IMAGES; i += 1) images.push(await lab.image({ layerBytes: Array(24).fill(MIB) }));
+    const cut = new Set<LabNode>();
+    const restarts = restartEach(lab.nodes);
+    // One image after the other, for as long as agents are restarted.
+    const pulled: LabImage[] = [];
+    for (const image of images) {
+      if (await isSettled(restarts)) break;
+      const scene = await Scene.start(lab, image, { plain: true });
+      await scene.finish();
+      pulled.push(image);
+      for (const node of lab.nodes) if (scene.retriesOf(node) > 0) cut.add(node);
     }
-    await scene.finish();
+    await restarts;
 
-    const { gets, agentBytes, otherBytes } = await lab.registry.report();
-    expect(gets.get(image.image.layers[0]?.digest ?? '')).toBe(1);
-    expect(agentBytes / image.image.totalBytes).toBeLessThanOrEqual(1.01);
+    expect(pulled.length, 'images that were pulled meanwhile').toBeLessThan(MOST_IMAGES);
+    expect(namesOf(lab.nodes.filter((node) => !cut.has(node))), 'whose client saw nothing of it').toEqual([]);
+    const { agentBytes, otherBytes } = await lab.registry.report();
+    const imageBytes = pulled.reduce((sum, { image }) => sum + image.totalBytes, 0);
+    expect(agentBytes / imageBytes).toBeLessThanOrEqual(1.01);
     expect(otherBytes).toBe(0);
   });
 });
+
+describeWith('nodes that have no time for the rest of a blob when they are told to stop', labMissing, () => {
+  let lab: Lab;
+
+  beforeAll(async () => {
+    lab = await Lab.start({
+      nodes: MOST_NODES / 2,
+      nodeRate: 200,
+      upstreamRate: 16,
+      settings: () => ({ stop: { gracePeriod: '1s' } }),
+    });
+    await lab.settled();
+  });
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await lab.saveLogs(task.name);
+  });
+  afterAll(() => lab?.dispose());
+
+  test('restarted one by one while all pull: each client asks its agent again, and upstream gives little more', async () => {
+    const image = await lab.image({ layerBytes: [40 * MIB, 30 * MIB, 20 * MIB, 10 * MIB] });
+    const scene = await Scene.start(lab, image);
+    for (const [index, node] of lab.nodes.entries()) {
+      await scene.upstreamAt((0.9 * (index + 1)) / (lab.nodes.length + 1));
+      await restartEach([node]);
+    }
+    await scene.finish();
+
+    expect(namesOf(lab.nodes.filter((node) => scene.retriesOf(node) === 0)), 'whose client saw nothing of it').toEqual(
+      [],
+    );
+    // What is on its way to a writer that is cut is sent again, to the next one: it cannot be called back.
+    const { agentBytes } = await lab.registry.report();
+    expect(agentBytes / image.image.totalBytes).toBeLessThanOrEqual(1.1);
+  });
+});
+
+/** SIGTERM, and a start with the store kept, of one agent after the other. */
+async function restartEach(nodes: readonly LabNode[]): Promise<void> {
+  for (const { agent } of nodes) {
+    await agent.stop();
+    await agent.start();
+  }
+}
+
+function isSettled(promise: Promise<unknown>): Promise<boolean> {
+  const settled = promise.then(
+    () => true,
+    () => true,
+  );
+  return Promise.race([settled, new Promise<false>((resolve) => setImmediate(() => resolve(false)))]);
+}
+
+function namesOf(nodes: readonly LabNode[]): string[] {
+  return nodes.map(({ name }) => name);
+}

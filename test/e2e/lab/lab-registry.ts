@@ -14,6 +14,8 @@ export interface UpstreamReport {
   readonly agentBytes: number;
   /** Body bytes sent to others: runtimes that gave up on their agents. */
   readonly otherBytes: number;
+  /** The same by who asked, its address. */
+  readonly otherBytesOf: ReadonlyMap<string, number>;
   /** How often agents asked for a tag, by HEAD or GET. */
   readonly tagChecks: number;
 }
@@ -50,10 +52,13 @@ export class LabRegistry {
       const name = lastSegment(path);
       gets.set(name, (gets.get(name) ?? 0) + 1);
     }
+    const ofOthers = requests.filter((request) => !isAgents(request));
+    const byAddress = Map.groupBy(ofOthers, ({ remoteAddress }) => remoteAddress);
     return {
       gets,
       agentBytes: bytesOf(ofAgents),
-      otherBytes: bytesOf(requests.filter((request) => !isAgents(request))),
+      otherBytes: bytesOf(ofOthers),
+      otherBytesOf: new Map([...byAddress].map(([address, asked]) => [address, bytesOf(asked)])),
       tagChecks: ofAgents.filter(({ path }) => /\/manifests\/[^:]+$/.test(path)).length,
     };
   }

@@ -10,6 +10,8 @@ export interface SceneOptions {
   readonly byDigest?: (node: number) => boolean;
   /** Between one start and the next. */
   readonly staggerMs?: number;
+  /** By the plain client even where there is a containerd, which would go upstream while its agent is away. */
+  readonly plain?: boolean;
 }
 
 /**
@@ -21,6 +23,7 @@ export class Scene {
   readonly #image: LabImage;
   readonly #pulls = new Map<LabNode, Promise<void>>();
   readonly #clients = new Map<LabNode, Pull>();
+  readonly #retries = new Map<LabNode, number>();
   readonly #killed = new Set<LabNode>();
   /** Upstream bytes of each agent, and of the link, before. */
   readonly #received: ReadonlyMap<LabNode, number>;
@@ -34,13 +37,15 @@ export class Scene {
   }
 
   static async start(lab: Lab, image: LabImage, options: SceneOptions = {}): Promise<Scene> {
-    const { nodes = lab.nodes, byDigest = () => false, staggerMs = 0 } = options;
-    const received = new Map(await Promise.all(nodes.map(async (node) => [node, await node.upstreamBytes()] as const)));
+    const { nodes = lab.nodes, byDigest = () => false, staggerMs = 0, plain = false } = options;
+    // One that is being restarted counts from 0 again.
+    const before = async (node: LabNode) => [node, await node.upstreamBytes().catch(() => 0)] as const;
+    const received = new Map(await Promise.all(nodes.map(before)));
     const scene = new Scene(lab, image, received, await lab.upstreamSent());
     nodes.forEach((node, i) => {
       const reference = byDigest(i) ? image.byDigest : image.byTag;
       const begun = i * staggerMs;
-      const pull = scene.#pull(node, reference, begun);
+      const pull = scene.#pull(node, reference, begun, plain);
       scene.#pulls.set(node, pull);
       pull.catch(() => {
         // `finish` tells.
@@ -115,12 +120,23 @@ export class Scene {
       );
   }
 
-  async #pull(node: LabNode, reference: LabImage['byTag'], afterMs: number): Promise<void> {
+  /** Nodes whose own agent was there all the time. */
+  get survivors(): LabNode[] {
+    return [...this.#pulls.keys()].filter((node) => !this.#killed.has(node));
+  }
+
+  /** How often a node's plain client had to ask its agent again; 0 for a containerd. To be asked once it has finished. */
+  retriesOf(node: LabNode): number {
+    return this.#retries.get(node) ?? 0;
+  }
+
+  async #pull(node: LabNode, reference: LabImage['byTag'], afterMs: number, plain: boolean): Promise<void> {
     if (afterMs > 0) await new Promise((resolve) => setTimeout(resolve, afterMs));
-    if (node.containerd !== undefined) return node.pullAsItDoes(reference);
+    if (node.containerd !== undefined && !plain) return node.pullAsItDoes(reference);
     const client = node.pull(reference);
     this.#clients.set(node, client);
-    const { digests } = await client.done;
+    const { digests, retries } = await client.done;
+    this.#retries.set(node, retries);
     const missing = [this.#image.image.top, ...this.#image.image.blobs].filter(
       ({ digest }) => !digests.includes(digest),
     );
