@@ -21,6 +21,8 @@ const NEIGHBOURS = 8;
 /** So long after its start an agent still learns who its neighbours are. */
 const NEW_MS = 30_000;
 const MAX_NEWS = 10_000;
+/** By then the keepers have been told, and asked whether they have it right. */
+const NEWS_LIFE_MS = 120_000;
 const NEWS_MS = 500;
 const MAX_NEWS_DIGESTS = 1_000;
 
@@ -60,7 +62,7 @@ export class Libp2pRouter implements Router {
   readonly #announcer: Announcer;
   readonly #exchange: IndexExchange;
   /** Of a digest, those that were heard to hold it, the last one last; no more than are enough. */
-  readonly #news = new LRUCache<string, readonly PeerId[]>({ max: MAX_NEWS });
+  readonly #news: LRUCache<string, readonly PeerId[]>;
   readonly #provides: DhtProvides;
   readonly #stop = new AbortController();
   readonly #toTell = new Set<string>();
@@ -76,6 +78,7 @@ export class Libp2pRouter implements Router {
 
   constructor(options: Libp2pRouterOptions) {
     this.#options = options;
+    this.#news = new LRUCache({ max: MAX_NEWS, ttl: NEWS_LIFE_MS, perf: options.timers });
     this.#announcer = new Announcer(options);
     this.#exchange = new IndexExchange(options);
     this.#provides = new DhtProvides(options, (digest) => this.#knownHolders(digest));
@@ -131,19 +134,22 @@ export class Libp2pRouter implements Router {
     digest: string,
     options: { readonly signal: AbortSignal; readonly timeoutMs: number },
   ): Promise<PeerId[]> {
-    const { roster, dht } = this.#options;
+    const { dht } = this.#options;
     options.signal.throwIfAborted();
     if (!isDigest(digest)) return [];
     const bound = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeoutMs), this.#stop.signal]);
-    const others = (peers: readonly PeerId[]) =>
-      [...new Set(peers)].filter((peerId) => peerId !== roster.self.peerId && roster.isLive(peerId));
-    const kept = others(await this.#askKeepers(digest, bound));
+    const kept = this.#liveOthers(await this.#askKeepers(digest, bound));
     if (kept.length > 0) return kept;
-    const heard = others(this.#news.get(digest) ?? []);
+    const heard = this.heard(digest);
     if (heard.length > 0) return heard;
     const found = await dht.findProviders(digest, { signal: bound }).catch(() => []);
     options.signal.throwIfAborted();
-    return others(found);
+    return this.#liveOthers(found);
+  }
+
+  /** Other agents that have told all, lately, that they hold it: known at once, and not to be relied on. */
+  heard(digest: string): PeerId[] {
+    return this.#liveOthers(this.#news.get(digest) ?? []);
   }
 
   advertise(digests: Iterable<string>): void {
@@ -168,12 +174,14 @@ export class Libp2pRouter implements Router {
     this.#announcer.withdraw(all);
   }
 
-  /** Other than this agent. */
+  #liveOthers(peers: Iterable<PeerId>): PeerId[] {
+    const { roster } = this.#options;
+    return [...new Set(peers)].filter((peerId) => peerId !== roster.self.peerId && roster.isLive(peerId));
+  }
+
   #knownHolders(digest: string): number {
-    const { index, roster } = this.#options;
-    const known = new Set([...index.holders(`blob:${digest}`), ...(this.#news.peek(digest) ?? [])]);
-    known.delete(roster.self.peerId);
-    return [...known].filter((peerId) => roster.isLive(peerId)).length;
+    const { index } = this.#options;
+    return this.#liveOthers([...index.holders(`blob:${digest}`), ...(this.#news.peek(digest) ?? [])]).length;
   }
 
   /** The first keeper that answers. */

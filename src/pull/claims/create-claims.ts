@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Metrics } from '../../metrics/metrics.ts';
 import type { HolderIndex } from '../../routing/holder-index.ts';
+import type { PeerId } from '../../routing/member.ts';
 import type { CallHandler, PeerCalls } from '../../routing/peer-calls.ts';
 import type { Roster } from '../../routing/roster.ts';
 import { systemTimers, type Timers } from '../../time/timers.ts';
@@ -29,6 +30,8 @@ export interface ClaimsOptions {
   readonly uplink?: () => number | undefined;
   /** Does this agent's uplink not carry what it gets? See UplinkStrain. By default no. */
   readonly isStrained?: () => boolean;
+  /** Other agents that gossip named, lately, as holders of a digest: for a keeper that knows none. By default nobody. */
+  readonly heard?: (digest: string) => readonly PeerId[];
   /** Where the rates of registries are kept over restarts; absent: nowhere. */
   readonly ratesPath?: string;
 }
@@ -48,7 +51,7 @@ export interface ClaimsParts {
 /** An agent's claims: its own, and those that it keeps for others. */
 export function createClaims(options: ClaimsOptions): ClaimsParts {
   const { roster, index, logger, metrics, timers = systemTimers } = options;
-  const { uplink = () => undefined, isStrained = () => false } = options;
+  const { uplink = () => undefined, isStrained = () => false, heard = () => [] } = options;
   const rates = new Rates(uplink);
   const calls = new KeeperCalls({
     roster,
@@ -60,7 +63,7 @@ export function createClaims(options: ClaimsOptions): ClaimsParts {
   });
   const revoke = (key: string, grant: string): boolean => claimer.revoke(key, grant);
   const deputies = new Deputies({ roster, timers, calls, copyOf: (entry) => keeper.copy(entry), revokeHere: revoke });
-  const keeper = new Keeper({ roster, index, timers, rates, links: deputies, logger, metrics });
+  const keeper = new Keeper({ roster, index, timers, rates, heard, links: deputies, logger, metrics });
   const claimer: Claimer = new Claimer({
     roster,
     calls,

@@ -29,6 +29,8 @@ export interface KeeperContext {
   readonly inline: InlineBytes;
   readonly complaints: Complaints;
   readonly rates: Rates;
+  /** Who said lately, to all, that it holds a digest. */
+  readonly heard: (digest: string) => readonly PeerId[];
   readonly logger: Logger;
   readonly metrics: Metrics;
   /** An id that no keeper ever gave. */

@@ -27,6 +27,8 @@ export interface KeeperOptions {
   readonly index: HolderIndex;
   readonly timers: Timers;
   readonly rates: Rates;
+  /** Who said lately, to all, that it holds a digest. */
+  readonly heard: (digest: string) => readonly PeerId[];
   readonly links: KeeperLinks;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -55,7 +57,7 @@ export class Keeper {
   #granted = 0;
   #stopped = false;
 
-  constructor({ roster, index, timers, rates, links, logger, metrics }: KeeperOptions) {
+  constructor({ roster, index, timers, rates, heard, links, logger, metrics }: KeeperOptions) {
     this.#links = links;
     this.#waiting = new Waiting(timers);
     this.#entries = new BoundedMap(MAX_ENTRIES);
@@ -64,6 +66,7 @@ export class Keeper {
       index,
       timers,
       rates,
+      heard,
       logger,
       metrics,
       inline: new InlineBytes(),

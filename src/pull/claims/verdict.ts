@@ -22,6 +22,7 @@ const MORE_HOLDERS = 3;
 const STRANDED_MS = 5_000;
 /** Of those that the index knows. */
 const MAX_HOLDERS = 16;
+const BLOB = 'blob:';
 
 export interface Asked {
   readonly peerId: PeerId;
@@ -161,6 +162,10 @@ function seatOf(entry: Entry, context: KeeperContext, { peerId, claim }: Asked):
 function seatHolders(entry: Entry, context: KeeperContext, asking: PeerId): PeerId[] {
   const { index, roster } = context;
   const zone = roster.get(asking)?.zone;
+  if (index.holders(entry.key).length === 0) {
+    // A keeper that became one a moment ago, or lost what it was told, may yet have heard of a holder.
+    for (const peerId of context.heard(entry.key.slice(BLOB.length))) index.addByHearsay(entry.key, peerId);
+  }
   const holders = index.holders(entry.key).filter((peerId) => {
     if (peerId !== asking) return roster.isLive(peerId);
     index.remove(entry.key, peerId); // It asks for it, so it has it no more.

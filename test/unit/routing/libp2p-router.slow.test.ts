@@ -216,4 +216,25 @@ describe('a lookup that the keepers cannot answer', () => {
       vi.useRealTimers();
     }
   });
+
+  it('knows what gossip said for two minutes, and of members alone', async () => {
+    vi.useFakeTimers();
+    try {
+      const cluster = new IndexCluster({ gossips: true });
+      for (const name of ['the-agent-a', 'the-agent-b', 'the-agent-c']) await cluster.add(name);
+      const [digest = '', dropped = ''] = digests('x', 2);
+      const [holder, other] = [cluster.agents.get('the-agent-a')?.router, cluster.agents.get('the-agent-b')?.router];
+      holder?.advertise([digest, dropped]);
+      await vi.advanceTimersByTimeAsync(5_000);
+      expect(other?.heard(digest)).toEqual(['the-agent-a']);
+      expect(holder?.heard(digest)).toEqual([]);
+      holder?.withdraw([dropped]);
+      await vi.advanceTimersByTimeAsync(5_000);
+      expect(other?.heard(dropped)).toEqual([]);
+      await vi.advanceTimersByTimeAsync(120_000);
+      expect(other?.heard(digest)).toEqual([]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
 });

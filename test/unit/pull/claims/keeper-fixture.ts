@@ -25,6 +25,8 @@ export class KeeperStage {
   readonly recalled: string[] = [];
   readonly changed: { key: string; soon: boolean }[] = [];
   copies: readonly Copy[] = [];
+  /** By digest: whom gossip named. */
+  readonly heard = new Map<string, readonly string[]>();
   /** What a revoked writer answers. */
   knows = true;
   readonly #members = new Map<string, Member>();
@@ -41,6 +43,7 @@ export class KeeperStage {
       index: this.index,
       timers: this.queue,
       rates: this.rates,
+      heard: (digest) => this.heard.get(digest) ?? [],
       links: {
         recall: async (key) => {
           this.recalled.push(key);

@@ -527,6 +527,21 @@ describe('who reads from whom', () => {
     expect(stage.index.holders(KEY)).toEqual([]);
   });
 
+  test('where no holder is known, one that gossip named is; until it was found not to hold it', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    stage.heard.set(KEY.slice('blob:'.length), [peerIdOf('a')]);
+    expect(await stage.asks('b')).toBe('read a');
+    expect(await stage.asks('b', { failing: { a: 'missing' } })).toBe('write');
+    expect(await stage.asks('c')).toBe('read b');
+  });
+
+  test('where a holder is known, gossip is not asked', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    stage.heard.set(KEY.slice('blob:'.length), [peerIdOf('a')]);
+    stage.index.add(KEY, peerIdOf('b'));
+    expect(await stage.asks('c')).toBe('read b');
+  });
+
   test('a full parent gets no more children for two seconds', async () => {
     const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
     for (const name of ['a', 'b']) await stage.asks(name);
