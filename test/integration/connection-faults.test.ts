@@ -41,8 +41,8 @@ describeWith('agents that reach each other through proxies', [RealRegistry.missi
   }
 
   /** @returns what did not come, or came wrong. */
-  async function pullAll(repository: string, image: Image): Promise<readonly string[]> {
-    const pulls = agents.cluster.agents.map((agent) => pullImage(agent, repository, 'v1', image));
+  async function pullAll(repository: string, image: Image, of = agents.cluster.agents): Promise<readonly string[]> {
+    const pulls = of.map((agent) => pullImage(agent, repository, 'v1', image));
     return (await Promise.all(pulls)).flatMap(({ faults }) => faults);
   }
 
@@ -93,14 +93,15 @@ describeWith('agents that reach each other through proxies', [RealRegistry.missi
     });
 
     /**
-     * All pull, and when all are in the middle of the layer, something is done to the data plane of one of them.
-     * Upstream stops once more after that, until that one was left for one of these reasons.
+     * All pull, or some; and when they are in the middle of the layer, something is done to the data plane of
+     * one of them. Unless upstream is to be fast, it stops once more, until that one was left for one of these reasons.
      * @returns how often upstream was asked, and how much it sent, as a share of the image.
      */
     async function pullDespite(
       role: Place['role'],
       fault: (agent: TcpProxy) => void,
       reasons: readonly ('broken' | 'silent' | 'slow')[],
+      { pulling = agents.cluster.agents.map((_, index) => index), fast = false } = {},
     ): Promise<{ gets: number[]; share: number }> {
       const { uplink, cluster, data } = agents;
       const repository = `library/${role}-${nth++}`;
@@ -113,14 +114,20 @@ describeWith('agents that reach each other through proxies', [RealRegistry.missi
       };
       const [sentBefore, leftBefore] = [uplink.downBytes, await countLeft()];
       uplink.stallAfter(BEGUN_BYTES);
-      const pulls = pullAll(repository, image);
-      const places = await agents.underWay(layer.digest, BEGUN_BYTES - MIB);
+      const pulls = pullAll(
+        repository,
+        image,
+        pulling.map((index) => cluster.agent(index)),
+      );
+      const places = await agents.underWay(layer.digest, BEGUN_BYTES - MIB, pulling);
       const proxy = data[places.find((one) => one.role === role)?.agent ?? -1];
       if (proxy === undefined) throw new Error(`no ${role} among ${JSON.stringify(places)}`);
       fault(proxy);
-      uplink.rateBytesPerSecond = UPSTREAM_RATE;
       uplink.resume();
-      uplink.stallAfter(BEGUN_BYTES);
+      if (!fast) {
+        uplink.rateBytesPerSecond = UPSTREAM_RATE;
+        uplink.stallAfter(BEGUN_BYTES);
+      }
       await eventually(async () => (await countLeft()) > leftBefore, { what: `a ${role} to be left` });
       uplink.resume();
       expect(await pulls).toEqual([]);
@@ -141,14 +148,25 @@ describeWith('agents that reach each other through proxies', [RealRegistry.missi
       });
     }
 
-    for (const role of ['relay', 'writer'] as const) {
-      // Of a writer its keeper hears: it does not lose its right to a child that hears nothing.
-      it(`a connection to a ${role} freezes: the child leaves it, upstream is not asked`, async () => {
-        const { gets, share } = await pullDespite(role, (proxy) => proxy.freezeAfter(MIB / 2), ['silent', 'slow']);
+    const freeze = (proxy: TcpProxy) => proxy.freezeAfter(MIB / 2);
+    for (const [by, pulling] of [
+      ['writes still', [0, 1]],
+      // Others, as who is silent twice within half a minute is not asked again.
+      ['has all of it by then', [2, 3]],
+    ] as const) {
+      it(`the connection to the only other one that pulls freezes, which ${by}: a new one is made`, async () => {
+        const how = { pulling: [...pulling], fast: by !== 'writes still' };
+        const { gets, share } = await pullDespite('writer', freeze, ['silent', 'slow'], how);
         expect(gets).toEqual([1, 1]);
         expect(share).toBeLessThan(1.01);
       });
     }
+
+    it('a connection to a relay freezes: the child goes on elsewhere, upstream is not asked', async () => {
+      const { gets, share } = await pullDespite('relay', freeze, ['silent', 'slow']);
+      expect(gets).toEqual([1, 1]);
+      expect(share).toBeLessThan(1.01);
+    });
   });
 
   it('three of them, 50 ms from each other: upstream gives each blob once', async () => {

@@ -66,13 +66,9 @@ export class ProxiedAgents {
   }
 
   /** Resolves when each of these agents has so much of the blob, and has not finished it. */
-  async underWay(
-    digest: Digest,
-    bytes: number,
-    agents = this.cluster.agents.map((_, index) => index),
-  ): Promise<Place[]> {
+  async underWay(digest: Digest, bytes: number, of: readonly number[]): Promise<Place[]> {
     return Promise.all(
-      agents.map((agent) =>
+      of.map((agent) =>
         eventually(() => this.#placeOf(agent, digest, bytes), { what: `agent ${agent} to have ${bytes} bytes` }),
       ),
     );
