@@ -1,4 +1,5 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { Transform, type TransformCallback } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Scratch } from './scratch.ts';
 
@@ -10,10 +11,11 @@ export type CutKind = 'fin' | 'reset';
 
 /**
  * A TCP proxy on 127.0.0.1 that misbehaves on demand. "Down" is what flows from the target to the client; only that
- * way is counted, slowed and broken. All settings may be changed while connections run.
+ * way is counted, slowed and broken. All settings may be changed while connections run, but for those of new ones.
  *
  * ```
- *  client ◀──down── [ delay → rate → stall/cut at a byte ] ◀── target
+ *  client ◀──down── [ rate → stall/cut/freeze at a byte ] ◀── latency ◀── target
+ *         ────up────────────────────────────────────────────▶ latency ──▶
  * ```
  */
 export class TcpProxy {
@@ -21,6 +23,8 @@ export class TcpProxy {
   rateBytesPerSecond: number | undefined;
   /** How long each new connection waits before it is joined to the target. */
   delayMs = 0;
+  /** How long each byte of a new connection is under way, in either direction. */
+  latencyMs = 0;
   /** New connections are accepted and then hear nothing: packets swallowed. */
   swallow = false;
   connections = 0;
@@ -31,7 +35,7 @@ export class TcpProxy {
   #server: Server | undefined;
   #port = 0;
   #freeAtMs = 0;
-  #cut: { atBytes: number; kind: CutKind } | undefined;
+  #cut: { atBytes: number; kind: CutKind | 'freeze' } | undefined;
   #stallAtBytes = Number.POSITIVE_INFINITY;
   #resumed = Promise.withResolvers<void>();
 
@@ -87,6 +91,14 @@ export class TcpProxy {
     this.#cut = { atBytes: this.downBytes + afterBytes, kind };
   }
 
+  /**
+   * The connection that carries the byte `afterBytes` from now carries nothing after it, in neither direction and no
+   * FIN either, until `resume`. The others go on.
+   */
+  freezeAfter(afterBytes: number): void {
+    this.#cut = { atBytes: this.downBytes + afterBytes, kind: 'freeze' };
+  }
+
   /** After `afterBytes` more bytes nothing flows down any more on any connection, until `resume`. */
   stallAfter(afterBytes: number): void {
     this.#stallAtBytes = this.downBytes + afterBytes;
@@ -130,16 +142,20 @@ export class TcpProxy {
     const gone = new Promise<void>((resolve) => client.once('close', () => resolve()));
     const target = connect({ ...this.#target, allowHalfOpen: true, noDelay: true });
     client.once('close', () => target.destroy());
-    client.pipe(target);
+    const { latencyMs } = this;
+    const up = latencyMs > 0 ? client.pipe(new Latency(latencyMs)) : client;
+    up.pipe(target);
+    const down = latencyMs > 0 ? target.pipe(new Latency(latencyMs)) : target;
+    if (down !== target) target.once('error', (error) => down.destroy(error));
     try {
-      for await (const chunk of target as AsyncIterable<Buffer>) {
+      for await (const chunk of down as AsyncIterable<Buffer>) {
         if (!(await this.#pass(client, gone, chunk))) break;
       }
       client.end();
     } catch {
       client.resetAndDestroy(); // the target refused, or reset
     }
-    client.unpipe(target);
+    client.unpipe();
     client.resume(); // so that the client's own FIN is seen
     target.destroy();
   }
@@ -165,11 +181,21 @@ export class TcpProxy {
       this.#tellWaiters();
       if (cut !== undefined && cut === this.#cut && this.downBytes >= cut.atBytes) {
         this.#cut = undefined;
+        if (cut.kind === 'freeze') {
+          await this.#freeze(client);
+          continue;
+        }
         end(client, cut.kind);
         return false;
       }
     }
     return true;
+  }
+
+  async #freeze(client: Socket): Promise<void> {
+    client.pause();
+    await this.#resumed.promise;
+    client.resume();
   }
 
   /** Virtual time: each byte takes its share; short waits are saved up, since timers are coarse. */
@@ -189,6 +215,25 @@ export class TcpProxy {
         waiter.resolve();
       }
     }
+  }
+}
+
+/** What goes in comes out so much later, its end too. It takes all that comes: tests send little. */
+class Latency extends Transform {
+  readonly #ms: number;
+
+  constructor(ms: number) {
+    super();
+    this.#ms = ms;
+  }
+
+  override _transform(chunk: Buffer, _: BufferEncoding, done: TransformCallback): void {
+    setTimeout(() => this.push(chunk), this.#ms); // timers of the same length fire in order
+    done();
+  }
+
+  override _flush(done: TransformCallback): void {
+    setTimeout(done, this.#ms);
   }
 }
 

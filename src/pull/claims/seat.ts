@@ -23,6 +23,8 @@ export class Seat {
   replaces: PeerId | undefined;
   /** Since when it has nobody to read from but those that failed it; then they are tried again. */
   strandedSinceMs: number | undefined;
+  /** Who was silent and was named once more all the same, while that is complained of. */
+  readonly triedAgain = new Set<PeerId>();
   #parent: Seat | undefined;
   /** The last parent, also after that one is gone. */
   #lastParent: PeerId | undefined;

@@ -16,6 +16,8 @@ const VERIFYING_MS = 60_000;
 const HOP_SECONDS = 0.005;
 /** So far behind the writer a reader is late. */
 const LATE_BYTES = 32 * 1024 * 1024;
+/** A writer that renewed so lately lives and is reached, whatever a child hears from it: renewals come each second. */
+const HEARD_MS = 1_500;
 /** Holders named behind the seat's parent, should that not have it. */
 const MORE_HOLDERS = 3;
 /** Who waits so long because all that could be its parents have failed it tries them again. */
@@ -113,6 +115,8 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   const complained = claim.failed.filter(stillFails);
   const failed = new Set(complained.filter(({ why }) => !isAboutUplink(why)).map((one) => one.peerId));
   const slow = new Set(complained.filter(({ why }) => isAboutUplink(why)).map((one) => one.peerId));
+  const silent = new Set(complained.filter(({ why }) => why === 'silent').map((one) => one.peerId));
+  for (const other of seat.triedAgain) if (!silent.has(other)) seat.triedAgain.delete(other);
   // A writer that leaves the cluster in order is not live any more, and still sends what it writes.
   const isUp = (other: PeerId) => context.roster.isLive(other) || grants.isHeldBy(other);
   const isThere = (other: PeerId) => other !== peerId && !failed.has(other) && isUp(other);
@@ -129,6 +133,10 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
     const grant = [grants.writer, grants.rival].find((one) => one?.peerId === root?.peerId);
     return root?.root !== 'writer' || grant === undefined || !isSilent(grant, nowMs);
   };
+  const isKnownToLive = (other: PeerId) => {
+    if (tree.get(other)?.root === 'holder') return context.roster.isLive(other);
+    return [grants.writer, grants.rival].some((one) => one?.peerId === other && nowMs - one.renewedAtMs <= HEARD_MS);
+  };
   const trusted = (other: PeerId) => isUsable(other) && isHeard(other) && !context.complaints.isDoubted(other, nowMs);
   // Of a writer that renews it is known that it can be reached, of its readers it is not.
   const writer =
@@ -139,11 +147,17 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
     best ??
     (strict ? undefined : tree.choose(seat, { ...choice, usable: isUsable })) ??
     // Slow is better than a second time from upstream.
-    tree.choose(seat, { ...choice, usable: (other) => slow.has(other) && isThere(other) });
+    tree.choose(seat, { ...choice, usable: (other) => slow.has(other) && isThere(other) }) ??
+    // So is a new connection: it may be the old one alone that was silent.
+    tree.choose(seat, {
+      ...choice,
+      usable: (other) => silent.has(other) && !seat.triedAgain.has(other) && isKnownToLive(other),
+    });
   if (parent === undefined || !tree.move(seat, parent)) {
     seat.strandedSinceMs ??= nowMs;
     return undefined;
   }
+  if (silent.has(parent.peerId)) seat.triedAgain.add(parent.peerId);
   context.changed(entry, false);
   return parent;
 }

@@ -132,6 +132,21 @@ describe('who writes', () => {
     expect(await stage.asks('d', { failing: { b: 'silent', h: 'silent' } })).toBe('write');
   });
 
+  test('a writer that renews, and was silent for its only child, is tried once more; so is a holder, before upstream', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    for (const name of ['a', 'b']) await stage.asks(name);
+    await stage.pass(1_600);
+    expect(await stage.asks('b', { failing: { a: 'silent' } })).toBe('wait');
+    stage.report('a', 'writing');
+    expect(await stage.asks('b', { failing: { a: 'silent' } })).toBe('read a');
+    expect(await stage.asks('b', { failing: { a: 'silent' } })).toBe('wait');
+    // That is forgotten when the complaint is.
+    expect(await stage.asks('b')).toBe('read a');
+    stage.report('a', 'held');
+    expect(await stage.asks('b', { failing: { a: 'silent' } })).toBe('read a');
+    expect(await stage.asks('b', { failing: { a: 'silent' } })).toBe('write');
+  });
+
   test('whom all have failed reads from a holder that nobody complains of, rather than from the writer', async () => {
     const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'h');
     for (const name of ['a', 'b', 'c']) await stage.asks(name);
@@ -581,7 +596,7 @@ describe('who reads from whom', () => {
     await stage.asks('a');
     stage.index.add(KEY, peerIdOf('h'));
     expect(await stage.asks('m')).toBe('read h');
-    const held = stage.asks('c', { failing: { a: 'silent', m: 'silent', h: 'full' }, waitMs: 1_900 });
+    const held = stage.asks('c', { failing: { a: 'failed', m: 'failed', h: 'full' }, waitMs: 1_900 });
     await stage.renews('a', 2_000, { prefix: 10 });
     expect(await held).toBe('wait');
     await stage.pass(100);
