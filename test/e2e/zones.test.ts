@@ -13,9 +13,11 @@ const MIB = 1024 * 1024;
 const ZONES = ['east', 'north', 'west'];
 const NODES = 2 * ZONES.length;
 /** Each more than the smaller ones twice, which is how often two nodes could import them: their sum says which came how often. */
-const LAYERS = [18 * MIB, 6 * MIB, 2 * MIB];
-/** What a reader may get twice when it changes its parent: a few pieces; far less than the smallest layer. */
-const TWICE = MIB;
+const LAYERS = [9 * MIB, 3 * MIB, MIB];
+/** What a reader may get twice when it changes its parent: a piece or two; less than the smallest layer. */
+const TWICE = MIB / 2;
+/** Pulls, until one was not disturbed. */
+const MOST_PULLS = 5;
 
 /** Bytes from other agents, by where those are. */
 type Received = Record<'same' | 'other' | 'unknown', number>;
@@ -31,7 +33,7 @@ describeWith(
       lab = await Lab.start({
         nodes: NODES,
         nodeRate: 200,
-        upstreamRate: 24,
+        upstreamRate: 12,
         settings: (node) => ({ node: { zone: ZONES[node % ZONES.length] } }),
       });
       await lab.settled();
@@ -44,12 +46,18 @@ describeWith(
     afterAll(() => lab?.dispose());
 
     test("all pull at once: upstream gives it once, and each blob crosses once into each zone but its writer's", async () => {
-      const wanted = await lab.image({ layerBytes: LAYERS });
-      const { image } = wanted;
-      const before = await received();
+      const blamed = () => lab.metric('windlass_peer_blamed_total');
+      const pull = async () => {
+        const wanted = await lab.image({ layerBytes: LAYERS });
+        const [before, blamedBefore] = [await received(), await blamed()];
+        await (await Scene.start(lab, wanted)).finish();
+        return { image: wanted.image, before, disturbed: (await blamed()) > blamedBefore };
+      };
+      // Where processors are short, a parent looks slow, and who leaves it may import: such a pull shows nothing.
+      let { image, before, disturbed } = await pull();
+      for (let pulls = 1; disturbed && pulls < MOST_PULLS; pulls += 1) ({ image, before, disturbed } = await pull());
 
-      await (await Scene.start(lab, wanted)).finish();
-
+      expect(disturbed, 'somebody was blamed').toBe(false);
       expectOnce(await lab.registry.report(), [image]);
       const writers = await zonesOfWriters();
       const now = await received();
@@ -65,7 +73,7 @@ describeWith(
     });
 
     test("the importer's parent in another zone killed in the middle: all others have it, and little comes twice", async () => {
-      const wanted = await lab.image({ layerBytes: [48 * MIB] });
+      const wanted = await lab.image({ layerBytes: [40 * MIB] });
       const { image } = wanted;
       const before = await received();
       const scene = await Scene.start(lab, wanted);
