@@ -24,6 +24,8 @@ export interface DnsDiscoveryOptions {
   readonly timeoutMs?: number;
   /** Calls after `ms`. @returns cancel; for tests */
   readonly after?: (ms: number, call: () => void) => () => void;
+  /** From 0 to below 1; for tests. */
+  readonly random?: () => number;
 }
 
 /**
@@ -31,13 +33,14 @@ export interface DnsDiscoveryOptions {
  * are joined with one port. Where there are SRV records, the addresses of the name itself are not taken: they are the
  * same agents. A service of several ports has SRV records for each: if there are some of the one port, only they count.
  *
- * Asked again every 10 s or so, sooner while there is no answer. A failure changes nothing: what was found stays.
+ * Asked again every 10 s or so (agents that started together do not ask together), sooner while there is no answer. A failure changes nothing: what was found stays.
  */
 export class DnsDiscovery implements Discovery {
   readonly #name: string;
   readonly #port: number;
   readonly #logger: Logger;
   readonly #after: (ms: number, call: () => void) => () => void;
+  readonly #random: () => number;
   readonly #resolver: Resolver;
   #cancel: (() => void) | undefined;
   #stopped = false;
@@ -52,6 +55,7 @@ export class DnsDiscovery implements Discovery {
     this.#port = port;
     this.#logger = options.logger;
     this.#after = options.after ?? afterTimeout;
+    this.#random = options.random ?? Math.random;
     this.#resolver = new Resolver({ timeout: options.timeoutMs ?? TIMEOUT_MS, tries: TRIES });
     if (options.servers !== undefined) this.#resolver.setServers(options.servers);
   }
@@ -70,7 +74,7 @@ export class DnsDiscovery implements Discovery {
   #ask(listener: (candidates: readonly Candidate[]) => void): void {
     this.#asking = this.#refresh(listener).then((waitMs) => {
       if (this.#stopped) return;
-      this.#cancel = this.#after(waitMs * (0.75 + Math.random() / 2), () => this.#ask(listener));
+      this.#cancel = this.#after(waitMs * (0.75 + this.#random() / 2), () => this.#ask(listener));
     });
   }
 

@@ -30,9 +30,9 @@ export interface AgentOptions {
   readonly nodeArguments?: readonly string[];
   /**
    * A network namespace to run in, and its address that we reach. There it takes the standard ports: the mirror on
-   * 127.0.0.1 and on that address, the status on that address.
+   * 127.0.0.1 and on that address, the status on that address. It resolves names by that file, if there is one.
    */
-  readonly network?: { readonly namespace: string; readonly address: string };
+  readonly network?: { readonly namespace: string; readonly address: string; readonly resolvConf?: string | undefined };
   /** False: only prepared, until `start`. */
   readonly started?: boolean;
 }
@@ -103,7 +103,8 @@ export class AgentProcess {
   async start(): Promise<void> {
     if (this.#daemon !== undefined && !this.#daemon.ended) throw new Error('the agent is running');
     const args = [...(this.#options.nodeArguments ?? []), MAIN, 'agent', '--config', this.#configPath];
-    const command = inNamespace(this.#options.network?.namespace, process.execPath, args);
+    const { namespace, resolvConf } = this.#options.network ?? {};
+    const command = inNamespace(namespace, process.execPath, args, resolvConf);
     const daemon = new Daemon(this.#scratch, 'agent', ...command, {
       env: { ...WITHOUT_SETTINGS, ...this.#options.env },
       // Longer than any grace period that the tests give it: it stops by itself.

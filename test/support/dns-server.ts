@@ -15,23 +15,25 @@ export interface DnsRecords {
 /** What it does with a question: answers with records, refuses in some way, or says nothing. */
 export type DnsBehaviour = DnsRecords | keyof typeof CODES | 'silent';
 
-/** A small real DNS server over UDP for one name at a time; it does what it is told last. */
+/** A small real DNS server over UDP, for one name, or for some by name; it does what it is told last. */
 export class DnsServer {
   readonly #socket: Socket = createSocket('udp4');
   behaviour: DnsBehaviour = {};
-  /** Instead, for questions of one type. */
+  /** Instead, for one name. */
+  readonly byName = new Map<string, DnsBehaviour>();
+  /** Instead of both, for questions of one type. */
   readonly byType = new Map<'a' | 'aaaa' | 'srv', DnsBehaviour>();
   /** Names asked for, of A. */
   readonly asked: string[] = [];
 
-  /** @returns `127.0.0.1:port` */
-  async listen(): Promise<string> {
+  /** @returns `address:port` */
+  async listen(address = '127.0.0.1', port = 0): Promise<string> {
     this.#socket.on('message', (query, from) => {
       const answer = this.#answer(query);
       if (answer !== undefined) this.#socket.send(answer, from.port, from.address);
     });
-    await new Promise<void>((resolve) => this.#socket.bind(0, '127.0.0.1', resolve));
-    return `127.0.0.1:${this.#socket.address().port}`;
+    await new Promise<void>((resolve) => this.#socket.bind(port, address, resolve));
+    return `${address}:${this.#socket.address().port}`;
   }
 
   async close(): Promise<void> {
@@ -47,9 +49,10 @@ export class DnsServer {
     }
     const type = query.readUInt16BE(at + 1);
     const question = query.subarray(12, at + 5);
-    if (type === A) this.asked.push(labels.join('.'));
+    const name = labels.join('.');
+    if (type === A) this.asked.push(name);
     const kind = type === A ? 'a' : type === AAAA ? 'aaaa' : 'srv';
-    const behaviour = this.byType.get(kind) ?? this.behaviour;
+    const behaviour = this.byType.get(kind) ?? this.byName.get(name) ?? this.behaviour;
     if (behaviour === 'silent') return undefined;
     const records = typeof behaviour === 'string' ? [] : recordsOf(behaviour, type);
     const header = Buffer.alloc(12);

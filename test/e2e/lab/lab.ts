@@ -7,6 +7,7 @@ import { cpuSeconds } from '../../bench/cpu-seconds.ts';
 import { AgentProcess } from '../../support/agent-process.ts';
 import { Containerd } from '../../support/containerd.ts';
 import { type ContainerdBinaries, cacheFolder } from '../../support/containerd-binaries.ts';
+import type { DnsServer } from '../../support/dns-server.ts';
 import { eventually } from '../../support/eventually.ts';
 import { writeHostsToml } from '../../support/hosts-toml.ts';
 import { buildImage, type Image, type ImageOptions } from '../../support/image.ts';
@@ -35,9 +36,11 @@ export interface LabOptions {
   readonly containerds?: readonly (ContainerdBinaries | undefined)[];
   /** Agents find each other (static discovery, a cluster secret); else each is alone. By default they do. */
   readonly swarm?: boolean;
-  /** Laid over the lab's own, section by section; a function for those of one node. */
-  readonly settings?: (node: number) => Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-  /** How many of the nodes' agents are started at first; the others by `startAgent`. By default all. */
+  /** Laid over the lab's own, section by section: of one node, and where it is. */
+  readonly settings?: (node: number, host: Host) => Sections;
+  /** Agents resolve names by it, and by nobody else; the lab has it listen, and closes it. */
+  readonly dns?: DnsServer;
+  /** How many of the nodes' agents are started at first; the others by their `agent.start()`. By default all. */
   readonly agents?: number;
 }
 
@@ -95,6 +98,7 @@ export class Lab {
       }
       await writeHostsToml(hostsDir, { registry: DIRECT, mirrors: [], server: registry.url });
       const peers = hosts.map(({ address }) => `${address}:5052`);
+      const resolvConf = options.dns && (await serveNames(scratch, options.dns, network));
       const nodes = await Promise.all(
         hosts.map(async (host, i) => {
           const binaries = options.containerds?.[i];
@@ -110,9 +114,9 @@ export class Lab {
                   peer: { listen: `${host.address}:5051` },
                 },
                 options.swarm === false ? {} : swarmSettings(host, secretFile, peers),
-                options.settings?.(i) ?? {},
+                options.settings?.(i, host) ?? {},
               ),
-              network: { namespace, address: host.outside },
+              network: { namespace, address: host.outside, resolvConf },
               // Sixteen start at once on two cores.
               env: { NODE_COMPILE_CACHE: join(cacheFolder(), 'compiled') },
               started: i < (options.agents ?? options.nodes),
@@ -257,6 +261,15 @@ export class Lab {
   async dispose(): Promise<void> {
     await this.scratch.dispose();
   }
+}
+
+/** Where the hosts reach it, on the one port that a resolv.conf can name. @returns that file */
+async function serveNames(scratch: Scratch, dns: DnsServer, { outside }: LabNetwork): Promise<string> {
+  await dns.listen(outside, 53);
+  scratch.defer(() => dns.close());
+  const file = scratch.join('resolv.conf');
+  await writeFile(file, `nameserver ${outside}\n`);
+  return file;
 }
 
 function swarmSettings(host: Host, secretFile: string, peers: readonly string[]): Sections {

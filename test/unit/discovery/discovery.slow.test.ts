@@ -2,7 +2,7 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createDiscovery } from '../../../src/discovery/create-discovery.ts';
 import type { Discovery } from '../../../src/discovery/discovery.ts';
-import { DnsDiscovery } from '../../../src/discovery/dns-discovery.ts';
+import { DnsDiscovery, type DnsDiscoveryOptions } from '../../../src/discovery/dns-discovery.ts';
 import { systemTimers } from '../../../src/time/timers.ts';
 import { DnsServer } from '../../support/dns-server.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -48,7 +48,7 @@ describe('dns', () => {
   /** How long it wanted to wait, each time; it waits a moment instead. */
   let waits: number[];
 
-  const start = (options: { readonly timeoutMs?: number } = {}): Promise<string[][]> => {
+  const start = (options: Pick<DnsDiscoveryOptions, 'timeoutMs' | 'random'> = {}): Promise<string[][]> => {
     const log = pino({ level: 'info' }, { write: (line) => lines.push(JSON.parse(line)) });
     const after = (ms: number, call: () => void) => {
       waits.push(ms);
@@ -173,6 +173,17 @@ describe('dns', () => {
     // The one wait that may still have been that of the last answer.
     await eventually(() => waits.length > 4);
     expect(Math.min(...waits)).toBeLessThan(1_300);
+  });
+
+  test.each([
+    { state: 'somebody is found', records: { a: ['10.0.0.3'] }, waited: [7_500, 10_000, 11_250, 8_750] },
+    { state: 'nobody is', records: {}, waited: [750, 2_000, 4_500, 7_000] },
+  ])('while $state each wait is a quarter shorter to a quarter longer, by chance', async ({ records, waited }) => {
+    const chances = [0, 0.5, 0.75, 0.25];
+    server.behaviour = records;
+    await start({ random: () => chances.shift() ?? 0.5 });
+    await eventually(() => waits.length >= waited.length);
+    expect(waits.slice(0, waited.length)).toEqual(waited);
   });
 
   test('says nothing more once stopped, though an answer is on its way', async () => {
