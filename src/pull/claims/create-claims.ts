@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Metrics } from '../../metrics/metrics.ts';
 import type { HolderIndex } from '../../routing/holder-index.ts';
+import type { PeerId } from '../../routing/member.ts';
 import type { CallHandler, PeerCalls } from '../../routing/peer-calls.ts';
 import type { Roster } from '../../routing/roster.ts';
 import { systemTimers, type Timers } from '../../time/timers.ts';
@@ -41,6 +42,8 @@ export interface ClaimsParts {
   readonly rates: Rates;
   /** The CallHandler for path `claims`. */
   readonly handleClaims: CallHandler;
+  /** Whom this agent does not ask, or not answer, now: what they said of claims made no sense. For the gauge. */
+  leftOut(): readonly PeerId[];
   /** Gives up all leases, and tells the keepers. */
   stop(): Promise<void>;
 }
@@ -81,6 +84,7 @@ export function createClaims(options: ClaimsOptions): ClaimsParts {
     keeper,
     rates,
     handleClaims: (from, body, signal) => handler.handle(from, body, signal),
+    leftOut: () => [...new Set([...calls.leftOut(), ...handler.leftOut()])],
     stop: async () => {
       await claimer.stop();
       keeper.stop();
