@@ -6,7 +6,7 @@ import type { HolderIndex, LastKnown } from './holder-index.ts';
 import { MAX_DIGESTS } from './index-messages.ts';
 import type { PeerId } from './member.ts';
 
-/** Bounds of all holders together: some 40 MB at worst. */
+/** Bounds of all holders together: some 70 MB at worst. */
 const MAX_KEYS = 100_000;
 const MAX_PAIRS = 300_000;
 const MAX_TAGS = 20_000;
