@@ -63,7 +63,8 @@ const GRAPHS: readonly GraphOptions[] = [
   },
   {
     title: 'Left out',
-    description: 'By how many agents a node is read from no more for the moment, because of wrong bytes or silence.',
+    description:
+      'By how many agents a node is left out for the moment: because of wrong bytes, silence, claims that make no sense; missing: for a blob alone that it had not got.',
     unit: 'short',
     width: 8,
     series: {

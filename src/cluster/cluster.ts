@@ -87,10 +87,12 @@ export class Cluster {
   #refreshLeftOut(): void {
     const { peersLeftOut } = this.#options.metrics;
     peersLeftOut.reset();
-    for (const { peerId, reason } of this.swarm.offenders.leftOut().slice(0, LEFT_OUT_NAMED)) {
+    const nonsense = this.#claims.leftOut().map((peerId) => ({ peerId, reason: 'nonsense' }));
+    const named = [...nonsense, ...this.swarm.offenders.leftOut()].flatMap(({ peerId, reason }) => {
       const name = this.roster.get(peerId)?.nodeName;
-      if (name !== undefined) peersLeftOut.set({ peer_node: name, reason }, 1);
-    }
+      return name === undefined ? [] : [{ peer_node: name, reason }];
+    });
+    for (const labels of named.slice(0, LEFT_OUT_NAMED)) peersLeftOut.set(labels, 1);
   }
 
   get peerId(): string {

@@ -1,4 +1,3 @@
-import { createHmac } from 'node:crypto';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { formatListenAddress } from '../config/listen-address.ts';
@@ -27,6 +26,7 @@ import type { CallHandler } from '../routing/peer-calls.ts';
 import type { TagStore } from '../store/tag-store.ts';
 import { systemTimers } from '../time/timers.ts';
 import type { Registries } from '../upstream/registry-client.ts';
+import { keyedFingerprint } from './keyed-fingerprint.ts';
 
 export interface ClusterOptions {
   readonly settings: Settings;
@@ -247,9 +247,4 @@ async function wireParts(
 function zoneLabel(own: string, other: string | undefined): ZoneLabel {
   if (own === '' || other === undefined || other === '') return 'unknown';
   return own === other ? 'same' : 'other';
-}
-
-/** Keyed, so that nobody who sees a claim can try passwords on it. The same at all agents with the same secret. */
-function keyedFingerprint(key: Buffer, fingerprint: string): string {
-  return createHmac('sha256', key).update(fingerprint).digest('base64url').slice(0, 22);
 }

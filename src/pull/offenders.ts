@@ -51,13 +51,16 @@ export class Offenders {
     return (this.#silences.get(peerId)?.count ?? 0) >= SILENCES ? 'silent' : undefined;
   }
 
-  /** Whom this node reads nothing from now, whatever the blob. */
-  leftOut(): { readonly peerId: PeerId; readonly reason: 'wrong' | 'silent' }[] {
-    const wrong = [...this.#leftOut.keys()].filter((key) => !key.includes(' '));
+  /** Whom this node reads nothing from now, whatever the blob; `missing`: not some blob that it has not got. */
+  leftOut(): { readonly peerId: PeerId; readonly reason: 'wrong' | 'silent' | 'missing' }[] {
+    const keys = [...this.#leftOut.keys()].map((key) => key.split(' '));
+    const wrong = keys.flatMap(([peerId = '', digest]) => (digest === undefined ? [peerId] : []));
     const silent = [...this.#silences.entries()].filter(([, { count }]) => count >= SILENCES);
+    const missing = new Set(keys.flatMap(([peerId = '', digest]) => (digest === undefined ? [] : [peerId])));
     return [
       ...wrong.map((peerId) => ({ peerId, reason: 'wrong' as const })),
       ...silent.map(([peerId]) => ({ peerId, reason: 'silent' as const })),
+      ...[...missing].map((peerId) => ({ peerId, reason: 'missing' as const })),
     ];
   }
 

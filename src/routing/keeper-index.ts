@@ -6,7 +6,7 @@ import type { HolderIndex, LastKnown } from './holder-index.ts';
 import { MAX_DIGESTS } from './index-messages.ts';
 import type { PeerId } from './member.ts';
 
-/** Bounds of all holders together: some 40 MB at worst. */
+/** Bounds of all holders together: some 70 MB at worst. */
 const MAX_KEYS = 100_000;
 const MAX_PAIRS = 300_000;
 const MAX_TAGS = 20_000;
@@ -19,9 +19,21 @@ const BLOB = 'blob:';
 const TAG = 'tag:';
 /** A clock may begin below 0. */
 const LONG_AGO = Number.NEGATIVE_INFINITY;
+/** So many are looked up at once: to find the first of a Set, all that were deleted before it are walked past. */
+const OLDEST = 1_000;
+
+interface Known {
+  readonly peers: Set<PeerId>;
+  /** Since it was last among the oldest. */
+  asked: boolean;
+}
 
 interface Holder {
+  readonly peerId: PeerId;
+  /** In the order in which they were told, or found to be asked for. */
   readonly keys: Set<string>;
+  /** What goes next where there is no room, the next one last; some may be gone already. */
+  oldest: string[];
   /** Since when it is gone; undefined while it is a member. */
   goneAtMs: number | undefined;
 }
@@ -34,17 +46,14 @@ export interface KeeperIndexOptions {
 
 /**
  * Who holds what, as far as this agent is keeper or deputy of it. Holders that left or died are kept for a minute,
- * unnamed. The least recently asked keys go first when there are too many.
+ * unnamed. When there are too many keys, those go that were told longest ago and that nobody asked for since, of the
+ * newcomer itself if it has more than an equal share of the room, else of whoever has the most: an agent that says it
+ * holds everything there is takes nothing from the others.
  */
 export class KeeperIndex implements HolderIndex {
   readonly #options: KeeperIndexOptions;
   readonly #holders = new Map<PeerId, Holder>();
-  readonly #keys = new LRUCache<string, Set<PeerId>>({
-    max: MAX_KEYS,
-    dispose: (peers, key, reason) => {
-      if (reason === 'evict') for (const peerId of peers) this.#unlist(peerId, key);
-    },
-  });
+  readonly #keys = new Map<string, Known>();
   #pairs = 0;
   /** Who was found not to hold a key, and when. */
   readonly #removed = new LRUCache<string, number>({ max: MAX_REMOVED });
@@ -70,8 +79,10 @@ export class KeeperIndex implements HolderIndex {
   }
 
   holders(key: string): PeerId[] {
-    const peers = this.#keys.get(key);
-    return peers === undefined ? [] : [...peers].filter((peerId) => this.#options.isLive(peerId));
+    const known = this.#keys.get(key);
+    if (known === undefined) return [];
+    known.asked = true;
+    return [...known.peers].filter((peerId) => this.#options.isLive(peerId));
   }
 
   addByHearsay(key: string, peerId: PeerId): void {
@@ -83,17 +94,37 @@ export class KeeperIndex implements HolderIndex {
     this.#removed.delete(pairOf(key, peerId));
     let holder = this.#holders.get(peerId);
     if (holder === undefined) {
-      holder = { keys: new Set(), goneAtMs: undefined };
+      holder = { peerId, keys: new Set(), oldest: [], goneAtMs: undefined };
       this.#holders.set(peerId, holder);
     }
     if (holder.keys.has(key) || holder.keys.size >= MAX_DIGESTS) return;
-    const peers = this.#keys.get(key) ?? new Set();
-    peers.add(peerId);
-    // Before the key has a place: what makes room for it may be the last one that this holder had.
+    const known = this.#keys.get(key) ?? { peers: new Set(), asked: false };
+    known.peers.add(peerId);
+    this.#keys.set(key, known);
     holder.keys.add(key);
     this.#pairs += 1;
-    this.#keys.set(key, peers);
-    while (this.#pairs > MAX_PAIRS && this.#keys.pop() !== undefined);
+    while (this.#keys.size > MAX_KEYS || this.#pairs > MAX_PAIRS) this.#dropOldest(this.#whoGives(holder));
+  }
+
+  #whoGives(newcomer: Holder): Holder {
+    // Who says 100,000 in a row has its share soon: the others are not looked through for each.
+    if (newcomer.keys.size > MAX_KEYS / this.#holders.size) return newcomer;
+    let most = newcomer;
+    for (const holder of this.#holders.values()) if (holder.keys.size > most.keys.size) most = holder;
+    return most;
+  }
+
+  /** One, or none where it was asked for: then that is the youngest now. A key goes with the last who holds it. */
+  #dropOldest(holder: Holder): void {
+    if (holder.oldest.length === 0) holder.oldest = holder.keys.values().take(OLDEST).toArray().reverse();
+    const key = holder.oldest.pop() ?? '';
+    const known = this.#keys.get(key);
+    if (known === undefined || !holder.keys.has(key)) return;
+    if (known.asked) {
+      known.asked = false;
+      holder.keys.delete(key);
+      holder.keys.add(key);
+    } else this.#drop(key, holder.peerId);
   }
 
   remove(key: string, peerId: PeerId): void {
@@ -102,7 +133,7 @@ export class KeeperIndex implements HolderIndex {
   }
 
   #drop(key: string, peerId: PeerId): void {
-    const peers = this.#keys.peek(key);
+    const peers = this.#keys.get(key)?.peers;
     if (peers?.delete(peerId) && peers.size === 0) this.#keys.delete(key);
     this.#unlist(peerId, key);
   }
@@ -130,7 +161,7 @@ export class KeeperIndex implements HolderIndex {
   }
 
   forget(key: string): void {
-    for (const peerId of [...(this.#keys.peek(key) ?? [])]) this.remove(key, peerId);
+    for (const peerId of [...(this.#keys.get(key)?.peers ?? [])]) this.remove(key, peerId);
     this.#tags.delete(key);
     if (key.startsWith(TAG)) this.#forgotten.set(key, this.#options.timers.now());
   }
@@ -182,7 +213,7 @@ export class KeeperIndex implements HolderIndex {
 
   /** Forgets the keys that are not `wanted` any more. */
   prune(wanted: (key: string) => boolean): void {
-    for (const [key, peers] of [...this.#keys.entries()]) {
+    for (const [key, { peers }] of [...this.#keys]) {
       if (wanted(key)) continue;
       for (const peerId of [...peers]) this.#drop(key, peerId);
     }

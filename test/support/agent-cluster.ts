@@ -5,6 +5,9 @@ import { AgentProcess } from './agent-process.ts';
 import { eventually } from './eventually.ts';
 import type { Scratch } from './scratch.ts';
 
+/** Settings by section; a list, as `registries` is, takes the place of what was there. */
+type Sections = Readonly<Record<string, Readonly<Record<string, unknown>> | readonly object[]>>;
+
 export interface ClusterOptions {
   readonly agents: number;
   /** What they speak to each other on loopback; by default IPv4. */
@@ -12,9 +15,9 @@ export interface ClusterOptions {
   /** The allow-list: host → endpoint. */
   readonly registries: Readonly<Record<string, string>>;
   /** Of all agents, by section. */
-  readonly settings?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  readonly settings?: Sections;
   /** Of one of them, laid over those. */
-  readonly settingsOf?: (index: number) => Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  readonly settingsOf?: (index: number) => Sections;
 }
 
 /** Agents on loopback, each a process, that find each other by a static list and share a secret. */
@@ -43,7 +46,7 @@ export class AgentCluster {
   }
 
   /** One more, which knows the address of the first. */
-  async add(settings: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {}): Promise<AgentProcess> {
+  async add(settings: Sections = {}): Promise<AgentProcess> {
     this.#p2pPorts.push(...(await freePorts(1)));
     return this.#start(this.#p2pPorts.length - 1, settings);
   }
@@ -71,13 +74,10 @@ export class AgentCluster {
     return values.reduce((sum, value) => sum + value, 0);
   }
 
-  async #start(
-    index: number,
-    more: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {},
-  ): Promise<AgentProcess> {
+  async #start(index: number, more: Sections = {}): Promise<AgentProcess> {
     const { registries, settings = {}, settingsOf, family = 4 } = this.#options;
     const [host, multiaddr] = family === 4 ? ['127.0.0.1', '/ip4/127.0.0.1'] : ['[::1]', '/ip6/::1'];
-    const sections: Record<string, Record<string, unknown>> = {
+    const sections: Record<string, Sections[string]> = {
       node: { name: `node-${index}` },
       cluster: { secretFile: [this.secretFile] },
       p2p: { listen: [`${multiaddr}/tcp/${this.#p2pPorts[index]}`] },
@@ -85,7 +85,9 @@ export class AgentCluster {
       ...(family === 4 ? {} : { peer: { listen: `${host}:${(await freePorts(1))[0]}` } }),
     };
     for (const layer of [settings, settingsOf?.(index) ?? {}, more]) {
-      for (const [name, section] of Object.entries(layer)) sections[name] = { ...sections[name], ...section };
+      for (const [name, section] of Object.entries(layer)) {
+        sections[name] = Array.isArray(section) ? section : { ...sections[name], ...section };
+      }
     }
     const agent = await AgentProcess.start(this.#scratch, { registries, settings: sections });
     this.agents[index] = agent;

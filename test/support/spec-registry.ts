@@ -9,21 +9,37 @@ interface Repository {
   readonly blobs: Map<string, ImageBlob>;
 }
 
+export interface SpecRegistryOptions {
+  /** May it read there? `user:password`, or undefined: nobody in particular. By default whoever may all. */
+  readonly opens?: (account: string | undefined, repository: string) => boolean;
+}
+
+/** One request, and how it was answered. */
+export interface AnsweredRequest {
+  readonly account: string | undefined;
+  readonly method: string;
+  readonly path: string;
+  readonly status: number;
+}
+
 /**
  * A registry in memory that does all that the distribution spec (1.1) says of pulls, which docker-registry 2.8 does
- * not: the referrers API, and pages of tags/list.
+ * not: the referrers API, and pages of tags/list. And with accounts that may read some repositories, by Basic.
  */
 export class SpecRegistry {
   readonly requests: string[] = [];
+  readonly answered: AnsweredRequest[] = [];
+  readonly #opens: NonNullable<SpecRegistryOptions['opens']>;
   readonly #repositories = new Map<string, Repository>();
   readonly #server: Server;
 
-  private constructor() {
+  private constructor({ opens = () => true }: SpecRegistryOptions) {
+    this.#opens = opens;
     this.#server = createServer((request, response) => this.#answer(request, response));
   }
 
-  static async start(scratch: Scratch): Promise<SpecRegistry> {
-    const registry = new SpecRegistry();
+  static async start(scratch: Scratch, options: SpecRegistryOptions = {}): Promise<SpecRegistry> {
+    const registry = new SpecRegistry(options);
     scratch.defer(() => {
       registry.#server.closeAllConnections();
       registry.#server.close();
@@ -50,10 +66,18 @@ export class SpecRegistry {
     const { method = '' } = request;
     const url = new URL(request.url ?? '/', this.url);
     this.requests.push(`${method} ${url.pathname}${url.search}`);
+    const account = accountOf(request);
+    response.once('finish', () => {
+      this.answered.push({ account, method, path: url.pathname, status: response.statusCode });
+    });
     if (method !== 'GET' && method !== 'HEAD') return fail(response, 405, 'UNSUPPORTED');
     if (url.pathname === '/v2/') return sendJson(response, {}, 'application/json');
     const match = /^\/v2\/(.+)\/(manifests|blobs|tags|referrers)\/([^/]+)$/.exec(url.pathname);
     const [, name = '', kind, target = ''] = match ?? [];
+    if (!this.#opens(account, name)) {
+      response.setHeader('www-authenticate', 'Basic realm="test"');
+      return account === undefined ? fail(response, 401, 'UNAUTHORIZED') : fail(response, 403, 'DENIED');
+    }
     const repository = this.#repositories.get(name);
     if (kind === 'referrers') return sendReferrers(response, repository, target);
     if (repository === undefined) return fail(response, 404, 'NAME_UNKNOWN');
@@ -65,6 +89,11 @@ export class SpecRegistry {
     const blob = kind === 'blobs' ? repository.blobs.get(target) : undefined;
     return blob === undefined ? fail(response, 404, 'BLOB_UNKNOWN') : send(response, blob, request.headers.range ?? '');
   }
+}
+
+function accountOf({ headers }: IncomingMessage): string | undefined {
+  const [, basic] = /^Basic (.+)$/.exec(headers.authorization ?? '') ?? [];
+  return basic === undefined ? undefined : Buffer.from(basic, 'base64').toString();
 }
 
 /** @param range of a blob; undefined for a manifest */

@@ -59,6 +59,11 @@ export class ClaimsHandler {
     this.#leftOut = new LeftOut(options.timers, STRIKES);
   }
 
+  /** Whose claims are not answered now: they made no sense, again and again. */
+  leftOut(): PeerId[] {
+    return this.#leftOut.list();
+  }
+
   /** The CallHandler for path `claims`. @throws PEER_NONSENSE, PEER_DENIED; the signal's reason. */
   async handle(from: PeerId, body: unknown, signal: AbortSignal): Promise<unknown> {
     if (this.#leftOut.has(from)) throw new WindlassError('PEER_DENIED', 'what you said made no sense: later again');

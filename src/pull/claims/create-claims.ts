@@ -44,6 +44,8 @@ export interface ClaimsParts {
   readonly rates: Rates;
   /** The CallHandler for path `claims`. */
   readonly handleClaims: CallHandler;
+  /** Whom this agent does not ask, or not answer, now: what they said of claims made no sense. For the gauge. */
+  leftOut(): readonly PeerId[];
   /** Gives up all leases, and tells the keepers. */
   stop(): Promise<void>;
 }
@@ -84,6 +86,7 @@ export function createClaims(options: ClaimsOptions): ClaimsParts {
     keeper,
     rates,
     handleClaims: (from, body, signal) => handler.handle(from, body, signal),
+    leftOut: () => [...new Set([...calls.leftOut(), ...handler.leftOut()])],
     stop: async () => {
       await claimer.stop();
       keeper.stop();

@@ -54,6 +54,11 @@ export class KeeperCalls {
     return this.#leftOut.has(peerId);
   }
 
+  /** All of those. */
+  leftOut(): PeerId[] {
+    return this.#leftOut.list();
+  }
+
   /** It let us wait in vain a moment ago, and has not answered since. */
   wasSilent(peerId: PeerId): boolean {
     const untilMs = this.#silentUntilMs.get(peerId);

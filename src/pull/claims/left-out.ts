@@ -36,4 +36,10 @@ export class LeftOut {
   has(peerId: PeerId): boolean {
     return (this.#untilMs.get(peerId) ?? LONG_AGO) > this.#timers.now();
   }
+
+  /** All of them. */
+  list(): PeerId[] {
+    const nowMs = this.#timers.now();
+    return [...this.#untilMs.entries()].filter(([, untilMs]) => untilMs > nowMs).map(([peerId]) => peerId);
+  }
 }

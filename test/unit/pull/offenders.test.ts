@@ -1,10 +1,15 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Metrics } from '../../../src/metrics/metrics.ts';
+import type { Digest } from '../../../src/oci/digest.ts';
 import { Offenders } from '../../../src/pull/offenders.ts';
 import { digestOf } from '../../support/image.ts';
 
-const DIGEST = digestOf(Buffer.from('a blob'));
+const [DIGEST, OTHER, THIRD] = ['a blob', 'another', 'a third'].map((text) => digestOf(Buffer.from(text))) as [
+  Digest,
+  Digest,
+  Digest,
+];
 
 describe('peers that are left out', () => {
   let offenders: Offenders;
@@ -32,8 +37,25 @@ describe('peers that are left out', () => {
     expect(offenders.leftOut()).toEqual([{ peerId: 'mute', reason: 'silent' }]);
   });
 
-  it('are not those that lack a single blob, or were only slow', () => {
+  it('are named once for all that they lack, and left out for that alone', () => {
+    for (const digest of [DIGEST, OTHER]) offenders.blame('forgetful', 'missing', digest, undefined);
+    expect(offenders.leftOut()).toEqual([{ peerId: 'forgetful', reason: 'missing' }]);
+    expect([OTHER, THIRD].map((digest) => offenders.isLeftOut('forgetful', digest))).toEqual([true, false]);
+    vi.advanceTimersByTime(61_000);
+    expect(offenders.leftOut()).toEqual([]);
+  });
+
+  it('come in the order of what they did: lies, silence, what they lack', () => {
     offenders.blame('forgetful', 'missing', DIGEST, undefined);
+    for (let at = 0; at < 2; at += 1) {
+      offenders.leave('mute', 'silent', DIGEST, undefined);
+      vi.advanceTimersByTime(2_000);
+    }
+    offenders.blame('liar', 'wrong', DIGEST, undefined);
+    expect(offenders.leftOut().map(({ peerId }) => peerId)).toEqual(['liar', 'mute', 'forgetful']);
+  });
+
+  it('are not those that were only slow', () => {
     offenders.leave('slow', 'slow', DIGEST, undefined);
     expect(offenders.leftOut()).toEqual([]);
   });

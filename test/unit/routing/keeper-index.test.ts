@@ -15,6 +15,11 @@ function setUp() {
   return { index, live, pass: (ms: number) => (nowMs += ms) };
 }
 
+/** So many, in turn: <name>0, <name>1, … */
+function tell(index: KeeperIndex, peerId: string, name: string, count: number): void {
+  for (let at = 0; at < count; at += 1) index.add(`blob:${name}${at}`, peerId);
+}
+
 describe('KeeperIndex', () => {
   it('names the holders that were told of, each once', () => {
     const { index } = setUp();
@@ -94,13 +99,71 @@ describe('KeeperIndex', () => {
 
   it('holds no more than so many digests of one agent, and of all', () => {
     const { index } = setUp();
-    for (let count = 0; count < 100_100; count += 1) index.add(`blob:${count}`, 'a');
-    expect(index.checksumOf('a', () => true).count).toBe(100_000);
-    // Keys of others push out those that were asked for least recently.
+    tell(index, 'a', 'a', 100_100);
+    expect(index.keysOf('a')).toHaveLength(100_000);
+    // Keys of others push out those that it told of first.
     index.add('blob:new', 'b');
     expect(index.holders('blob:new')).toEqual(['b']);
-    expect(index.holders('blob:0')).toEqual([]);
-    expect(index.checksumOf('a', () => true).count).toBe(99_999);
+    expect(index.holders('blob:a0')).toEqual([]);
+    expect(index.keysOf('a')).toHaveLength(99_999);
+    expect(index.entries).toBe(100_000);
+  });
+
+  it('loses nothing of the others to one that says it holds 100,000, what they hold included', () => {
+    const { index, live } = setUp();
+    live.add('liar');
+    for (const honest of ['a', 'b', 'c']) tell(index, honest, honest, 1_000);
+    const lies = Array.from({ length: 97_000 }, (_, at) => `blob:lie${at}`);
+    index.replace('liar', [...['a', 'b', 'c'].flatMap((honest) => index.keysOf(honest)), ...lies]);
+    // What they come to hold later takes the place of lies; more lies only that of others.
+    for (const honest of ['a', 'b', 'c']) tell(index, honest, honest, 2_000);
+    tell(index, 'liar', 'another', 50_000);
+    for (const honest of ['a', 'b', 'c']) {
+      const held = Array.from({ length: 2_000 }, (_, at) => `blob:${honest}${at}`);
+      expect(held.filter((key) => !index.holders(key).includes(honest))).toEqual([]);
+    }
+    expect(index.keys()).toHaveLength(100_000);
+    expect(index.holders('blob:another49999')).toEqual(['liar']);
+  });
+
+  it('is divided between two that hold more than there is room for: each keeps what it told last', () => {
+    const { index } = setUp();
+    tell(index, 'a', 'a', 60_000);
+    tell(index, 'b', 'b', 60_000);
+    expect([index.keysOf('a').length, index.keysOf('b').length]).toEqual([50_000, 50_000]);
+    expect([index.holders('blob:a9999'), index.holders('blob:a10000')]).toEqual([[], ['a']]);
+    expect([index.holders('blob:b9999'), index.holders('blob:b10000')]).toEqual([[], ['b']]);
+  });
+
+  it('takes what one has beyond an equal share for more of it, though another has more still', () => {
+    const { index } = setUp();
+    for (const [peerId, count] of [
+      ['a', 60_000],
+      ['b', 38_000],
+      ['c', 2_000],
+    ] as const) {
+      tell(index, peerId, peerId, count);
+    }
+    index.add('blob:new', 'b');
+    expect([index.holders('blob:b0'), index.holders('blob:new')]).toEqual([[], ['b']]);
+    expect(index.keysOf('a')).toHaveLength(60_000);
+  });
+
+  it('keeps what was asked for longer than what was not', () => {
+    const { index } = setUp();
+    tell(index, 'a', 'a', 100_000);
+    index.holders('blob:a0');
+    for (const name of ['1', '2']) index.add(`blob:${name}`, 'b');
+    expect(index.holders('blob:a0')).toEqual(['a']);
+    expect([index.holders('blob:a1'), index.holders('blob:a2')]).toEqual([[], []]);
+    expect(index.holders('blob:a3')).toEqual(['a']);
+  });
+
+  it('forgets some that hold a blob before it forgets the blob', () => {
+    const { index, live } = setUp();
+    live.add('d');
+    for (const peerId of ['a', 'b', 'c', 'd']) tell(index, peerId, 'shared', 80_000);
+    expect([index.entries, index.keys().length]).toEqual([300_000, 80_000]);
   });
 
   it('keeps the youngest record of a tag, and its age grows', () => {
@@ -126,15 +189,15 @@ describe('KeeperIndex', () => {
     expect(index.lastKnown('tag:x/y:1')).toEqual({ bytes: fresh, ageMs: 49 });
   });
 
-  it('knows a holder on whose only key the next one pushed out', () => {
+  it('takes no key of one that has few for another of it', () => {
     const { index } = setUp();
     index.add('blob:first', 'b');
-    for (let at = 1; at < 100_000; at += 1) index.add(`blob:${at}`, 'a');
+    tell(index, 'a', 'a', 99_999);
     index.add('blob:second', 'b');
-    expect(index.holders('blob:first')).toEqual([]);
+    expect([index.holders('blob:first'), index.holders('blob:second')]).toEqual([['b'], ['b']]);
     expect(index.entries).toBe(100_000);
     index.replace('b', []);
     expect(index.holders('blob:second')).toEqual([]);
-    expect(index.entries).toBe(99_999);
+    expect(index.entries).toBe(99_998);
   });
 });

@@ -94,4 +94,31 @@ describe('claims of agents that call each other', () => {
       expect(claimed.kind === 'bytes' && Buffer.from(claimed.bytes).toString()).toBe('a small blob');
     }
   });
+
+  test('who answers claims with nonsense is left out, and named', async () => {
+    const { calls, agents } = cluster('a', 'b');
+    const [a] = agents;
+    if (a === undefined) throw new Error('two agents');
+    const { peerId } = member('b');
+    calls.join(peerId, { claims: async () => ({ kind: 'banana' }) });
+    expect(a.leftOut()).toEqual([]);
+    // Some of them fall to b.
+    for (let at = 0; at < 10; at += 1) await a.claimer.claim(request({ key: `blob:sha256:${at}` }), signal);
+    expect(calls.count(`→ ${peerId} claims claim`)).toBe(1);
+    expect(a.leftOut()).toEqual([peerId]);
+  });
+
+  test('so is who says nonsense for the third time', async () => {
+    const { agents } = cluster('a', 'b');
+    const [a] = agents;
+    if (a === undefined) throw new Error('two agents');
+    const { peerId } = member('b');
+    const nonsense = () => a.handleClaims(peerId, { type: 'banana' }, signal);
+    for (let at = 0; at < 3; at += 1) {
+      expect(a.leftOut()).toEqual([]);
+      await expect(nonsense()).rejects.toMatchObject({ code: 'PEER_NONSENSE' });
+    }
+    expect(a.leftOut()).toEqual([peerId]);
+    await expect(nonsense()).rejects.toMatchObject({ code: 'PEER_DENIED' });
+  });
 });
