@@ -9,8 +9,10 @@ import { Scene } from './lab/scene.ts';
 import { MOST_NODES, STRICT } from './lab/size.ts';
 
 const MIB = 1024 * 1024;
-/** Of 128 KiB: at 1 Mbit/s three and a half minutes' worth. */
-const LAYERS = 200;
+/** How many agents are restarted, one after the other: all 16, and 3,200 blobs, take two cores five minutes. */
+const RESTARTED = STRICT ? MOST_NODES : 4;
+/** Of 128 KiB: at 1 Mbit/s more than it takes to restart those. */
+const LAYERS = STRICT ? 300 : 80;
 
 describeWith(`${MOST_NODES} nodes, and what takes long`, labMissing, () => {
   let lab: Lab;
@@ -51,8 +53,7 @@ describeWith(`${MOST_NODES} nodes, and what takes long`, labMissing, () => {
     const image = await lab.image({ layerBytes: Array(LAYERS).fill(MIB / 8) });
     const scene = await Scene.start(lab, image, { plain: true });
     await scene.upstreamAt(0.01);
-    // All 16 take five minutes on two cores.
-    const restarted = STRICT ? lab.nodes : lab.nodes.filter((_, i) => i % 2 === 1);
+    const restarted = lab.nodes.slice(-RESTARTED);
     await restartEach(restarted);
     await lab.network.limit(lab.upstream, { up: 16, down: 16 });
     await scene.finish();
@@ -61,7 +62,8 @@ describeWith(`${MOST_NODES} nodes, and what takes long`, labMissing, () => {
       [],
     );
     const { agentBytes, otherBytes } = await lab.registry.report();
-    expect(agentBytes / image.image.totalBytes).toBeLessThanOrEqual(1.01);
+    // Where processors are short a keeper may be silent for 2 s, and a blob is asked for twice.
+    expect(agentBytes / image.image.totalBytes).toBeLessThanOrEqual(STRICT ? 1.01 : 1.03);
     expect(otherBytes).toBe(0);
   });
 });
