@@ -41,9 +41,6 @@ export interface ClusterOptions {
   readonly podRoot?: string | undefined;
 }
 
-/** A search for a holder where upstream has failed: the keepers once more, then the DHT, which takes a second at most. */
-const LOOKUP_MS = 2_000;
-
 /** What only exists when the cluster does: this agent's pulls, and what others may purge here. */
 export interface ClusterEnds {
   readonly offers: PeerOffers;
@@ -225,7 +222,6 @@ async function wireParts(
       const member = roster.get(peerId);
       if (member !== undefined) await roster.exchangeWith(member);
     },
-    lookup: (digest, signal) => router.lookup(digest, { signal, timeoutMs: LOOKUP_MS }),
     strain,
     bounds: { openMs: settings.peer.firstByteTimeout },
     logger: logger.child({ room: 'pull' }),

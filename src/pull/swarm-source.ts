@@ -10,7 +10,6 @@ import type { BlobOpening, BlobSource } from './blob-source.ts';
 import type { Claimed, Lease } from './claims/claims.ts';
 import type { Parent } from './claims/messages.ts';
 import { hasDigest, isUpstreams, type Leg, leavingLeg, type Pull, type SourceEnd, sizeOf } from './leg.ts';
-import { isFinal } from './origins.ts';
 import type { ParentStep, ParentStream } from './parent-stream.ts';
 import { Parents } from './parents.ts';
 import type { Swarm } from './swarm.ts';
@@ -242,9 +241,7 @@ export class SwarmSource implements BlobSource {
       this.#become('none', undefined);
       const claimed = await this.#claim.ask(pull);
       this.#options.onClaimed?.();
-      const leg = await (claimed === undefined ? this.#fetch(pull, undefined) : this.#follow(pull, claimed)).catch(
-        (error: unknown) => this.#lastResort(pull, error),
-      );
+      const leg = claimed === undefined ? await this.#fetch(pull, undefined) : await this.#follow(pull, claimed);
       if (leg !== undefined) return leg;
       await sleep(pauseMs, pull.signal);
       this.#claim.lost(pauseMs);
@@ -268,23 +265,6 @@ export class SwarmSource implements BlobSource {
     this.#become('writer', undefined);
     const leg = await this.#upstream.open(pull, lease);
     this.#parents.saidSize(pull, leg?.body.sizeBytes);
-    return leg;
-  }
-
-  /** Upstream cannot give it: somebody may hold it of whom its keeper does not know. @throws the error, where nobody does */
-  async #lastResort(pull: Pull, error: unknown): Promise<Leg> {
-    pull.signal.throwIfAborted();
-    // Refused is refused, and what is wrong upstream is wrong at its holders.
-    if (!(error instanceof WindlassError) || isFinal(error) || !isUpstreams(error)) throw error;
-    const failed = new Set(this.#claim.failed.list().map(({ peerId }) => peerId));
-    const hinted = await this.#swarm.hinted(this.digest, pull.signal);
-    const parents = hinted.filter(({ peerId }) => !failed.has(peerId));
-    const leg = await this.#read(pull, { kind: 'read', parents, sizeBytes: undefined, replaces: undefined });
-    if (leg === undefined) throw error;
-    this.#swarm.logger.info(
-      { digest: this.digest, peer: this.parent, err: error },
-      'upstream fails, and a peer has it of which its keeper did not know',
-    );
     return leg;
   }
 

@@ -5,7 +5,6 @@ import type { RepositoryName } from '../oci/reference.ts';
 import type { PeerId } from '../routing/member.ts';
 import type { Roster } from '../routing/roster.ts';
 import type { Claims } from './claims/claims.ts';
-import type { Parent } from './claims/messages.ts';
 import { Offenders } from './offenders.ts';
 import { Origins } from './origins.ts';
 import type { PeerStreams } from './peer-streams.ts';
@@ -48,8 +47,6 @@ export interface SwarmOptions extends PieceKey {
   readonly fingerprint?: (origin: RepositoryName) => Promise<string | undefined>;
   /** Asks another agent whom it knows: it names somebody whom we do not. Bounded; may reject. */
   readonly meet?: (peerId: PeerId) => Promise<void>;
-  /** Who is thought to hold it, whatever its keeper says. Bounded; may reject. */
-  readonly lookup?: (digest: Digest, signal: AbortSignal) => Promise<readonly PeerId[]>;
   /** Of this agent, whose claims tell it. */
   readonly strain?: UplinkStrain;
   readonly bounds?: Partial<SwarmBounds>;
@@ -70,7 +67,6 @@ export class Swarm {
   readonly metrics: Metrics;
   readonly #meet: (peerId: PeerId) => Promise<void>;
   readonly #fingerprint: (origin: RepositoryName) => Promise<string | undefined>;
-  readonly #lookup: (digest: Digest, signal: AbortSignal) => Promise<readonly PeerId[]>;
 
   constructor(options: SwarmOptions) {
     this.claims = options.claims;
@@ -84,22 +80,12 @@ export class Swarm {
     this.metrics = options.metrics;
     this.#meet = options.meet ?? (async () => {});
     this.#fingerprint = options.fingerprint ?? (async () => undefined);
-    this.#lookup = options.lookup ?? (async () => []);
   }
 
   /** Is it a member, as far as this agent, and `by`, know? Never rejects. */
   async knows(peerId: PeerId, by: PeerId): Promise<boolean> {
     if (this.roster.get(peerId) === undefined) await this.#meet(by).catch(() => {});
     return this.roster.get(peerId) !== undefined;
-  }
-
-  /** Those that may hold it although no keeper named them. Never rejects. */
-  async hinted(digest: Digest, signal: AbortSignal): Promise<Parent[]> {
-    const peers = await this.#lookup(digest, signal).catch(() => []);
-    return peers.flatMap((peerId): Parent[] => {
-      const dataAddress = this.roster.get(peerId)?.dataAddress;
-      return dataAddress === undefined ? [] : [{ peerId, dataAddress, role: 'holder' }];
-    });
   }
 
   get self(): PeerId {

@@ -21,6 +21,8 @@ const TAG = 'tag:';
 const LONG_AGO = Number.NEGATIVE_INFINITY;
 /** So many are looked up at once: to find the first of a Set, all that were deleted before it are walked past. */
 const OLDEST = 1_000;
+/** Who asks for all that it has told must not let the next newcomer look through it. */
+const MAX_SPARED = 100;
 
 interface Known {
   readonly peers: Set<PeerId>;
@@ -103,7 +105,17 @@ export class KeeperIndex implements HolderIndex {
     this.#keys.set(key, known);
     holder.keys.add(key);
     this.#pairs += 1;
-    while (this.#keys.size > MAX_KEYS || this.#pairs > MAX_PAIRS) this.#dropOldest(this.#whoGives(holder));
+    this.#makeRoom(holder);
+  }
+
+  #makeRoom(newcomer: Holder): void {
+    let giver: Holder | undefined;
+    let spared = 0;
+    while (this.#keys.size > MAX_KEYS || this.#pairs > MAX_PAIRS) {
+      giver ??= this.#whoGives(newcomer);
+      if (this.#dropOldest(giver, spared < MAX_SPARED)) giver = undefined;
+      else spared += 1;
+    }
   }
 
   #whoGives(newcomer: Holder): Holder {
@@ -114,17 +126,24 @@ export class KeeperIndex implements HolderIndex {
     return most;
   }
 
-  /** One, or none where it was asked for: then that is the youngest now. A key goes with the last who holds it. */
-  #dropOldest(holder: Holder): void {
+  /**
+   * A key goes with the last who holds it.
+   * @param spares one that was asked for: it is the youngest now.
+   * @returns whether one went.
+   */
+  #dropOldest(holder: Holder, spares: boolean): boolean {
     if (holder.oldest.length === 0) holder.oldest = holder.keys.values().take(OLDEST).toArray().reverse();
     const key = holder.oldest.pop() ?? '';
     const known = this.#keys.get(key);
-    if (known === undefined || !holder.keys.has(key)) return;
-    if (known.asked) {
+    if (known === undefined || !holder.keys.has(key)) return false;
+    if (known.asked && spares) {
       known.asked = false;
       holder.keys.delete(key);
       holder.keys.add(key);
-    } else this.#drop(key, holder.peerId);
+      return false;
+    }
+    this.#drop(key, holder.peerId);
+    return true;
   }
 
   remove(key: string, peerId: PeerId): void {

@@ -28,6 +28,11 @@ const MAX_NEWS_DIGESTS = 1_000;
 
 const heldSchema = z.object({ type: z.literal('held'), digests: packedSchema, gone: packedSchema });
 
+interface Heard {
+  readonly peerId: PeerId;
+  readonly atMs: number;
+}
+
 /** The part of kad-dht that is used. Both may do nothing: hints only. */
 export interface Dht {
   /** Queued, at a low rate; what is too much is dropped. */
@@ -62,7 +67,7 @@ export class Libp2pRouter implements Router {
   readonly #announcer: Announcer;
   readonly #exchange: IndexExchange;
   /** Of a digest, those that were heard to hold it, the last one last; no more than are enough. */
-  readonly #news: LRUCache<string, readonly PeerId[]>;
+  readonly #news = new LRUCache<string, readonly Heard[]>({ max: MAX_NEWS });
   readonly #provides: DhtProvides;
   readonly #stop = new AbortController();
   readonly #toTell = new Set<string>();
@@ -78,7 +83,6 @@ export class Libp2pRouter implements Router {
 
   constructor(options: Libp2pRouterOptions) {
     this.#options = options;
-    this.#news = new LRUCache({ max: MAX_NEWS, ttl: NEWS_LIFE_MS, perf: options.timers });
     this.#announcer = new Announcer(options);
     this.#exchange = new IndexExchange(options);
     this.#provides = new DhtProvides(options, (digest) => this.#knownHolders(digest));
@@ -149,7 +153,9 @@ export class Libp2pRouter implements Router {
 
   /** Other agents that have told all, lately, that they hold it: known at once, and not to be relied on. */
   heard(digest: string): PeerId[] {
-    return this.#liveOthers(this.#news.get(digest) ?? []);
+    const sinceMs = this.#options.timers.now() - NEWS_LIFE_MS;
+    const lately = (this.#news.get(digest) ?? []).filter(({ atMs }) => atMs > sinceMs);
+    return this.#liveOthers(lately.map(({ peerId }) => peerId));
   }
 
   advertise(digests: Iterable<string>): void {
@@ -181,7 +187,7 @@ export class Libp2pRouter implements Router {
 
   #knownHolders(digest: string): number {
     const { index } = this.#options;
-    return this.#liveOthers([...index.holders(`blob:${digest}`), ...(this.#news.peek(digest) ?? [])]).length;
+    return this.#liveOthers([...index.holders(`blob:${digest}`), ...this.heard(digest)]).length;
   }
 
   /** The first keeper that answers. */
@@ -222,9 +228,10 @@ export class Libp2pRouter implements Router {
   #hear(bytes: Uint8Array, from: PeerId): void {
     const news = parseHeld(bytes);
     if (news === undefined) return;
-    const without = (digest: string) => (this.#news.peek(digest) ?? []).filter((peerId) => peerId !== from);
+    const heard: Heard = { peerId: from, atMs: this.#options.timers.now() };
+    const without = (digest: string) => (this.#news.peek(digest) ?? []).filter(({ peerId }) => peerId !== from);
     for (const digest of unpackDigests(news.digests) ?? []) {
-      this.#news.set(digest, [...without(digest), from].slice(-ENOUGH_HOLDERS));
+      this.#news.set(digest, [...without(digest), heard].slice(-ENOUGH_HOLDERS));
     }
     for (const digest of unpackDigests(news.gone) ?? []) {
       const left = without(digest);

@@ -177,8 +177,11 @@ function seatHolders(entry: Entry, context: KeeperContext, asking: PeerId): Peer
   const { index, roster } = context;
   const zone = roster.get(asking)?.zone;
   if (index.holders(entry.key).length === 0) {
-    // A keeper that became one a moment ago, or lost what it was told, may yet have heard of a holder.
-    for (const peerId of context.heard(entry.key.slice(BLOB.length))) index.addByHearsay(entry.key, peerId);
+    // A keeper that became one a moment ago, or lost what it was told, may yet have heard of a holder. Of who writes or
+    // reads it, it knows better.
+    for (const peerId of context.heard(entry.key.slice(BLOB.length))) {
+      if (entry.tree.get(peerId) === undefined) index.addByHearsay(entry.key, peerId);
+    }
   }
   const holders = index.holders(entry.key).filter((peerId) => {
     if (peerId !== asking) return roster.isLive(peerId);

@@ -129,17 +129,17 @@ export class Door {
    * @returns false if it has a connection to that peer, or no room.
    */
   enterOutgoing(connection: MultiaddrConnection, peerId: PeerId): boolean {
-    if (connection.status !== 'open') return false;
+    const isOpen = connection.status === 'open';
     const [existing, inside] = this.#find(peerId) ?? [];
     if (existing !== undefined && inside !== undefined) {
       const keepsIt = inside.outgoing || !this.#isYoung(inside) || peerId < this.#options.self;
-      if (keepsIt) {
+      if (keepsIt || !isOpen) {
         this.note(connection.remoteAddr.toString(), { verdict: 'known', peerId });
         return false;
       }
       this.#replace(existing);
     }
-    return this.#enter(connection, peerId, true);
+    return isOpen && this.#enter(connection, peerId, true);
   }
 
   /**

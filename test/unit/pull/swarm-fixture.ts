@@ -271,8 +271,6 @@ export interface ClusterOptions {
   readonly keeper?: PlainKeeper;
   /** The real claims, of every node, over this network; else the plain keeper's. */
   readonly network?: MemoryCalls;
-  /** Of whom a node finds, by itself, that they hold it. */
-  readonly lookup?: (digest: Digest) => Promise<readonly PeerId[]>;
 }
 
 /** Nodes in one process, whose streams call straight into each other's offers. */
@@ -342,7 +340,6 @@ export class PullCluster {
       },
       streams: this.#streams(id, dead.signal),
       roster: { self: member, get: (peerId) => this.#members.get(peerId) },
-      ...(options.lookup && { lookup: options.lookup }),
       sign: (message) => sign(null, message, privateKey),
       verify: (signer, message, signature) => this.#verify.get(signer)?.(message, signature) ?? false,
       logger,

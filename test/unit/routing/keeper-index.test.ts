@@ -159,6 +159,16 @@ describe('KeeperIndex', () => {
     expect(index.holders('blob:a3')).toEqual(['a']);
   });
 
+  it('looks through a hundred at most of one who asks for all that it told', () => {
+    const { index } = setUp();
+    tell(index, 'a', 'a', 100_000);
+    for (let at = 0; at < 100_000; at += 1) index.holders(`blob:a${at}`);
+    index.add('blob:new', 'b');
+    expect(index.keysOf('a')).toHaveLength(99_999);
+    expect(index.holders('blob:a100')).toEqual([]);
+    expect(index.holders('blob:new')).toEqual(['b']);
+  });
+
   it('forgets some that hold a blob before it forgets the blob', () => {
     const { index, live } = setUp();
     live.add('d');

@@ -550,6 +550,18 @@ describe('who reads from whom', () => {
     expect(await stage.asks('c')).toBe('read b');
   });
 
+  test('of who writes it, or reads it, gossip says nothing new', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
+    expect(await stage.asks('a')).toBe('write');
+    expect(await stage.asks('b')).toBe('read a');
+    stage.heard.set(KEY.slice('blob:'.length), [peerIdOf('a'), peerIdOf('b')]);
+    expect(await stage.asks('c')).toBe('read a');
+    expect(stage.tree()).toBe('a! b<a c<a');
+    expect(stage.index.holders(KEY)).toEqual([]);
+    // Else inline answers would be off, and the writer be waited for no longer than a holder.
+    expect(stage.keeper.peek(KEY)?.tree.get(peerIdOf('a'))?.root).toBe('writer');
+  });
+
   test('where a holder is known, gossip is not asked', async () => {
     const stage = new KeeperStage('k', 'a', 'b', 'c');
     stage.heard.set(KEY.slice('blob:'.length), [peerIdOf('a')]);

@@ -76,6 +76,8 @@ test('a connection that has closed before it was let in takes the place of none'
   gone.abort(new Error('gone'));
   expect(a.enterIncoming(taken, 'b')).toBe(true);
   expect(a.enterOutgoing(gone, 'b')).toBe(false);
+  expect(a.takeNote(ADDRESS)).toEqual({ verdict: 'known', peerId: 'b' });
+  expect(a.enterOutgoing(gone, 'c')).toBe(false);
   expect(z.enterOutgoing(dialled, 'b')).toBe(true);
   expect(z.enterIncoming(gone, 'b')).toBe(false);
   expect([taken.status, dialled.status]).toEqual(['open', 'open']);
