@@ -33,7 +33,8 @@ export interface DnsDiscoveryOptions {
  * are joined with one port. Where there are SRV records, the addresses of the name itself are not taken: they are the
  * same agents. A service of several ports has SRV records for each: if there are some of the one port, only they count.
  *
- * Asked again every 10 s or so (agents that started together do not ask together), sooner while there is no answer. A failure changes nothing: what was found stays.
+ * Asked again every 10 s or so (agents that started together do not ask together), sooner while there is no answer. A
+ * failure changes nothing: what was found stays.
  */
 export class DnsDiscovery implements Discovery {
   readonly #name: string;
