@@ -24,7 +24,6 @@ const MORE_HOLDERS = 3;
 const STRANDED_MS = 5_000;
 /** Of those that the index knows. */
 const MAX_HOLDERS = 16;
-const BLOB = 'blob:';
 
 export interface Asked {
   readonly peerId: PeerId;
@@ -179,7 +178,7 @@ function seatHolders(entry: Entry, context: KeeperContext, asking: PeerId): Peer
   if (index.holders(entry.key).length === 0) {
     // A keeper that became one a moment ago, or lost what it was told, may yet have heard of a holder. Of who writes or
     // reads it, it knows better.
-    for (const peerId of context.heard(entry.key.slice(BLOB.length))) {
+    for (const peerId of context.heard(entry.key.slice('blob:'.length))) {
       if (entry.tree.get(peerId) === undefined) index.addByHearsay(entry.key, peerId);
     }
   }

@@ -38,9 +38,7 @@ export class Scene {
 
   static async start(lab: Lab, image: LabImage, options: SceneOptions = {}): Promise<Scene> {
     const { nodes = lab.nodes, byDigest = () => false, staggerMs = 0, plain = false } = options;
-    // One that is being restarted counts from 0 again.
-    const before = async (node: LabNode) => [node, await node.upstreamBytes().catch(() => 0)] as const;
-    const received = new Map(await Promise.all(nodes.map(before)));
+    const received = new Map(await Promise.all(nodes.map(async (node) => [node, await node.upstreamBytes()] as const)));
     const scene = new Scene(lab, image, received, await lab.upstreamSent());
     nodes.forEach((node, i) => {
       const reference = byDigest(i) ? image.byDigest : image.byTag;
