@@ -132,6 +132,7 @@ export class Cluster {
         }
         for (const { member, leaving } of left) {
           logger.info({ peer: member.nodeName, leaving, peers: this.others.length }, 'agent left');
+          if (!leaving) this.#client.forget(member);
         }
       }),
       this.#control.onHello((entry, from) => {

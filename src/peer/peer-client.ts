@@ -132,6 +132,11 @@ export class PeerClient implements PeerCalls, PeerStreams {
     }
   }
 
+  /** It is thought dead: what is open to it and unused may lead nowhere by the time that it is back. */
+  forget({ peerId, dataAddress }: Member): void {
+    this.#pool.dropIdle(keyOf(peerId, dataAddress));
+  }
+
   /** Closes all connections; what is under way fails with PEER_GONE. */
   close(): void {
     this.#pool.close();
@@ -229,7 +234,11 @@ export class PeerClient implements PeerCalls, PeerStreams {
 
 function targetOf(to: Member | Parent | string): Target {
   if (typeof to === 'string') return { key: `@${to}`, address: to, peerId: undefined };
-  return { key: `${to.peerId}@${to.dataAddress}`, address: to.dataAddress, peerId: to.peerId };
+  return { key: keyOf(to.peerId, to.dataAddress), address: to.dataAddress, peerId: to.peerId };
+}
+
+function keyOf(peerId: PeerId, dataAddress: string): string {
+  return `${peerId}@${dataAddress}`;
 }
 
 function parseAnswer({ head, body }: Answer, target: Target): unknown {

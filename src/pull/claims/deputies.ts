@@ -6,6 +6,7 @@ import type { Entry } from './entry.ts';
 import type { KeeperCalls } from './keeper-calls.ts';
 import type { KeeperLinks } from './keeper-context.ts';
 import { type Copy, recallAnswerSchema, revokeAnswerSchema, unknownAnswerSchema } from './messages.ts';
+import { Rejoined } from './rejoined.ts';
 
 const RECALL_MS = 250;
 const SOON_MS = 20;
@@ -29,6 +30,7 @@ export interface DeputiesOptions {
  */
 export class Deputies implements KeeperLinks {
   readonly #options: DeputiesOptions;
+  readonly #rejoined: Rejoined;
   readonly #stop = new AbortController();
   readonly #changed = new Map<PeerId, Map<string, Entry>>();
   readonly #sending = new Set<PeerId>();
@@ -36,12 +38,16 @@ export class Deputies implements KeeperLinks {
 
   constructor(options: DeputiesOptions) {
     this.#options = options;
+    this.#rejoined = new Rejoined(options.roster, options.timers);
   }
 
   async recall(key: string): Promise<readonly Copy[]> {
     const { calls } = this.#options;
     const signal = this.#stop.signal;
-    const answers = this.#othersOf(key).map((member) =>
+    const others = new Map(this.#othersOf(key).map((member) => [member.peerId, member]));
+    for (const member of this.#rejoined.keepers(key))
+      if (!calls.isLeftOut(member.peerId)) others.set(member.peerId, member);
+    const answers = [...others.values()].map((member) =>
       calls.ask(member, { type: 'recall', key }, recallAnswerSchema, { signal, hurryMs: RECALL_MS }).catch(() => null),
     );
     return (await Promise.all(answers)).flatMap((copy) => (copy?.key === key ? [copy] : []));
@@ -72,6 +78,7 @@ export class Deputies implements KeeperLinks {
 
   stop(): void {
     this.#stop.abort();
+    this.#rejoined.stop();
     this.#flush?.cancel();
     this.#changed.clear();
   }

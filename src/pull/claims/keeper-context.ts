@@ -13,7 +13,7 @@ import type { Rates } from './rates.ts';
 
 /** What a keeper says to others of its own accord. None of it is waited for but `recall`. */
 export interface KeeperLinks {
-  /** Asks the key's other keepers what they know of it, within 50 ms. */
+  /** Asks the key's other keepers, and those of a side that was cut off until lately, what they know of it: 250 ms. */
   recall(key: string): Promise<readonly Copy[]>;
   /** Tells them what has changed; `soon`: a grant, else within a moment. */
   changed(entry: Entry, soon: boolean): void;

@@ -137,7 +137,7 @@ export class Keeper {
   recall(key: string): Copy | null {
     const entry = this.#entries.get(key);
     const { inline, index, timers } = this.#context;
-    const isKnown = entry !== undefined || inline.get(key, timers.now()) !== undefined;
+    const isKnown = entry !== undefined || inline.get(key, timers.now()) !== undefined || index.holders(key).length > 0;
     if (!isKnown && index.lastKnown(key) === undefined) return null;
     return copyOf(entry ?? new Entry(key), this.#context);
   }

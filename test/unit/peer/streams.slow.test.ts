@@ -76,6 +76,19 @@ describe.each(['tls', 'none'] as const)('between two agents, encryption %s,', (e
     );
   });
 
+  it('forgets an agent that is thought dead: what is unused is closed, a blob that comes all the same is not', async () => {
+    const blob = newBlob(5 * MIB + 1);
+    const { member, parent } = await start({ offers: holding(blob) });
+    const client = await startClient({ encryption });
+    await Promise.all([client.call(member, 'claims', 1, soon), client.call(member, 'claims', 2, soon)]);
+    const { events } = await client.open(parent, blob.digest, { offset: 0, signal });
+    expect(client.connections).toBe(2);
+    client.forget(member);
+    await eventually(() => client.connections === 1);
+    expect((await readAll(events)).equals(blob.bytes)).toBe(true);
+    expect(await client.call(member, 'claims', 3, soon)).toMatchObject({ body: 3 });
+  });
+
   it('begins with the piece that contains the offset', async () => {
     const blob = newBlob(3 * MIB + 5);
     const { parent } = await start({ offers: holding(blob) });

@@ -328,6 +328,40 @@ describe('a lease', () => {
   });
 });
 
+describe('a partition that has healed', () => {
+  test('what the other side fetched is read from there, before its holders have told the keepers of the whole', async () => {
+    const { network } = cluster(12);
+    const names = network.alive().map(({ name }) => name);
+    network.partition(names.slice(0, 6));
+    await network.queue.run(network.queue.now() + 3_000);
+    const [here, there] = [network.get('node0'), network.get('node11')];
+    const keys = Array.from({ length: 40 }, (_, i) => `blob:sha256:${String(i).padStart(64, '0')}`);
+    for (const key of keys) {
+      expect((await claimed(network, there, { key })).answer.kind).toBe('write');
+      there.parts.claimer.held(key, request().source, { sizeBytes: 10_000_000 });
+    }
+    await network.queue.run(network.queue.now() + 5_000);
+    network.heal();
+    await network.queue.run(network.queue.now() + 2_000, () => network.agrees);
+    // All the keepers of some of them are on this side.
+    const keepers = keys.map((key) => here.roster.keepers(key).map(({ nodeName }) => nodeName));
+    expect(keepers.some((three) => three.every((name) => names.indexOf(name) < 6))).toBe(true);
+    for (const key of keys) expect((await claimed(network, here, { key })).answer.kind, key).toBe('read');
+  });
+
+  test('who restarted, or left in order, has nothing to tell of that: nobody but the keepers is asked', async () => {
+    const { network, others, keeper, deputy, second } = cluster(9);
+    await network.queue.run(40_000);
+    const [claimer, ...restarted] = others;
+    for (const { name } of restarted) network.restart(name);
+    await network.queue.run(network.queue.now() + 2_000, () => network.agrees);
+    network.calls.clear();
+    await claimed(network, claimer);
+    expect(network.calls.get('claims recall')).toBe([deputy, second].length);
+    expect(keeper.parts.keeper.grants).toHaveLength(1);
+  });
+});
+
 describe('what others say', () => {
   const claim = (changes: object = {}): ClaimsRequest => ({
     type: 'claim',

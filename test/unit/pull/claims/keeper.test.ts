@@ -443,6 +443,17 @@ describe('a view that has just changed', () => {
     expect(claimAnswerSchema.parse(answer)).toMatchObject({ kind: 'failed', stale: { ageMs: known.ageMs } });
   });
 
+  test('it recalls who holds a blob, though nobody has claimed it here', async () => {
+    const stage = new KeeperStage('k', 'a', 'h');
+    stage.index.add(KEY, peerIdOf('h'));
+    const copy = recallAnswerSchema.parse(JSON.parse(JSON.stringify(stage.keeper.recall(KEY))));
+    const other = new KeeperStage('d', 'a', 'h', 'k');
+    other.copies = copy === null ? [] : [copy];
+    expect(await other.asks('a')).toBe('read h');
+    // Of what nobody holds there is nothing to say.
+    expect(stage.keeper.recall(`blob:sha256:${'b'.repeat(64)}`)).toBeNull();
+  });
+
   test('nor does a copy bring back a tag that was dropped here', async () => {
     const key = 'tag:docker.io/library/redis:7';
     const stage = new KeeperStage('k', 'a', 'b');
