@@ -2,13 +2,14 @@
  * A warm pull by one containerd: what it has not got, another node has. Through its agent from that node's agent, and
  * straight from a docker-registry on that node, side by side: `node test/bench/warm-pull.ts [ROUNDS [MOST [LEAST]]]`,
  * images of at most and at least so many MB. At links of
- * 1 Gbit/s and without a limit. The order changes from round to round.
+ * 1 Gbit/s and without a limit. The order changes from round to round; before each the page cache fills the memory.
  */
 import { Lab, type LabImage } from '../e2e/lab/lab.ts';
 import { nameOf } from '../e2e/lab/lab-node.ts';
 import { LabRegistry } from '../e2e/lab/lab-registry.ts';
 import { containerds } from '../e2e/lab/requirements.ts';
 import { buildContainerd2 } from '../support/containerd-binaries.ts';
+import { BackedMemory } from './backed-memory.ts';
 import { cpuSeconds } from './cpu-seconds.ts';
 import { median, spread } from './statistics.ts';
 
@@ -49,6 +50,7 @@ try {
   if (containerd === undefined) throw new Error('no containerd');
   const registry = await LabRegistry.start(lab.scratch, holder.host);
   await lab.mirrorless('peer.test', registry.url);
+  const memory = await BackedMemory.create(lab.scratch);
 
   const pull = async (who: Contender, { image, byTag }: LabImage): Promise<Measured> => {
     const cpuOfAll = async () => ({
@@ -56,6 +58,7 @@ try {
       receiver: await cpuSeconds(puller.agent.pid),
       sender: await cpuSeconds(who === 'agent' ? holder.agent.pid : registry.registry.pid),
     });
+    await memory.fill();
     const before = await cpuOfAll();
     const startedMs = performance.now();
     await containerd.pull(nameOf(who === 'agent' ? byTag : { ...byTag, ns: 'peer.test' }));
