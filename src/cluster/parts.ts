@@ -203,6 +203,8 @@ async function wireParts(
     timeoutMs: settings.claims.timeout,
     ratesPath: join(settings.store.path, 'rates.json'),
     uplink,
+    carries: () => settings.peer.uploadRate || strain.carries,
+    carriesAtLeast: () => strain.carriesAtLeast,
     isStrained: () => strain.isStrained(timers.now()),
     heard: (digest) => router.heard(digest),
     logger: logger.child({ room: 'pull' }),

@@ -13,6 +13,8 @@ export class FailedPeers {
   readonly #failed = new Map<PeerId, { readonly why: FailedPeer['why']; readonly untilMs: number }>();
 
   note(peerId: PeerId, why: FailedPeer['why']): void {
+    // It said so itself: that is more than what is seen of it.
+    if (why === 'slow' && this.#failed.get(peerId)?.why === 'strained') return;
     this.#failed.delete(peerId);
     const untilMs = performance.now() + (why === 'full' ? FULL_MS : REMEMBERED_MS);
     this.#failed.set(peerId, { why, untilMs });

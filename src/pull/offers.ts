@@ -85,8 +85,11 @@ export class Offers implements PeerOffers {
     const nowMs = performance.now();
     const { strain, logger } = this.#swarm;
     const before = strain.isStrained(nowMs);
+    const carriedBefore = strain.carries;
     const done = { sent: this.#sentBytes, busyMs: hooks.eventLoopUtilization().active };
-    if (!strain.look(nowMs, done, flows) || nowMs < this.#toldAtMs + TELL_MS) return;
+    const isStrained = strain.look(nowMs, done, flows);
+    if (strain.carries !== carriedBefore) logger.debug({ bytesPerSecond: strain.carries }, 'the uplink was full');
+    if (!isStrained || nowMs < this.#toldAtMs + TELL_MS) return;
     if (!before) logger.info('the uplink does not carry what comes in: children are to find other parents');
     this.#toldAtMs = nowMs;
     for (const { children } of flows) for (const child of toBeTold(children)) child.strain();

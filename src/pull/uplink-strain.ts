@@ -14,6 +14,10 @@ const BUSY_SHARE = 0.85;
 const USED_SHARE = 0.6;
 /** One that takes its bytes slowly says nothing of our uplink. */
 const LEAST_PEERS = 2;
+/** What a new child is sent fills the buffers of the system first, with some megabytes, whatever the uplink carries. */
+const SETTLED_MS = 2_000;
+/** Where others get more of it than this leaves, what the settled ones get is not what the uplink carries. */
+const SETTLED_SHARE = 0.7;
 /** An uplink is what it is for longer than a pull; and to be a leaf for nothing costs the others little. */
 const STRAINED_MS = 600_000;
 
@@ -22,6 +26,7 @@ export interface Flow {
   /** The same object at each look. */
   readonly blob: object;
   readonly writtenBytes: number;
+  /** The same objects at each look. */
   readonly children: readonly { readonly to: PeerId; readonly position: number }[];
 }
 
@@ -36,7 +41,13 @@ export interface Done {
 interface Look extends Done {
   readonly atMs: number;
   readonly received: number;
+  /** To children that have been here for SETTLED_MS. */
+  readonly settledSent: number;
+  /** The children lag. */
+  readonly behind: boolean;
 }
+
+type Child = Flow['children'][number];
 
 /**
  * Does this node get more than it can send on? Nobody else sees that as soon: a child gets its share of an uplink, and
@@ -54,6 +65,10 @@ interface Look extends Done {
 export class UplinkStrain {
   readonly #uplink: () => number | undefined;
   readonly #looks: Look[] = [];
+  #children: ReadonlyMap<Child, { readonly sinceMs: number; readonly position: number }> = new Map();
+  #settledSent = 0;
+  #carries: number | undefined;
+  #carriesAtLeast: number | undefined;
   readonly #written = new Map<object, number>();
   #received = 0;
   #untilMs = Number.NEGATIVE_INFINITY;
@@ -68,13 +83,30 @@ export class UplinkStrain {
   }
 
   /**
+   * Bytes a second: the most that settled children got for WINDOW_MS in which the uplink was full, as they waited for all of
+   * it. Undefined until that was so. What goes out otherwise is what was asked for, or what the system's buffers took: at 12.5
+   * Mbit/s several times what a link carries. Nor is it known by an uplink that is strained: others have better ones.
+   */
+  get carries(): number | undefined {
+    return this.#carries;
+  }
+
+  /** Bytes a second: the most that settled children ever got for WINDOW_MS. The uplink carries that, or more. */
+  get carriesAtLeast(): number | undefined {
+    return this.#carriesAtLeast;
+  }
+
+  /**
    * To be called some times a second while there are flows, in order of time.
    * @returns whether it is strained as of now.
    */
   look(nowMs: number, done: Done, flows: readonly Flow[]): boolean {
     this.#count(flows);
-    const now: Look = { ...done, atMs: nowMs, received: this.#received };
     const looks = this.#looks;
+    const lags = lagOf(flows);
+    this.#countSettled(nowMs, flows);
+    const behind = lags.bytes >= BEHIND_BYTES && lags.peers >= LEAST_PEERS;
+    const now: Look = { ...done, atMs: nowMs, received: this.#received, settledSent: this.#settledSent, behind };
     // After a pause it begins anew.
     if (nowMs - (looks.at(-1)?.atMs ?? nowMs) > WINDOW_MS) looks.length = 0;
     looks.push(now);
@@ -83,13 +115,33 @@ export class UplinkStrain {
     const windowMs = nowMs - first.atMs;
     if (windowMs < WINDOW_MS || now.busyMs - first.busyMs > BUSY_SHARE * windowMs) return false;
     const sent = now.sent - first.sent;
-    if (sent >= SHARE * (now.received - first.received)) return false;
+    const isEnough = sent >= SHARE * (now.received - first.received);
+    this.#learn(now.settledSent - first.settledSent, sent, windowMs, isEnough);
+    if (isEnough) return false;
     if ((1000 * sent) / windowMs < USED_SHARE * (this.#uplink() ?? 0)) return false;
-    const lags = lagOf(flows);
     const behindBytes = Math.max(BEHIND_BYTES, (BEHIND_SECONDS * 1000 * sent) / windowMs);
     if (lags.bytes < behindBytes || lags.peers < LEAST_PEERS) return false;
     this.#untilMs = nowMs + STRAINED_MS;
     return true;
+  }
+
+  #learn(settledSent: number, sent: number, windowMs: number, isEnough: boolean): void {
+    if (settledSent <= 0) return;
+    const rate = (1000 * settledSent) / windowMs;
+    this.#carriesAtLeast = Math.max(this.#carriesAtLeast ?? 0, rate);
+    const isFull = this.#looks.every(({ behind }) => behind);
+    if (isFull && isEnough && settledSent >= SETTLED_SHARE * sent) this.#carries = Math.max(this.#carries ?? 0, rate);
+  }
+
+  #countSettled(nowMs: number, flows: readonly Flow[]): void {
+    const children = new Map<Child, { readonly sinceMs: number; readonly position: number }>();
+    for (const child of flows.flatMap((flow) => flow.children)) {
+      const { position } = child;
+      const before = this.#children.get(child) ?? { sinceMs: nowMs, position };
+      if (nowMs - before.sinceMs >= SETTLED_MS) this.#settledSent += Math.max(0, position - before.position);
+      children.set(child, { sinceMs: before.sinceMs, position });
+    }
+    this.#children = children;
   }
 
   /** What came since the look before; of a blob that is new, nothing is known of that. */
@@ -102,7 +154,13 @@ export class UplinkStrain {
   }
 }
 
-function lagOf(flows: readonly Flow[]): { readonly bytes: number; readonly peers: number } {
+interface Lags {
+  /** The best child's, of all blobs together. */
+  readonly bytes: number;
+  readonly peers: number;
+}
+
+function lagOf(flows: readonly Flow[]): Lags {
   let bytes = 0;
   const peers = new Set<PeerId>();
   for (const { writtenBytes, children } of flows) {

@@ -186,6 +186,8 @@ export class Claimer implements Claims {
     const { roster, rates, uplink } = this.#options;
     const registryRate = rates.registry(request.registry);
     const rate = uplink();
+    // What others said too: so that all keepers hear of it.
+    const carries = rates.uplink;
     return {
       type: 'claim',
       key: request.key,
@@ -200,6 +202,7 @@ export class Claimer implements Claims {
       ...(request.alone === true ? { alone: true } : {}),
       zone: roster.self.zone,
       ...(rate !== undefined && rate > 0 ? { uplink: rate } : {}),
+      ...(carries === undefined ? {} : { carries }),
       ...(registryRate !== undefined && registryRate > 0 ? { registryRate } : {}),
       ...(this.#options.isStrained() ? { strained: true } : {}),
       ...(yields ? { yields } : {}),
@@ -208,7 +211,8 @@ export class Claimer implements Claims {
 
   /** @returns undefined where it is to be asked again. */
   #claimed(request: ClaimRequest, answer: Exclude<ClaimAnswer, { kind: 'wait' }>): Claimed | undefined {
-    const { roster } = this.#options;
+    const { roster, rates } = this.#options;
+    if (answer.kind === 'write' || answer.kind === 'read') rates.noteUplink(answer.carries);
     switch (answer.kind) {
       case 'write':
         if (this.#revoked.has(answer.grant)) return undefined;
@@ -278,7 +282,11 @@ export class Claimer implements Claims {
     const leases = [...this.#leases.values()].filter((lease) => !lease.renewing);
     const renewals = leases.map((lease) => {
       lease.renewing = true;
-      const report = lease.renewal(roster.self.incarnation, uplink(), isStrained());
+      const report = lease.renewal(roster.self.incarnation, {
+        uplink: uplink(),
+        carries: rates.uplink,
+        strained: isStrained(),
+      });
       rates.noteWriter(lease.registry, lease.grant, report.rate ?? 0, timers.now());
       return report;
     });

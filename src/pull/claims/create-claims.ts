@@ -28,6 +28,13 @@ export interface ClaimsOptions {
    * would look like an uplink that upstream can half fill.
    */
   readonly uplink?: () => number | undefined;
+  /**
+   * Bytes a second that its uplink carries, where that is known: `peer.uploadRate`, else what went out while it was full. By
+   * this keepers choose between a tree and a chain. By default as `uplink`.
+   */
+  readonly carries?: () => number | undefined;
+  /** Bytes a second: no less than that. By default nothing is known. */
+  readonly carriesAtLeast?: () => number | undefined;
   /** Does this agent's uplink not carry what it gets? See UplinkStrain. By default no. */
   readonly isStrained?: () => boolean;
   /** Other agents that gossip named, lately, as holders of a digest: for a keeper that knows none. By default nobody. */
@@ -54,7 +61,8 @@ export interface ClaimsParts {
 export function createClaims(options: ClaimsOptions): ClaimsParts {
   const { roster, index, logger, metrics, timers = systemTimers } = options;
   const { uplink = () => undefined, isStrained = () => false, heard = () => [] } = options;
-  const rates = new Rates(uplink);
+  const { carries = uplink } = options;
+  const rates = new Rates(carries, options.carriesAtLeast);
   const calls = new KeeperCalls({
     roster,
     calls: options.calls,

@@ -5,6 +5,7 @@ import type { Timers } from '../../time/timers.ts';
 import type { Entry } from './entry.ts';
 import type { KeeperCalls } from './keeper-calls.ts';
 import type { KeeperLinks } from './keeper-context.ts';
+import { maySpeakFor } from './keepers-of.ts';
 import { type Copy, recallAnswerSchema, revokeAnswerSchema, unknownAnswerSchema } from './messages.ts';
 import { Rejoined } from './rejoined.ts';
 
@@ -42,15 +43,24 @@ export class Deputies implements KeeperLinks {
   }
 
   async recall(key: string): Promise<readonly Copy[]> {
-    const { calls } = this.#options;
-    const signal = this.#stop.signal;
-    const others = new Map(this.#othersOf(key).map((member) => [member.peerId, member]));
-    for (const member of this.#rejoined.keepers(key))
-      if (!calls.isLeftOut(member.peerId)) others.set(member.peerId, member);
-    const answers = [...others.values()].map((member) =>
-      calls.ask(member, { type: 'recall', key }, recallAnswerSchema, { signal, hurryMs: RECALL_MS }).catch(() => null),
-    );
-    return (await Promise.all(answers)).flatMap((copy) => (copy?.key === key ? [copy] : []));
+    const { calls, roster } = this.#options;
+    const deputies = this.#othersOf(key);
+    const back = this.#rejoined
+      .keepers(key)
+      .filter((member) => !calls.isLeftOut(member.peerId) && !deputies.some(({ peerId }) => peerId === member.peerId));
+    const answers = await Promise.all([
+      ...deputies.map((member) => this.#recallFrom(member, key)),
+      ...back.map(async (member) => {
+        const copy = await this.#recallFrom(member, key);
+        // As often as it lets us wait, every key would.
+        if (copy === undefined) this.#rejoined.forget(member.peerId);
+        if (copy === undefined || copy === null || maySpeakFor(roster, key, member.peerId)) return copy;
+        // Who holds a blob can be tried; what upstream said is believed of those alone that are near the key.
+        const { inline: _, ...rest } = copy;
+        return { ...rest, failures: [] };
+      }),
+    ]);
+    return answers.filter((copy) => copy !== undefined && copy !== null);
   }
 
   changed(entry: Entry, soon: boolean): void {
@@ -81,6 +91,17 @@ export class Deputies implements KeeperLinks {
     this.#rejoined.stop();
     this.#flush?.cancel();
     this.#changed.clear();
+  }
+
+  /** @returns null where it knows nothing of the key, undefined where it does not answer. */
+  async #recallFrom(member: Member, key: string): Promise<Copy | null | undefined> {
+    const options = { signal: this.#stop.signal, hurryMs: RECALL_MS };
+    try {
+      const copy = await this.#options.calls.ask(member, { type: 'recall', key }, recallAnswerSchema, options);
+      return copy?.key === key ? copy : null;
+    } catch {
+      return undefined;
+    }
   }
 
   #othersOf(key: string): Member[] {

@@ -2,6 +2,7 @@ import type { Entry } from './entry.ts';
 import { type Grant, isSilent } from './grants.ts';
 import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
 import type { Claim, FailedPeer } from './messages.ts';
+import { Rates } from './rates.ts';
 import type { Seat } from './seat.ts';
 import type { Asked } from './verdict.ts';
 
@@ -19,6 +20,7 @@ const SLOWER_SHARE = 0.5;
 /** For so long it gets no others. */
 const RELIEVED_MS = 60_000;
 const RELIEF_FAN_OUT = 2;
+const HOP_SECONDS = 0.005;
 
 /**
  * What a claim says of others, and what follows for the tree and the grants. Only what is said of one's own parent
@@ -33,7 +35,8 @@ const RELIEF_FAN_OUT = 2;
  *                             the claimer is seated below another of them
  *                     strained ─▶ the claimer is seated below another of them
  *   of a relay        broken, silent, wrong, failed, cycle ─▶ off its parent; the claimer gets another seat
- *                     slow, strained ─▶ the claimer takes its seat under the grandparent; it is a leaf for a minute
+ *                     slow, strained ─▶ the claimer takes its seat under the grandparent; it is a leaf for a minute. But
+ *                             where a chain is to be, slow moves nobody, until it has been so for long
  *   of anybody        full ─▶ no new children for 2 s;  missing ─▶ no holder any more
  * ```
  * @param asked.sinceMs when the claim came: it may be looked at again later.
@@ -53,8 +56,10 @@ export function heed(entry: Entry, context: KeeperContext, { peerId, claim, sinc
     if (why === 'full' && named?.root === 'holder' && named !== parent) close(named, sinceMs);
     if (seat === undefined || parent?.peerId !== about) continue;
     if (why === 'full') leaveFull(seat, parent, context);
-    else if (isAboutUplink(why)) evict(entry, context, seat, parent, claim);
-    else if (parent.root === undefined) entry.tree.detach(parent);
+    else if (isAboutUplink(why)) {
+      if (why === 'slow') seat.noteSlow(sinceMs);
+      if (why !== 'slow' || !isChance(entry, context, claim, seat)) evict(entry, context, seat, parent, claim);
+    } else if (parent.root === undefined) entry.tree.detach(parent);
     else seat.attach(undefined);
   }
 }
@@ -96,6 +101,23 @@ function reasonToPassOn(writer: Grant, why: FailedPeer['why'], nowMs: number): T
 /** Is it the parent's uplink that is complained of? It sends what it can. */
 export function isAboutUplink(why: FailedPeer['why']): why is 'slow' | 'strained' {
   return why === 'slow' || why === 'strained';
+}
+
+/**
+ * Is it by chance that a relay is slow for the child on that seat? Where upstream fills an uplink all links are full: of the
+ * blobs that share one, now this gets little and now that, and all of what it carries is used. Another parent would have no
+ * more, and what was on its way from this one would be lost. Unless it goes on; or the parent itself says that it is strained.
+ */
+export function isChance(entry: Entry, context: KeeperContext, claim: Claim, seat: Seat): boolean {
+  const isRelay = seat.parent?.root === undefined;
+  return isRelay && !seat.isParentSlowForLong && fanOut(context, claim, entry.sizeBytes) === 1;
+}
+
+/** 2; or 1, a chain, where upstream is as fast as a node can send, and the chain is short beside the blob. */
+export function fanOut({ rates, roster }: KeeperContext, claim: Claim, sizeBytes: number | undefined): number {
+  const rate = rates.registry(Rates.registryOf(claim.source));
+  if (rate === undefined || sizeBytes === undefined || !rates.fillsAnUplink(rate)) return 2;
+  return roster.members().length * HOP_SECONDS < sizeBytes / rate ? 1 : 2;
 }
 
 /**

@@ -100,8 +100,12 @@ export class HeldLease implements Lease {
     this.#lost.abort(new WindlassError('PEER_BUSY', `another agent writes ${this.key} by now`));
   }
 
-  /** What the next renewal says; rates since the last one. @param uplink, strained as a report has them */
-  renewal(incarnation: number, uplink: number | undefined, strained: boolean): Report {
+  /** What the next renewal says; rates since the last one. @param node of this agent, as a report has it */
+  renewal(
+    incarnation: number,
+    node: { readonly uplink: number | undefined; readonly carries: number | undefined; readonly strained: boolean },
+  ): Report {
+    const { uplink, carries, strained } = node;
     const { key, source, grant } = this;
     const nowMs = this.#timers.now();
     const seconds = (nowMs - this.#last.atMs) / 1000;
@@ -123,6 +127,7 @@ export class HeldLease implements Lease {
       prefix: this.#prefix,
       ...rates,
       ...(uplink !== undefined && uplink > 0 ? { uplink } : {}),
+      ...(carries === undefined ? {} : { carries }),
       ...(strained ? { strained } : {}),
     };
   }

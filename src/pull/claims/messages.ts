@@ -11,8 +11,12 @@ import { listOf } from '../../routing/list-schema.ts';
 export const INLINE_BYTES = 64 * 1024;
 export const LEASE_MS = 5_000;
 export const RENEW_MS = 1_000;
-/** A deputy gives the keeper so long before it answers itself; who asks a deputy waits so much longer. */
-export const FORWARD_MS = 750;
+/**
+ * A deputy gives the keeper so long before it answers itself; who asks a deputy waits so much longer. But who takes the
+ * deputy for the keeper does not, and a call may take 1 s: with 750 a deputy that then asked the others what they know
+ * (RECALL_MS) answered 2 ms too late, and what it had granted nobody knew of.
+ */
+export const FORWARD_MS = 600;
 
 const peerId = z.string().min(10).max(128);
 /** `blob:<digest>` or `tag:<registry>/<repository>:<tag>[#<credentials' fingerprint>]`. */
@@ -26,6 +30,9 @@ const tagAgeMs = z
   .number()
   .min(0)
   .max(10 * 365 * 86_400_000);
+
+/** Bytes a second: the most that the sender knows any agent's uplink to carry. Agents of the first version do not say. */
+const carries = z.number().positive().max(1e12).optional();
 
 export const failedPeerSchema = z.object({
   peerId,
@@ -55,8 +62,9 @@ export const claimSchema = z.object({
   /** All that it was told to read from failed it for so long that it asks upstream without leave, if this one does too. */
   alone: z.boolean().optional(),
   zone: z.string().max(253),
-  /** Bytes a second that the claimer can send, and that it saw the source's registry deliver; where known. */
+  /** Bytes a second: the most that the claimer ever sent, and that it saw the source's registry deliver; where known. */
   uplink: z.number().positive().optional(),
+  carries,
   registryRate: z.number().positive().optional(),
   /** The claimer's uplink does not carry what it gets: it is to have no children. */
   strained: z.boolean().optional(),
@@ -86,7 +94,8 @@ export const reportSchema = z.object({
   output: z.number().min(0).optional(),
   /** Bytes a second: the most that the sender ever sent of all keys together. Agents of the first version do not say. */
   uplink: z.number().positive().optional(),
-  /** As in a claim. */
+  /** As in a claim, both. */
+  carries,
   strained: z.boolean().optional(),
   /** base64; of a tag: JSON of a TagAnswer. */
   bytes: z
@@ -159,7 +168,7 @@ export const parentSchema = z.object({
 
 export const claimAnswerSchema = z.discriminatedUnion('kind', [
   /** Write: nobody else does. */
-  z.object({ kind: z.literal('write'), grant: z.string().max(200), leaseMs: durationMs }),
+  z.object({ kind: z.literal('write'), grant: z.string().max(200), leaseMs: durationMs, carries }),
   /** Read from these, the first that works. */
   z.object({
     kind: z.literal('read'),
@@ -167,6 +176,7 @@ export const claimAnswerSchema = z.discriminatedUnion('kind', [
     sizeBytes: bytesCount.optional(),
     /** Take this peer's seat under the parent: the parent is to let it go (eviction). */
     replaces: peerId.optional(),
+    carries,
   }),
   z.object({ kind: z.literal('bytes'), bytes: z.string(), ageMs: tagAgeMs }),
   /** Upstream said so to whoever asked with this source. */

@@ -4,8 +4,8 @@ const FRESH_MS = 3_000;
 const MAX_REGISTRIES = 1_000;
 const MAX_WRITERS = 1_000;
 /**
- * Half an uplink is what a tree of two needs. A little more, as an uplink that is only known by what was sent is twice
- * upstream's rate in such a tree: with a half, noise made chains where upstream was at a quarter (1.23 for 1.02).
+ * Half an uplink is what a tree of two needs. A little more, as both rates are the highest of many that vary: with a half,
+ * noise made chains where upstream was at a quarter (1.23 for 1.02).
  */
 const CHAIN_SHARE = 0.6;
 /** The longest that counts as usual: a registry that hangs is not to set its own bound. */
@@ -24,12 +24,17 @@ interface Registry {
  */
 export class Rates {
   readonly #registries = new BoundedMap<string, Registry>(MAX_REGISTRIES);
-  readonly #ownUplink: () => number | undefined;
-  #uplink: number | undefined;
+  readonly #carries: () => number | undefined;
+  readonly #carriesAtLeast: () => number | undefined;
+  #heard: number | undefined;
 
-  /** @param ownUplink of this agent, as ClaimsOptions have it */
-  constructor(ownUplink: () => number | undefined = () => undefined) {
-    this.#ownUplink = ownUplink;
+  /** @param carries, carriesAtLeast of this agent's uplink, as ClaimsOptions have them */
+  constructor(
+    carries: () => number | undefined = () => undefined,
+    carriesAtLeast: () => number | undefined = () => undefined,
+  ) {
+    this.#carries = carries;
+    this.#carriesAtLeast = carriesAtLeast;
   }
 
   /** `<registry>/<repository>…` */
@@ -37,10 +42,13 @@ export class Rates {
     return source.split('/', 1)[0] ?? source;
   }
 
-  /** The highest seen, in bytes a second; undefined while none is known. */
+  /**
+   * The most that any agent's uplink is known to carry, in bytes a second; undefined while that is not known of any. What this
+   * one carries at least may raise it, lest the first one that was full is taken for all: a slow one is full soonest.
+   */
   get uplink(): number | undefined {
-    const own = this.#ownUplink();
-    return own === undefined ? this.#uplink : Math.max(own, this.#uplink ?? 0);
+    const known = Math.max(this.#carries() ?? 0, this.#heard ?? 0);
+    return known === 0 ? undefined : Math.max(known, this.#carriesAtLeast() ?? 0);
   }
 
   registry(name: string): number | undefined {
@@ -58,7 +66,7 @@ export class Rates {
   }
 
   noteUplink(rate: number | undefined): void {
-    if (rate !== undefined && rate > (this.#uplink ?? 0)) this.#uplink = rate;
+    if (rate !== undefined && rate > (this.#heard ?? 0)) this.#heard = rate;
   }
 
   /** Somebody says so, of all its writers together. */

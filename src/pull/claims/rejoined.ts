@@ -19,6 +19,7 @@ export class Rejoined {
   readonly #died = new BoundedMap<PeerId, number>(MAX_MEMBERS);
   readonly #sinceMs = new BoundedMap<PeerId, number>(MAX_MEMBERS);
   readonly #ring = new Kademlia();
+  #ringIsOld = false;
   readonly #unsubscribe: () => void;
 
   constructor(roster: Roster, timers: Timers) {
@@ -27,33 +28,38 @@ export class Rejoined {
     this.#unsubscribe = roster.subscribe(({ joined, left }) => {
       for (const { member, leaving } of left) {
         if (!leaving) this.#died.set(member.peerId, member.incarnation);
-        this.#sinceMs.delete(member.peerId);
+        this.forget(member.peerId);
       }
       for (const { peerId, incarnation } of joined) {
-        if (this.#died.get(peerId) === incarnation) this.#sinceMs.set(peerId, timers.now());
+        if (this.#died.get(peerId) === incarnation) {
+          this.#sinceMs.set(peerId, timers.now());
+          this.#ringIsOld = true;
+        }
         this.#died.delete(peerId);
       }
-      this.#place();
     });
   }
 
   /** Who, among those that came back lately, were the nearest to a key: its keepers on their side. */
   keepers(key: string): Member[] {
-    this.#forget();
-    return this.#ring.closest(key, KEEPERS).flatMap((peerId) => this.#roster.get(peerId) ?? []);
+    for (const [peerId, ms] of [...this.#sinceMs.entries()]) {
+      // In the order of their coming.
+      if (this.#timers.now() - ms < REJOINED_MS) break;
+      this.forget(peerId);
+    }
+    if (this.#ringIsOld) this.#ring.replace([...this.#sinceMs.entries()].map(([peerId]) => peerId));
+    this.#ringIsOld = false;
+    return this.#ring
+      .closest(key, KEEPERS)
+      .flatMap((peerId) => (this.#roster.isLive(peerId) ? (this.#roster.get(peerId) ?? []) : []));
+  }
+
+  /** It is not to be asked. */
+  forget(peerId: PeerId): void {
+    if (this.#sinceMs.delete(peerId)) this.#ringIsOld = true;
   }
 
   stop(): void {
     this.#unsubscribe();
-  }
-
-  #forget(): void {
-    const over = [...this.#sinceMs.entries()].filter(([, ms]) => this.#timers.now() - ms >= REJOINED_MS);
-    for (const [peerId] of over) this.#sinceMs.delete(peerId);
-    if (over.length > 0) this.#place();
-  }
-
-  #place(): void {
-    this.#ring.replace([...this.#sinceMs.entries()].map(([peerId]) => peerId));
   }
 }

@@ -3,6 +3,11 @@ import type { PeerId } from '../../routing/member.ts';
 /** A clock may begin below 0. */
 const LONG_AGO = Number.NEGATIVE_INFINITY;
 
+/** A child that is not helped complains every two seconds; of so many in a row, over so long, none is chance. */
+const SLOW_PAUSE_MS = 5_000;
+const SLOW_CLAIMS = 4;
+const SLOW_LONG_MS = 6_000;
+
 interface Load {
   readonly fanOut: number;
   readonly nowMs: number;
@@ -25,6 +30,8 @@ export class Seat {
   strandedSinceMs: number | undefined;
   /** Who was silent and was named once more all the same, while that is complained of. */
   readonly triedAgain = new Set<PeerId>();
+  /** Claims in a row that called its parent slow; the first and the last of them. */
+  #slow = { claims: 0, firstMs: LONG_AGO, lastMs: LONG_AGO };
   #parent: Seat | undefined;
   /** The last parent, also after that one is gone. */
   #lastParent: PeerId | undefined;
@@ -47,6 +54,7 @@ export class Seat {
     this.#parent?.children.delete(this);
     this.#parent = parent;
     this.replaces = undefined;
+    this.#slow = { claims: 0, firstMs: LONG_AGO, lastMs: LONG_AGO };
     if (parent === undefined) return;
     this.strandedSinceMs = undefined;
     parent.children.add(this);
@@ -58,6 +66,20 @@ export class Seat {
     this.attach(undefined);
     this.strandedSinceMs = undefined;
     this.#lastParent = undefined;
+  }
+
+  /** A claim that came then says that the parent is slow. Asked again of the same claim, it is one. */
+  noteSlow(atMs: number): void {
+    const { claims, firstMs, lastMs } = this.#slow;
+    if (atMs === lastMs) return;
+    const goesOn = atMs - lastMs <= SLOW_PAUSE_MS;
+    this.#slow = goesOn ? { claims: claims + 1, firstMs, lastMs: atMs } : { claims: 1, firstMs: atMs, lastMs: atMs };
+  }
+
+  /** It has been so for long, by what the child said again and again. */
+  get isParentSlowForLong(): boolean {
+    const { claims, firstMs, lastMs } = this.#slow;
+    return claims >= SLOW_CLAIMS && lastMs - firstMs >= SLOW_LONG_MS;
   }
 
   top(): Seat {

@@ -2,7 +2,7 @@ import type { PeerId } from '../../routing/member.ts';
 import type { Entry } from './entry.ts';
 import { type Failure, Failures } from './failures.ts';
 import { type Grant, isSilent, newGrant } from './grants.ts';
-import { heed, isAboutUplink } from './grievances.ts';
+import { fanOut, heed, isAboutUplink, isChance } from './grievances.ts';
 import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
 import { type Claim, type ClaimAnswer, type FailedPeer, INLINE_BYTES, LEASE_MS, type Parent } from './messages.ts';
 import { Rates } from './rates.ts';
@@ -13,7 +13,6 @@ const STALLED_MS = 10_000;
 const OPENING_MS = 30_000;
 /** Hashing a large blob at the end moves no prefix. */
 const VERIFYING_MS = 60_000;
-const HOP_SECONDS = 0.005;
 /** So far behind the writer a reader is late. */
 const LATE_BYTES = 32 * 1024 * 1024;
 /** A writer that renewed so lately lives and is reached, whatever a child hears from it: renewals come each second. */
@@ -66,7 +65,7 @@ export function verdict(entry: Entry, context: KeeperContext, asked: Asked): Cla
     return { kind: 'bytes', bytes: Buffer.from(inline.bytes).toString('base64'), ageMs: inline.ageMs };
   }
   const own = grants.of(peerId, claim.incarnation);
-  if (own !== undefined) return write(own);
+  if (own !== undefined) return write(own, context);
   const holders = entry.isTag ? [] : seatHolders(entry, context, peerId);
   const writer = grants.writer;
   const comesInline = claim.inline && (entry.isTag || (entry.sizeBytes ?? 0) <= INLINE_BYTES) && holders.length === 0;
@@ -109,6 +108,7 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
     if (why === 'full') return tree.get(other)?.isClosed(nowMs) ?? true;
     // A writer keeps its seat where it sends what it can, but for a child that it is relieved of (grievances.ts).
     if (isAboutUplink(why) && tree.get(other)?.root === 'writer') return false;
+    if (why === 'slow' && seat.parent?.peerId === other && isChance(entry, context, claim, seat)) return false;
     return !stranded || why === 'wrong' || why === 'missing';
   };
   const complained = claim.failed.filter(stillFails);
@@ -203,13 +203,6 @@ function seatHolders(entry: Entry, context: KeeperContext, asking: PeerId): Peer
   return holders;
 }
 
-/** 2; or 1, a chain, where upstream is as fast as a node can send, and the chain is short beside the blob. */
-function fanOut({ rates, roster }: KeeperContext, claim: Claim, sizeBytes: number | undefined): number {
-  const rate = rates.registry(Rates.registryOf(claim.source));
-  if (rate === undefined || sizeBytes === undefined || !rates.fillsAnUplink(rate)) return 2;
-  return roster.members().length * HOP_SECONDS < sizeBytes / rate ? 1 : 2;
-}
-
 /**
  * Behind a partition are the writer and many of its readers. Each of those is silent for whoever is told to read from
  * it, one after the other: before everybody on this side has lost its patience, one of them writes. Unless there is a
@@ -251,11 +244,11 @@ function grant(entry: Entry, context: KeeperContext, asked: Asked, nowMs: number
   if (!entry.isTag) entry.tree.makeRoot(seatOf(entry, context, asked), 'writer');
   context.logger.debug({ key: entry.key, peer: peerId, grant: given.id, prefix }, 'granted');
   context.changed(entry, true);
-  return write(given);
+  return write(given, context);
 }
 
-function write({ id }: Grant): ClaimAnswer {
-  return { kind: 'write', grant: id, leaseMs: LEASE_MS };
+function write({ id }: Grant, { rates: { uplink } }: KeeperContext): ClaimAnswer {
+  return { kind: 'write', grant: id, leaseMs: LEASE_MS, ...(uplink === undefined ? {} : { carries: uplink }) };
 }
 
 function read(entry: Entry, context: KeeperContext, { peerId, claim }: Asked, parent: Seat): ClaimAnswer {
@@ -272,11 +265,13 @@ function read(entry: Entry, context: KeeperContext, { peerId, claim }: Asked, pa
     return dataAddress === undefined ? [] : [{ peerId: seat.peerId, dataAddress, role: seat.root ?? 'relay' }];
   });
   const replaces = entry.tree.get(peerId)?.replaces;
+  const { uplink } = context.rates;
   return {
     kind: 'read',
     parents,
     ...(entry.sizeBytes === undefined ? {} : { sizeBytes: entry.sizeBytes }),
     ...(replaces === undefined ? {} : { replaces }),
+    ...(uplink === undefined ? {} : { carries: uplink }),
   };
 }
 

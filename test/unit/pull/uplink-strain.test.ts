@@ -32,17 +32,20 @@ class Stage {
 
   run(seconds: number, link: Link): this {
     const { incoming, outgoing, children = ['a', 'b'], blobs = 3, busy = 0.3, lagSeconds = 0 } = link;
-    const ingests = Array.from({ length: blobs }, () => ({}));
+    const ingests = Array.from({ length: blobs }, () => ({
+      blob: {},
+      seats: children.map((to) => ({ to, position: 0 })),
+    }));
     const fromMs = this.nowMs;
     const before = (incoming * MB * lagSeconds) / blobs;
     for (; this.nowMs <= fromMs + seconds * 1000; this.nowMs += LOOK_MS) {
       const passed = (this.nowMs - fromMs) / 1000;
       const writtenBytes = before + (incoming * MB * passed) / blobs;
       const position = Math.min(writtenBytes, (outgoing * MB * passed) / blobs / children.length);
-      const flows: Flow[] = ingests.map((blob) => ({
+      const flows: Flow[] = ingests.map(({ blob, seats }) => ({
         blob,
         writtenBytes,
-        children: children.map((to) => ({ to, position })),
+        children: seats.map((seat) => Object.assign(seat, { position })),
       }));
       const done = { sent: this.#sent + blobs * children.length * position, busyMs: this.#busyMs };
       if (this.strain.look(this.nowMs, done, flows)) this.found.push(passed);
@@ -51,6 +54,14 @@ class Stage {
     this.#sent += outgoing * MB * seconds;
     return this;
   }
+}
+
+const buffered = new Map<string, { to: string; position: number }>();
+
+function bufferedChild(to: string, second: number, nowMs: number) {
+  const child = buffered.get(`${to} ${second}`) ?? { to, position: 0 };
+  buffered.set(`${to} ${second}`, child);
+  return Object.assign(child, { position: 4 * MB + ((nowMs / 1000 - second) * MB) / 2 });
 }
 
 describe('an uplink', () => {
@@ -87,6 +98,37 @@ describe('an uplink', () => {
   ])('that once carried %d MB a second, and 2.4 now, is strained: %s', (uplinkMb, isStrained) => {
     const { strain, nowMs } = new Stage(uplinkMb).run(10, { incoming: 6, outgoing: 2.4 });
     expect(strain.isStrained(nowMs)).toBe(isStrained);
+  });
+
+  test.each<[string, Link, number | undefined]>([
+    ['it is full in a tree', { incoming: 6, outgoing: 6 }, 6],
+    // Others have better ones: theirs is not to be taken for all.
+    ['it carries less than comes in', { incoming: 6, outgoing: 2.4 }, undefined],
+    ['it sends all that is asked for', { incoming: 6, outgoing: 25 }, undefined],
+    ['one node alone waits', { incoming: 6, outgoing: 2.4, children: ['a'] }, undefined],
+    ['the processor is busy all the time', { incoming: 6, outgoing: 2.4, busy: 0.95 }, undefined],
+  ])('where %s is known to carry so much, in MB a second', (_, link, carries) => {
+    const { strain } = new Stage().run(10, link);
+    expect(strain.carries === undefined ? undefined : strain.carries / MB).toEqual(
+      carries === undefined ? undefined : expect.closeTo(carries, 1),
+    );
+  });
+
+  test('carries at least what it ever sent to children that have settled', () => {
+    expect(new Stage().run(10, { incoming: 6, outgoing: 12 }).strain.carriesAtLeast).toBeCloseTo(12 * MB, -5);
+    expect(new Stage().run(10, { incoming: 6, outgoing: 0, children: [] }).strain.carriesAtLeast).toBeUndefined();
+  });
+
+  test('is not known by what new children are sent at once, which fills buffers', () => {
+    const strain = new UplinkStrain();
+    let sent = 0;
+    for (let ms = 0; ms <= 20_000; ms += LOOK_MS) {
+      // Each second another two, which get 4 MB at once and then 0.5 MB a second each.
+      const children = [0, 1].map((i) => bufferedChild(`${i}`, Math.floor(ms / 1000), ms));
+      sent += (4 * MB * LOOK_MS) / 1000;
+      strain.look(ms, { sent, busyMs: 0 }, [{ blob: strain, writtenBytes: 100 * MB, children }]);
+    }
+    expect(strain.carries).toBeUndefined();
   });
 
   test('is judged anew after a pause', () => {

@@ -328,6 +328,17 @@ describe('a lease', () => {
   });
 });
 
+describe('what one agent knows of uplinks', () => {
+  test('is told on by all that hear of it, so that keepers of keys yet to come know it', async () => {
+    const { network } = cluster(8, { uplink: (name) => (name === 'node0' ? 7_000_000 : 0) });
+    for (let i = 0; i < 12; i += 1) {
+      const key = `blob:sha256:${String(i).padStart(64, '0')}`;
+      for (const agent of network.alive()) await claimed(network, agent, { key });
+    }
+    expect(network.alive().map(({ parts }) => parts.rates.uplink)).toEqual(Array(8).fill(7_000_000));
+  });
+});
+
 describe('a partition that has healed', () => {
   test('what the other side fetched is read from there, before its holders have told the keepers of the whole', async () => {
     const { network } = cluster(12);
@@ -347,6 +358,58 @@ describe('a partition that has healed', () => {
     const keepers = keys.map((key) => here.roster.keepers(key).map(({ nodeName }) => nodeName));
     expect(keepers.some((three) => three.every((name) => names.indexOf(name) < 6))).toBe(true);
     for (const key of keys) expect((await claimed(network, here, { key })).answer.kind, key).toBe('read');
+  });
+
+  test.each<[number, boolean]>([
+    [28_000, true],
+    [31_000, false],
+  ])('%d ms later they are still asked: %s', async (ms, areAsked) => {
+    const { network } = cluster(12, { newsMs: 0 });
+    const names = network.alive().map(({ name }) => name);
+    network.partition(names.slice(0, 6));
+    await network.queue.run(network.queue.now() + 1_000);
+    network.heal();
+    await network.queue.run(network.queue.now() + ms);
+    // Somebody new changes all views.
+    network.restart('node5');
+    await network.queue.run(network.queue.now() + 10);
+    network.calls.clear();
+    await claimed(network, network.get('node0'));
+    expect((network.calls.get('claims recall') ?? 0) > 2).toBe(areAsked);
+  });
+
+  test('one that came back far from a key is believed who holds it, not what upstream said of it', async () => {
+    const { network, keeper, others } = cluster(12, { newsMs: 0 });
+    const far = others.at(-1);
+    const near = others[0];
+    if (far === undefined || near === undefined) throw new Error('nobody');
+    const tag = 'tag:docker.io/library/redis:7';
+    const order = keeper.roster.keepers(tag, 12).map(({ nodeName }) => nodeName);
+    const [keeperOfTag = '', ...rest] = order;
+    const liar = network.get(rest.at(-1) ?? '');
+    network.partition([liar.name]);
+    await network.queue.run(network.queue.now() + 1_000);
+    liar.parts.keeper.report(liar.member.peerId, [
+      {
+        key: tag,
+        incarnation: liar.member.incarnation,
+        source: request().source,
+        state: 'held',
+        bytes: Buffer.from('{}').toString('base64'),
+        ageMs: 0,
+      },
+    ]);
+    network.heal();
+    await network.queue.run(network.queue.now() + 1_000);
+    network.calls.clear();
+    const { answer } = await claimed(network, network.get(rest[0] ?? ''), {
+      key: tag,
+      sizeBytes: undefined,
+      inline: true,
+    });
+    expect(network.calls.get('claims recall')).toBe(3);
+    expect(answer.kind).toBe('write');
+    expect(network.get(keeperOfTag).parts.keeper.grants).toHaveLength(1);
   });
 
   test('who restarted, or left in order, has nothing to tell of that: nobody but the keepers is asked', async () => {

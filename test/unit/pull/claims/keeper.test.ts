@@ -877,7 +877,7 @@ describe('slow parents', () => {
 });
 
 describe('tree or chain', () => {
-  const fast = { uplink: 10_000_000, registryRate: 8_000_000 };
+  const fast = { carries: 10_000_000, registryRate: 8_000_000 };
 
   test('a chain where upstream is as fast as a node can send, and the chain is short', async () => {
     const stage = new KeeperStage('k', 'a', 'b', 'c');
@@ -887,12 +887,77 @@ describe('tree or chain', () => {
   });
 
   test('a tree where it is slower, where the blob is small, and where nothing is known', async () => {
-    for (const hints of [{ ...fast, registryRate: 4_000_000 }, { ...fast, sizeBytes: 100_000 }, {}]) {
+    // The most that an agent sent is what others asked for, or what its system took.
+    const sent = { uplink: fast.carries, registryRate: fast.registryRate };
+    for (const hints of [{ ...fast, registryRate: 4_000_000 }, { ...fast, sizeBytes: 100_000 }, sent, {}]) {
       const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h');
       await stage.asks('a', hints);
       expect(await stage.asks('b', hints)).toBe('read a');
       expect(await stage.asks('c', hints)).toBe('read a');
     }
+  });
+});
+
+describe('in a chain, where all links are full,', () => {
+  const fast = { carries: 10_000_000, registryRate: 8_000_000 };
+
+  async function chain(hints: object) {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
+    for (const name of ['a', 'b', 'c', 'd']) await stage.asks(name, hints);
+    return stage;
+  }
+
+  test('a relay that is slow for its child keeps it, and is no leaf', async () => {
+    const stage = await chain(fast);
+    expect(await stage.asks('c', { ...fast, failing: { b: 'slow' } })).toBe('read b');
+    expect(stage.tree()).toBe('a! b<a c<b d<c');
+  });
+
+  test('one that goes on to be slow for its child does not: six seconds, and four words of it', async () => {
+    const stage = await chain(fast);
+    const slow = { ...fast, failing: { b: 'slow' } } as const;
+    for (let i = 0; i < 3; i += 1) {
+      expect(await stage.asks('c', slow)).toBe('read b');
+      await stage.renews('a', 2_000);
+    }
+    expect(await stage.asks('c', slow)).toBe('read a instead of b');
+  });
+
+  test('but not for what was said of it now and then', async () => {
+    const stage = await chain(fast);
+    for (let i = 0; i < 6; i += 1) {
+      expect(await stage.asks('c', { ...fast, failing: { b: 'slow' } })).toBe('read b');
+      await stage.renews('a', 6_000);
+    }
+  });
+
+  test('a holder that is slow is left, though upstream is fast', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    stage.index.add(KEY, peerIdOf('a'));
+    stage.index.add(KEY, peerIdOf('b'));
+    const first = await stage.asks('c', fast);
+    const [, parent = ''] = /^read (.)/.exec(first) ?? [];
+    expect(await stage.asks('c', { ...fast, failing: { [parent]: 'slow' } })).not.toMatch(`read ${parent}`);
+  });
+
+  test('one that says that it is strained does not', async () => {
+    const stage = await chain(fast);
+    expect(await stage.asks('c', { ...fast, failing: { b: 'strained' } })).toBe('read a instead of b');
+  });
+
+  test('nor does one that is slow in a tree', async () => {
+    const stage = await chain({});
+    expect(stage.tree()).toBe('a! b<a c<a d<b');
+    expect(await stage.asks('d', { failing: { b: 'slow' } })).toBe('read a instead of b');
+  });
+
+  test('a writer tells what its uplink carries, and each answer what was heard of that', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.asks('a');
+    await stage.renews('a', 1_000, { carries: 5_000_000, prefix: 1 });
+    expect(stage.rates.uplink).toBe(5_000_000);
+    expect(await stage.claim('b')).toMatchObject({ kind: 'read', carries: 5_000_000 });
+    expect(await stage.claim('a')).toMatchObject({ kind: 'write', carries: 5_000_000 });
   });
 });
 
