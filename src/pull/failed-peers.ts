@@ -14,9 +14,11 @@ export class FailedPeers {
 
   note(peerId: PeerId, why: FailedPeer['why']): void {
     // It said so itself: that is more than what is seen of it.
-    if (why === 'slow' && this.#failed.get(peerId)?.why === 'strained') return;
+    const before = this.#failed.get(peerId);
+    const nowMs = performance.now();
+    if (why === 'slow' && before?.why === 'strained' && before.untilMs > nowMs) return;
     this.#failed.delete(peerId);
-    const untilMs = performance.now() + (why === 'full' ? FULL_MS : REMEMBERED_MS);
+    const untilMs = nowMs + (why === 'full' ? FULL_MS : REMEMBERED_MS);
     this.#failed.set(peerId, { why, untilMs });
     const oldest = this.#failed.keys().next();
     if (this.#failed.size > MAX_FAILED && !oldest.done) this.#failed.delete(oldest.value);

@@ -116,7 +116,7 @@ export class UplinkStrain {
     if (windowMs < WINDOW_MS || now.busyMs - first.busyMs > BUSY_SHARE * windowMs) return false;
     const sent = now.sent - first.sent;
     const isEnough = sent >= SHARE * (now.received - first.received);
-    this.#learn(now.settledSent - first.settledSent, sent, windowMs, isEnough);
+    this.#learn(now.settledSent - first.settledSent, sent, windowMs, isEnough && !this.isStrained(nowMs));
     if (isEnough) return false;
     if ((1000 * sent) / windowMs < USED_SHARE * (this.#uplink() ?? 0)) return false;
     const behindBytes = Math.max(BEHIND_BYTES, (BEHIND_SECONDS * 1000 * sent) / windowMs);
@@ -125,12 +125,12 @@ export class UplinkStrain {
     return true;
   }
 
-  #learn(settledSent: number, sent: number, windowMs: number, isEnough: boolean): void {
+  #learn(settledSent: number, sent: number, windowMs: number, isGood: boolean): void {
     if (settledSent <= 0) return;
     const rate = (1000 * settledSent) / windowMs;
     this.#carriesAtLeast = Math.max(this.#carriesAtLeast ?? 0, rate);
     const isFull = this.#looks.every(({ behind }) => behind);
-    if (isFull && isEnough && settledSent >= SETTLED_SHARE * sent) this.#carries = Math.max(this.#carries ?? 0, rate);
+    if (isFull && isGood && settledSent >= SETTLED_SHARE * sent) this.#carries = Math.max(this.#carries ?? 0, rate);
   }
 
   #countSettled(nowMs: number, flows: readonly Flow[]): void {

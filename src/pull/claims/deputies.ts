@@ -56,7 +56,7 @@ export class Deputies implements KeeperLinks {
         if (copy === undefined) this.#rejoined.forget(member.peerId);
         if (copy === undefined || copy === null || maySpeakFor(roster, key, member.peerId)) return copy;
         // Who holds a blob can be tried; what upstream said is believed of those alone that are near the key.
-        const { inline: _, ...rest } = copy;
+        const { inline: _inline, sizeBytes: _sizeBytes, ...rest } = copy;
         return { ...rest, failures: [] };
       }),
     ]);
@@ -93,14 +93,15 @@ export class Deputies implements KeeperLinks {
     this.#changed.clear();
   }
 
-  /** @returns null where it knows nothing of the key, undefined where it does not answer. */
+  /** @returns null where it knows nothing of the key, or may not say so yet; undefined where it does not answer. */
   async #recallFrom(member: Member, key: string): Promise<Copy | null | undefined> {
     const options = { signal: this.#stop.signal, hurryMs: RECALL_MS };
     try {
       const copy = await this.#options.calls.ask(member, { type: 'recall', key }, recallAnswerSchema, options);
       return copy?.key === key ? copy : null;
-    } catch {
-      return undefined;
+    } catch (error) {
+      // Its view of who is there may be older than ours: denied now, it may answer for the next key.
+      return hasCode(error, 'PEER_SILENT', 'PEER_GONE') ? undefined : null;
     }
   }
 

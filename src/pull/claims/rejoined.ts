@@ -42,7 +42,7 @@ export class Rejoined {
 
   /** Who, among those that came back lately, were the nearest to a key: its keepers on their side. */
   keepers(key: string): Member[] {
-    for (const [peerId, ms] of [...this.#sinceMs.entries()]) {
+    for (const [peerId, ms] of this.#sinceMs.entries()) {
       // In the order of their coming.
       if (this.#timers.now() - ms < REJOINED_MS) break;
       this.forget(peerId);

@@ -68,10 +68,10 @@ export class Seat {
     this.#lastParent = undefined;
   }
 
-  /** A claim that came then says that the parent is slow. Asked again of the same claim, it is one. */
+  /** A claim that came then says that the parent is slow. Looked at again, or behind a later one, it is none. */
   noteSlow(atMs: number): void {
     const { claims, firstMs, lastMs } = this.#slow;
-    if (atMs === lastMs) return;
+    if (atMs <= lastMs) return;
     const goesOn = atMs - lastMs <= SLOW_PAUSE_MS;
     this.#slow = goesOn ? { claims: claims + 1, firstMs, lastMs: atMs } : { claims: 1, firstMs: atMs, lastMs: atMs };
   }

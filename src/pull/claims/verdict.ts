@@ -255,7 +255,10 @@ function read(entry: Entry, context: KeeperContext, { peerId, claim }: Asked, pa
   const failed = new Set(claim.failed.map((one) => one.peerId));
   const nowMs = context.timers.now();
   const load = { fanOut: 2, nowMs };
-  const more = [...entry.tree.seats()]
+  // Who is to stay with a parent that it calls slow is not to take another one behind it.
+  const stays = claim.failed.some((one) => one.peerId === parent.peerId && isAboutUplink(one.why));
+  const others = stays && parent.root === undefined ? [] : [...entry.tree.seats()];
+  const more = others
     .filter((seat) => seat.root === 'holder' && seat !== parent && seat.peerId !== peerId && !failed.has(seat.peerId))
     .filter((seat) => !context.complaints.isDoubted(seat.peerId, nowMs))
     .sort((a, b) => cost(a, claim.zone, load) - cost(b, claim.zone, load))

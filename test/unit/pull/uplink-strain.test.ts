@@ -114,6 +114,18 @@ describe('an uplink', () => {
     );
   });
 
+  test('is not known by one that is strained, when less comes in', () => {
+    const children = ['a', 'b'];
+    const stage = new Stage().run(10, { incoming: 6, outgoing: 2.4, children });
+    stage.run(10, { incoming: 2.6, outgoing: 2.4, children, lagSeconds: 10 });
+    expect(stage.strain.carries).toBeUndefined();
+    // But by one that is not.
+    expect(new Stage().run(10, { incoming: 2.6, outgoing: 2.4, lagSeconds: 10 }).strain.carries).toBeCloseTo(
+      2.4 * MB,
+      -5,
+    );
+  });
+
   test('carries at least what it ever sent to children that have settled', () => {
     expect(new Stage().run(10, { incoming: 6, outgoing: 12 }).strain.carriesAtLeast).toBeCloseTo(12 * MB, -5);
     expect(new Stage().run(10, { incoming: 6, outgoing: 0, children: [] }).strain.carriesAtLeast).toBeUndefined();

@@ -378,11 +378,37 @@ describe('a partition that has healed', () => {
     expect((network.calls.get('claims recall') ?? 0) > 2).toBe(areAsked);
   });
 
+  test('who does not answer is not waited for again, for any key', async () => {
+    const { network, keeper } = cluster(12, { newsMs: 0 });
+    const back = network
+      .alive()
+      .filter(({ name }) => name !== keeper.name)
+      .slice(-2);
+    const [silent] = back;
+    if (silent === undefined) throw new Error('nobody');
+    network.partition(back.map(({ name }) => name));
+    await network.queue.run(network.queue.now() + 1_000);
+    network.heal();
+    await network.queue.run(network.queue.now() + 1_000);
+    network.cut.add(`${keeper.name}>${silent.name}`);
+    const keys = Array.from({ length: 200 }, (_, i) => `blob:sha256:${String(i).padStart(64, '0')}`);
+    const its = keys.filter((key) => keeper.roster.keepers(key, 1)[0]?.nodeName === keeper.name);
+    const far = its.filter(
+      (key) => !keeper.roster.keepers(key).some(({ nodeName }) => back.some(({ name }) => name === nodeName)),
+    );
+    expect(far.length).toBeGreaterThan(1);
+    const asked: number[] = [];
+    for (const key of far) {
+      network.calls.clear();
+      await claimed(network, keeper, { key });
+      asked.push(network.calls.get('claims recall') ?? 0);
+    }
+    // Two deputies, and those that are back.
+    expect(asked).toEqual([4, ...Array(far.length - 1).fill(3)]);
+  });
+
   test('one that came back far from a key is believed who holds it, not what upstream said of it', async () => {
-    const { network, keeper, others } = cluster(12, { newsMs: 0 });
-    const far = others.at(-1);
-    const near = others[0];
-    if (far === undefined || near === undefined) throw new Error('nobody');
+    const { network, keeper } = cluster(12, { newsMs: 0 });
     const tag = 'tag:docker.io/library/redis:7';
     const order = keeper.roster.keepers(tag, 12).map(({ nodeName }) => nodeName);
     const [keeperOfTag = '', ...rest] = order;

@@ -913,6 +913,13 @@ describe('in a chain, where all links are full,', () => {
     expect(stage.tree()).toBe('a! b<a c<b d<c');
   });
 
+  test('nor does its child take another parent behind it, which nobody would count', async () => {
+    const stage = await chain(fast);
+    stage.report('a', 'held', { sizeBytes: 100 * MIB });
+    expect(await stage.asks('c', fast)).toBe('read b,a');
+    expect(await stage.asks('c', { ...fast, failing: { b: 'slow' } })).toBe('read b');
+  });
+
   test('one that goes on to be slow for its child does not: six seconds, and four words of it', async () => {
     const stage = await chain(fast);
     const slow = { ...fast, failing: { b: 'slow' } } as const;
