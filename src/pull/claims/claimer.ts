@@ -4,7 +4,7 @@ import { sleep } from '../../time/sleep.ts';
 import { Asking, type AskingOptions } from './asking.ts';
 import { BoundedMap } from './bounded-map.ts';
 import type { Claimed, ClaimRequest, Claims, Lease } from './claims.ts';
-import { HeldLease } from './held-lease.ts';
+import { type AgentFacts, HeldLease } from './held-lease.ts';
 import { type Claim, type ClaimAnswer, RENEW_MS, type Report } from './messages.ts';
 import { Outbox } from './outbox.ts';
 import type { Rates } from './rates.ts';
@@ -183,11 +183,8 @@ export class Claimer implements Claims {
   }
 
   #claimOf(request: ClaimRequest, waitMs: number, yields: boolean): Claim {
-    const { roster, rates, uplink } = this.#options;
+    const { roster, rates } = this.#options;
     const registryRate = rates.registry(request.registry);
-    const rate = uplink();
-    // What others said too: so that all keepers hear of it.
-    const carries = rates.uplink;
     return {
       type: 'claim',
       key: request.key,
@@ -201,18 +198,29 @@ export class Claimer implements Claims {
       ...(request.maxAgeMs === undefined ? {} : { maxAgeMs: request.maxAgeMs }),
       ...(request.alone === true ? { alone: true } : {}),
       zone: roster.self.zone,
+      ...this.#ofThisAgent(),
+      ...(registryRate !== undefined && registryRate > 0 ? { registryRate } : {}),
+      ...(yields ? { yields } : {}),
+    };
+  }
+
+  /** What claims and renewals say alike. */
+  #ofThisAgent(): AgentFacts {
+    const { rates, uplink, isStrained } = this.#options;
+    const rate = uplink();
+    // What others said too: so that all keepers hear of it.
+    const { carries } = rates;
+    return {
       ...(rate !== undefined && rate > 0 ? { uplink: rate } : {}),
       ...(carries === undefined ? {} : { carries }),
-      ...(registryRate !== undefined && registryRate > 0 ? { registryRate } : {}),
-      ...(this.#options.isStrained() ? { strained: true } : {}),
-      ...(yields ? { yields } : {}),
+      ...(isStrained() ? { strained: true } : {}),
     };
   }
 
   /** @returns undefined where it is to be asked again. */
   #claimed(request: ClaimRequest, answer: Exclude<ClaimAnswer, { kind: 'wait' }>): Claimed | undefined {
     const { roster, rates } = this.#options;
-    if (answer.kind === 'write' || answer.kind === 'read') rates.noteUplink(answer.carries);
+    if (answer.kind === 'write' || answer.kind === 'read') rates.noteCarries(answer.carries);
     switch (answer.kind) {
       case 'write':
         if (this.#revoked.has(answer.grant)) return undefined;
@@ -278,15 +286,12 @@ export class Claimer implements Claims {
   }
 
   async #renew(): Promise<void> {
-    const { roster, rates, timers, uplink, isStrained } = this.#options;
+    const { roster, rates, timers } = this.#options;
+    const ofThisAgent = this.#ofThisAgent();
     const leases = [...this.#leases.values()].filter((lease) => !lease.renewing);
     const renewals = leases.map((lease) => {
       lease.renewing = true;
-      const report = lease.renewal(roster.self.incarnation, {
-        uplink: uplink(),
-        carries: rates.uplink,
-        strained: isStrained(),
-      });
+      const report = lease.renewal(roster.self.incarnation, ofThisAgent);
       rates.noteWriter(lease.registry, lease.grant, report.rate ?? 0, timers.now());
       return report;
     });

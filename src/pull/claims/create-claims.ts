@@ -23,9 +23,8 @@ export interface ClaimsOptions {
   /** The most that a call to a keeper may take; by default 2 s. */
   readonly timeoutMs?: number | undefined;
   /**
-   * Bytes a second that this agent can send, where it is known: `peer.uploadRate`, else the most that it ever sent to
-   * all peers together. What it sent of one blob is no measure: with two children that is twice upstream's rate, and
-   * would look like an uplink that upstream can half fill.
+   * Bytes a second: `peer.uploadRate`, else the most that this agent ever sent to all peers together. By this a claimer
+   * shows that it has a better uplink than a writer.
    */
   readonly uplink?: () => number | undefined;
   /**

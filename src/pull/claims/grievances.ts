@@ -1,8 +1,8 @@
 import type { Entry } from './entry.ts';
+import { fanOut } from './fan-out.ts';
 import { type Grant, isSilent } from './grants.ts';
 import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
 import type { Claim, FailedPeer } from './messages.ts';
-import { Rates } from './rates.ts';
 import type { Seat } from './seat.ts';
 import type { Asked } from './verdict.ts';
 
@@ -20,7 +20,6 @@ const SLOWER_SHARE = 0.5;
 /** For so long it gets no others. */
 const RELIEVED_MS = 60_000;
 const RELIEF_FAN_OUT = 2;
-const HOP_SECONDS = 0.005;
 
 /**
  * What a claim says of others, and what follows for the tree and the grants. Only what is said of one's own parent
@@ -111,13 +110,6 @@ export function isAboutUplink(why: FailedPeer['why']): why is 'slow' | 'strained
 export function isChance(entry: Entry, context: KeeperContext, claim: Claim, seat: Seat): boolean {
   const isRelay = seat.parent?.root === undefined;
   return isRelay && !seat.isParentSlowForLong && fanOut(context, claim, entry.sizeBytes) === 1;
-}
-
-/** 2; or 1, a chain, where upstream is as fast as a node can send, and the chain is short beside the blob. */
-export function fanOut({ rates, roster }: KeeperContext, claim: Claim, sizeBytes: number | undefined): number {
-  const rate = rates.registry(Rates.registryOf(claim.source));
-  if (rate === undefined || sizeBytes === undefined || !rates.fillsAnUplink(rate)) return 2;
-  return roster.members().length * HOP_SECONDS < sizeBytes / rate ? 1 : 2;
 }
 
 /**

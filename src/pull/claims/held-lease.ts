@@ -6,6 +6,9 @@ import type { Report } from './messages.ts';
 /** What ends a lease, for its keeper. */
 type Ending = Pick<Report, 'state'> & Partial<Report>;
 
+/** What an agent says of itself with each claim and renewal; as reports have it. */
+export type AgentFacts = Pick<Report, 'uplink' | 'carries' | 'strained'>;
+
 /**
  * The writer's side of a grant.
  *
@@ -100,12 +103,8 @@ export class HeldLease implements Lease {
     this.#lost.abort(new WindlassError('PEER_BUSY', `another agent writes ${this.key} by now`));
   }
 
-  /** What the next renewal says; rates since the last one. @param node of this agent, as a report has it */
-  renewal(
-    incarnation: number,
-    node: { readonly uplink: number | undefined; readonly carries: number | undefined; readonly strained: boolean },
-  ): Report {
-    const { uplink, carries, strained } = node;
+  /** What the next renewal says; rates since the last one. */
+  renewal(incarnation: number, facts: AgentFacts): Report {
     const { key, source, grant } = this;
     const nowMs = this.#timers.now();
     const seconds = (nowMs - this.#last.atMs) / 1000;
@@ -126,9 +125,7 @@ export class HeldLease implements Lease {
       phase: this.#phase,
       prefix: this.#prefix,
       ...rates,
-      ...(uplink !== undefined && uplink > 0 ? { uplink } : {}),
-      ...(carries === undefined ? {} : { carries }),
-      ...(strained ? { strained } : {}),
+      ...facts,
     };
   }
 }

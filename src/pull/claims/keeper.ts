@@ -94,7 +94,7 @@ export class Keeper {
     if (entry.renewed(peerId, claim.incarnation)) this.#lookAgain(entry);
     // A claimer knows the size from the manifest that named the blob; a writer, from upstream.
     entry.sizeBytes ??= claim.sizeBytes;
-    rates.noteUplink(claim.carries);
+    rates.noteCarries(claim.carries);
     if (claim.strained === true && claim.onBehalfOf === undefined) complaints.noteSlow(peerId, sinceMs);
     rates.noteRegistry(Rates.registryOf(claim.source), claim.registryRate);
     this.#hear(entry, peerId, claim);

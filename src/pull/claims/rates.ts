@@ -46,7 +46,7 @@ export class Rates {
    * The most that any agent's uplink is known to carry, in bytes a second; undefined while that is not known of any. What this
    * one carries at least may raise it, lest the first one that was full is taken for all: a slow one is full soonest.
    */
-  get uplink(): number | undefined {
+  get carries(): number | undefined {
     const known = Math.max(this.#carries() ?? 0, this.#heard ?? 0);
     return known === 0 ? undefined : Math.max(known, this.#carriesAtLeast() ?? 0);
   }
@@ -61,11 +61,11 @@ export class Rates {
 
   /** Is it too much for two children of one node? False while no uplink is known. */
   fillsAnUplink(rate: number | undefined): boolean {
-    const { uplink } = this;
-    return rate !== undefined && uplink !== undefined && rate > CHAIN_SHARE * uplink;
+    const { carries } = this;
+    return rate !== undefined && carries !== undefined && rate > CHAIN_SHARE * carries;
   }
 
-  noteUplink(rate: number | undefined): void {
+  noteCarries(rate: number | undefined): void {
     if (rate !== undefined && rate > (this.#heard ?? 0)) this.#heard = rate;
   }
 

@@ -32,7 +32,7 @@ function renew(entry: Entry, context: KeeperContext, peerId: PeerId, report: Rep
   const { answer, ended, settled } = entry.grants.renew(report, peerId, nowMs);
   const grant = entry.grants.of(peerId, report.incarnation);
   const registry = Rates.registryOf(report.source);
-  context.rates.noteUplink(report.carries);
+  context.rates.noteCarries(report.carries);
   if (report.rate !== undefined && answer === 'ok')
     context.rates.noteWriter(registry, report.grant ?? peerId, report.rate, nowMs);
   if (grant !== undefined && opening && grant.phase !== 'opening') {

@@ -1,8 +1,9 @@
 import type { PeerId } from '../../routing/member.ts';
 import type { Entry } from './entry.ts';
 import { type Failure, Failures } from './failures.ts';
+import { fanOut } from './fan-out.ts';
 import { type Grant, isSilent, newGrant } from './grants.ts';
-import { fanOut, heed, isAboutUplink, isChance } from './grievances.ts';
+import { heed, isAboutUplink, isChance } from './grievances.ts';
 import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
 import { type Claim, type ClaimAnswer, type FailedPeer, INLINE_BYTES, LEASE_MS, type Parent } from './messages.ts';
 import { Rates } from './rates.ts';
@@ -247,8 +248,8 @@ function grant(entry: Entry, context: KeeperContext, asked: Asked, nowMs: number
   return write(given, context);
 }
 
-function write({ id }: Grant, { rates: { uplink } }: KeeperContext): ClaimAnswer {
-  return { kind: 'write', grant: id, leaseMs: LEASE_MS, ...(uplink === undefined ? {} : { carries: uplink }) };
+function write({ id }: Grant, { rates: { carries } }: KeeperContext): ClaimAnswer {
+  return { kind: 'write', grant: id, leaseMs: LEASE_MS, ...(carries === undefined ? {} : { carries }) };
 }
 
 function read(entry: Entry, context: KeeperContext, { peerId, claim }: Asked, parent: Seat): ClaimAnswer {
@@ -268,13 +269,13 @@ function read(entry: Entry, context: KeeperContext, { peerId, claim }: Asked, pa
     return dataAddress === undefined ? [] : [{ peerId: seat.peerId, dataAddress, role: seat.root ?? 'relay' }];
   });
   const replaces = entry.tree.get(peerId)?.replaces;
-  const { uplink } = context.rates;
+  const { carries } = context.rates;
   return {
     kind: 'read',
     parents,
     ...(entry.sizeBytes === undefined ? {} : { sizeBytes: entry.sizeBytes }),
     ...(replaces === undefined ? {} : { replaces }),
-    ...(uplink === undefined ? {} : { carries: uplink }),
+    ...(carries === undefined ? {} : { carries }),
   };
 }
 

@@ -335,7 +335,16 @@ describe('what one agent knows of uplinks', () => {
       const key = `blob:sha256:${String(i).padStart(64, '0')}`;
       for (const agent of network.alive()) await claimed(network, agent, { key });
     }
-    expect(network.alive().map(({ parts }) => parts.rates.uplink)).toEqual(Array(8).fill(7_000_000));
+    expect(network.alive().map(({ parts }) => parts.rates.carries)).toEqual(Array(8).fill(7_000_000));
+  });
+
+  test('is in what a keeper answers', async () => {
+    const { network, others } = cluster(8, { uplink: (name) => (name === 'node0' ? 7_000_000 : 0) });
+    const asking = others.filter(({ name }) => name !== 'node0');
+    await claimed(network, network.get('node0'));
+    await claimed(network, asking[0]);
+    // Nobody has asked either of them.
+    expect(asking.slice(0, 2).map(({ parts }) => parts.rates.carries)).toEqual([7_000_000, undefined]);
   });
 });
 

@@ -822,7 +822,7 @@ describe('slow parents', () => {
     ])('gets children all the same where all say so, each as few as may be: %s', async (_, rate) => {
       const names = Array.from({ length: 12 }, (_, i) => `n${i}`);
       const stage = new KeeperStage('k', ...names);
-      stage.rates.noteUplink(10_000_000);
+      stage.rates.noteCarries(10_000_000);
       stage.rates.noteRegistry('docker.io', rate);
       const answers: string[] = [];
       for (const name of names) answers.push(await stage.asks(name, { strained: true }));
@@ -858,7 +858,7 @@ describe('slow parents', () => {
 
   test('where all leaves are slow, who comes sits above them, and not beside them at the writer', async () => {
     const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
-    stage.rates.noteUplink(10_000_000);
+    stage.rates.noteCarries(10_000_000);
     stage.rates.noteRegistry('docker.io', 10_000_000);
     for (const name of ['a', 'b']) await stage.asks(name);
     expect(await stage.asks('c', { strained: true })).toBe('read b');
@@ -962,7 +962,7 @@ describe('in a chain, where all links are full,', () => {
     const stage = new KeeperStage('k', 'a', 'b');
     await stage.asks('a');
     await stage.renews('a', 1_000, { carries: 5_000_000, prefix: 1 });
-    expect(stage.rates.uplink).toBe(5_000_000);
+    expect(stage.rates.carries).toBe(5_000_000);
     expect(await stage.claim('b')).toMatchObject({ kind: 'read', carries: 5_000_000 });
     expect(await stage.claim('a')).toMatchObject({ kind: 'write', carries: 5_000_000 });
   });
@@ -991,7 +991,7 @@ describe('a claimer that yields', () => {
 
   test('writes at once where a chain is to be, unless it is strained: those are better off below one writer', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
-    stage.rates.noteUplink(10_000_000);
+    stage.rates.noteCarries(10_000_000);
     stage.rates.noteRegistry('docker.io', 10_000_000);
     const answer = stage.asks('a', { ...yields, strained: true });
     await stage.pass(50);
