@@ -12,6 +12,8 @@ export interface Grant {
   readonly source: string;
   readonly grantedAtMs: number;
   renewedAtMs: number;
+  /** Its holder itself has renewed it, here. */
+  isRenewed: boolean;
   /** When the prefix, or the phase, last moved. */
   progressAtMs: number;
   phase: 'opening' | 'writing' | 'verifying';
@@ -213,6 +215,7 @@ export function newGrant(
     ...to,
     grantedAtMs: nowMs,
     renewedAtMs: nowMs,
+    isRenewed: false,
     progressAtMs: nowMs,
     phase: 'opening',
     rate: undefined,
@@ -224,10 +227,15 @@ export function newGrant(
 
 /** A writer that renewed so lately is alive, whatever a child says that heard nothing from it. */
 const SILENT_MS = 2_500;
+/**
+ * The first renewal is sent after a second, to the nearest keeper, and where that is silent, and the next one is, it comes
+ * to who granted another two or three later: as on the side of a partition that has one keeper alone.
+ */
+const FIRST_SILENT_MS = 4_500;
 
-/** Two of its renewals did not come. */
+/** Two of its renewals did not come; or the first. */
 export function isSilent(grant: Grant, nowMs: number): boolean {
-  return nowMs - grant.renewedAtMs > SILENT_MS;
+  return nowMs - grant.renewedAtMs > (grant.isRenewed ? SILENT_MS : FIRST_SILENT_MS);
 }
 
 function isFresh(grant: Grant, nowMs: number): boolean {
@@ -242,6 +250,7 @@ function note(grant: Grant, report: Report, nowMs: number): boolean {
   const progressed = prefix > grant.prefix || (phase !== grant.phase && phase !== 'opening');
   if (progressed) grant.progressAtMs = nowMs;
   grant.renewedAtMs = nowMs;
+  grant.isRenewed = true;
   grant.phase = phase;
   grant.prefix = prefix;
   grant.rate = report.rate ?? grant.rate;

@@ -104,9 +104,19 @@ describe('who writes', () => {
   test('who comes while a writer is silent, and another writes beside it, reads from the one that is heard', async () => {
     const stage = new KeeperStage('k', 'a', 'b', 'e', 'f');
     for (const name of ['a', 'b']) await stage.asks(name);
+    await stage.renews('a', 1_000);
     await stage.pass(2_600);
     expect(await stage.asks('e', { failing: { b: 'silent' } })).toBe('write');
     expect(await stage.asks('f')).toBe('read e');
+  });
+
+  test('the first renewal of a writer is waited for longer than the next: silent keepers may be on its way', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'e');
+    for (const name of ['a', 'b']) await stage.asks(name);
+    await stage.pass(4_400);
+    expect(await stage.asks('e', { failing: { b: 'silent' } })).not.toBe('write');
+    await stage.pass(200);
+    expect(await stage.asks('e', { failing: { b: 'silent' } })).toBe('write');
   });
 
   test('whom all have failed reads from the writer itself; it writes beside one that failed it as well', async () => {
@@ -125,6 +135,7 @@ describe('who writes', () => {
   test('a writer that does not renew, and a silent relay: who can read from a holder that has not failed it does so', async () => {
     const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'h');
     for (const name of ['a', 'b', 'c', 'd']) await stage.asks(name);
+    await stage.renews('a', 1_000);
     await stage.pass(2_600);
     stage.index.add(KEY, peerIdOf('h'));
     expect(await stage.asks('d', { failing: { b: 'silent' } })).toBe('read h');
