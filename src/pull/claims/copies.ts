@@ -78,7 +78,9 @@ export function adopt(entry: Entry, context: KeeperContext, copy: Copy, replace:
 function adoptGrant(entry: Entry, { grant }: Copy, nowMs: number): void {
   if (grant === undefined || grant.ageMs > LEASE_MS || entry.grants.hasEnded(grant.id)) return;
   const { id, peerId, incarnation, source, prefix } = grant;
-  entry.grants.add(newGrant(id, { peerId, incarnation, source, prefix }, nowMs - grant.ageMs));
+  // Another keeper gave it: how long ago it was renewed is known, and no renewal of it is on its way by our silence.
+  const given = newGrant(id, { peerId, incarnation, source, prefix }, nowMs - grant.ageMs);
+  entry.grants.add({ ...given, isRenewed: true });
 }
 
 function adoptTree(entry: Entry, { roster, index, timers }: KeeperContext, copy: Copy, replace: boolean): void {

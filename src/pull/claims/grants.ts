@@ -12,7 +12,7 @@ export interface Grant {
   readonly source: string;
   readonly grantedAtMs: number;
   renewedAtMs: number;
-  /** Its holder itself has renewed it, here. */
+  /** It was given here, and its holder has not renewed it yet: false. */
   isRenewed: boolean;
   /** When the prefix, or the phase, last moved. */
   progressAtMs: number;

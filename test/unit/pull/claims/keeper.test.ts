@@ -119,6 +119,14 @@ describe('who writes', () => {
     expect(await stage.asks('e', { failing: { b: 'silent' } })).toBe('write');
   });
 
+  test('but not of one that another keeper named: its readers here have waited already', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'e');
+    const grant = { id: 'elsewhere.1.1', peerId: peerIdOf('a'), incarnation: 1, source: SOURCE, ageMs: 0, prefix: 7 };
+    stage.keeper.copied([{ key: KEY, grant, holders: [], tree: [], failures: [] }], () => true);
+    await stage.pass(2_600);
+    expect(await stage.asks('e', { failing: { b: 'silent' } })).toBe('write');
+  });
+
   test('whom all have failed reads from the writer itself; it writes beside one that failed it as well', async () => {
     const stage = new KeeperStage('k', 'a', 'b', 'c', 'd', 'e');
     for (const name of ['a', 'b', 'c', 'd', 'e']) await stage.asks(name);
