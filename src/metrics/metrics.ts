@@ -177,7 +177,7 @@ export class Metrics {
   );
   readonly takeovers = this.#counter(
     'windlass_takeovers_total',
-    'Times this agent, as a keeper, passed the right to write on, by why the last writer lost it: broken, silent, stalled, slow, failed, left.',
+    'Times this agent, as a keeper, passed the right to write on, by why the last writer lost it: broken, silent, stalled, slow, shorter (another one came that had far more of it, of an earlier run), failed, left.',
     ['reason'],
   );
   readonly peerUploads = this.#gauge('windlass_peer_uploads_running', 'Blobs being sent to other agents now.');
@@ -236,7 +236,8 @@ export class Metrics {
     for (const reason of ['cut', 'stall', 'restart']) this.ingestResumes.inc({ reason }, 0);
     for (const result of ['fresh', 'checked', 'stale', 'missing', 'failed']) this.tagLookups.inc({ result }, 0);
     for (const answer of ['write', 'read', 'bytes', 'failed', 'self']) this.claims.inc({ answer }, 0);
-    for (const reason of ['broken', 'silent', 'stalled', 'slow', 'failed', 'left']) this.takeovers.inc({ reason }, 0);
+    for (const reason of ['broken', 'silent', 'stalled', 'slow', 'shorter', 'failed', 'left'])
+      this.takeovers.inc({ reason }, 0);
     for (const path of ['claims', 'index', 'roster', 'purge']) this.peerCalls.inc({ path }, 0);
     for (const plane of ['p2p', 'data']) this.peerRefused.inc({ plane, reason: 'stranger' }, 0);
     for (const reason of ['nonsense', 'busy']) this.peerRefused.inc({ plane: 'data', reason }, 0);

@@ -22,6 +22,8 @@ export class BlobClaim {
   #sentBytes = 0;
   /** Time lost to parents that did not work, since bytes last came. */
   #lostMs = 0;
+  /** A claim was answered: nothing that is here is of an earlier run alone from then on. */
+  #answered = false;
   /** The last claim said so; one that comes when bytes have come does not. */
   #toldAlone = false;
 
@@ -69,9 +71,12 @@ export class BlobClaim {
           failed: this.failed.list(),
           inline: this.#inline && pull.position === 0,
           alone,
+          // Once only: who has lost the right is not to take it back by what it had before.
+          resumes: pull.position > 0 && !this.#answered,
         },
         pull.signal,
       );
+      this.#answered = true;
       this.#lease = claimed.kind === 'write' ? claimed.lease : undefined;
       return claimed;
     } catch (error) {

@@ -138,8 +138,8 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
         try {
           const { bytes } = piece;
           const proof = await this.#swarm.proofs.of(digest, index, bytes, { vouch: this.#mayVouch });
-          // A child that lags has wrong bytes too, unless they were an earlier run's, which it did not get.
-          if (ingest?.wrong !== undefined && source?.inherited !== true) throw ingest.wrong;
+          // A child that lags has wrong bytes too, unless they were an earlier run's: it gets those only on our word.
+          if (ingest?.wrong !== undefined && (source?.inherited !== true || this.#sawUsVouch)) throw ingest.wrong;
           if (proof === undefined || (proof.signer === this.#swarm.self && !this.#sawUsVouch))
             throw new WindlassError('PEER_BUSY', `nobody vouches for what is here of piece ${index}`);
           yield { type: 'piece', piece: { index, bytes, proof, written: this.#written } };

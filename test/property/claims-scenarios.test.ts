@@ -266,13 +266,19 @@ describe('claims, hole by hole', () => {
     expect(kinds.filter((kind) => kind === 'bytes')).toHaveLength(59);
   });
 
-  test('a node that restarts with 60% while another writes at 10% reads, and does not write', async () => {
-    const { network, pulls } = stage(4);
-    pulls.start('node0');
+  const MIB = 1024 * 1024;
+  test.each([
+    { what: 'writes on from there', sizeBytes: 100 * MIB, requests: 2, share: 0.5 },
+    { what: 'of a small blob reads', sizeBytes: 10 * MIB, requests: 1, share: 1 },
+  ])('a node that restarts with 60% while another writes at 10% $what', async ({ sizeBytes, requests, share }) => {
+    const { network, pulls, names, most } = stage(4, { sizeBytes, upstreamRate: sizeBytes / 10, linkRate: sizeBytes });
+    for (const name of names.slice(1)) pulls.start(name);
     await network.queue.run(1_000);
-    pulls.start('node1', 0.6 * SIZE);
+    pulls.start('node0', 0.6 * sizeBytes);
     await finish(network, pulls);
-    expect([pulls.requests, pulls.upstreamBytes]).toEqual([1, SIZE]);
+    // What the two of them lacked, and what came until the first one had heard of it.
+    expect(pulls.upstreamBytes / sizeBytes).toBeLessThanOrEqual(share + 0.03);
+    expect([pulls.requests, most.writers]).toEqual([requests, 1]);
   });
 
   test('one cannot reach the keeper, another not its parent: still one writer', async () => {

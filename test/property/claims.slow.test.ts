@@ -7,7 +7,9 @@ import { ClaimsNetwork } from '../support/claims-network.ts';
 import { SimulatedPulls } from '../support/simulated-pulls.ts';
 
 const KEY = `blob:sha256:${'a'.repeat(64)}`;
-const SIZE = 100;
+const MIB = 1024 * 1024;
+/** So that what is a matter of MiB matters: who is late, who restarts with far more than the writer. */
+const SIZE = 100 * MIB;
 /** Nothing that went wrong may hold anybody up for longer, once it is over. */
 const PATIENCE_MS = 60_000;
 /** After a partition: the news, a renewal that was on its way to somebody out of reach, the next renewal. */
@@ -73,8 +75,8 @@ class Run {
     this.pulls = new SimulatedPulls(this.network, {
       key: KEY,
       sizeBytes: SIZE,
-      upstreamRate,
-      linkRate: 200,
+      upstreamRate: upstreamRate * MIB,
+      linkRate: 200 * MIB,
       firstByteMs,
     });
     this.pulls.onTick = () => this.#check();
@@ -110,6 +112,7 @@ class Run {
         const skew = { rate: 0.9 + network.random() * 0.2, offsetMs: network.random() * 1e8 };
         const kept = Math.floor((pulls.pulls.get(who)?.prefix ?? 0) * network.random());
         network.restart(who, skew);
+        this.#agreedSinceMs = network.queue.now();
         pulls.start(who, kept);
         return;
       }
@@ -160,6 +163,8 @@ class Run {
   #kill(name: string | undefined): void {
     if (name === undefined || !this.network.get(name).alive || this.network.alive().length < 2) return;
     this.network.kill(name);
+    // Also where all knew it before anybody looked.
+    this.#agreedSinceMs = this.network.queue.now();
   }
 
   #calm(): void {

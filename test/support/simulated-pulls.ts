@@ -38,6 +38,8 @@ export interface SimPull {
   toldLost: boolean;
   /** Writes without leave. */
   alone: boolean;
+  /** A claim of it was answered. */
+  answered: boolean;
 }
 
 /** Pulls of one blob on many nodes: readers get on while their chain of parents is alive. */
@@ -79,6 +81,7 @@ export class SimulatedPulls {
       lostMs: 0,
       toldLost: false,
       alone: false,
+      answered: false,
     };
     this.pulls.set(name, pull);
     this.#claim(pull);
@@ -103,12 +106,12 @@ export class SimulatedPulls {
   /** The connection to its parent breaks, though that is alive. */
   breakEdge(name: string): void {
     const pull = this.pulls.get(name);
-    if (pull?.state === 'reading') this.#leave(pull, 'broken');
+    if (pull?.state === 'reading' && pull.agent.alive) this.#leave(pull, 'broken');
   }
 
   complain(name: string, why: FailedPeer['why']): void {
     const pull = this.pulls.get(name);
-    if (pull?.state === 'reading') this.#leave(pull, why);
+    if (pull?.state === 'reading' && pull.agent.alive) this.#leave(pull, why);
   }
 
   #tickLater(): void {
@@ -238,6 +241,7 @@ export class SimulatedPulls {
       failed: [...pull.failed],
       inline: false,
       alone: lost,
+      resumes: pull.prefix > 0 && !pull.answered,
     };
     pull.agent.parts.claimer.claim(request, new AbortController().signal).then(
       (claimed) => this.#take(pull, claimed),
@@ -247,6 +251,7 @@ export class SimulatedPulls {
 
   #take(pull: SimPull, claimed: Claimed): void {
     if (!pull.agent.alive) return;
+    pull.answered = true;
     switch (claimed.kind) {
       case 'write':
         pull.state = 'writing';

@@ -201,6 +201,7 @@ export class Claimer implements Claims {
       ...this.#ofThisAgent(),
       ...(registryRate !== undefined && registryRate > 0 ? { registryRate } : {}),
       ...(yields ? { yields } : {}),
+      ...(request.resumes === true ? { resumes: true } : {}),
     };
   }
 

@@ -3,6 +3,8 @@ import { newGrant } from './grants.ts';
 import type { KeeperContext } from './keeper-context.ts';
 import { type Copy, INLINE_BYTES, LEASE_MS } from './messages.ts';
 
+type CopiedGrant = NonNullable<Copy['grant']>;
+
 const MAX_TREE = 10_000;
 const MAX_HOLDERS = 64;
 
@@ -25,6 +27,7 @@ export function copyOf(entry: Entry, context: KeeperContext): Copy {
             source: writer.source,
             ageMs: nowMs - writer.renewedAtMs,
             prefix: writer.prefix,
+            ...(writer.rate === undefined ? {} : { rate: writer.rate }),
           },
         }),
     holders: context.index.holders(entry.key).slice(0, MAX_HOLDERS),
@@ -69,18 +72,24 @@ export function adopt(entry: Entry, context: KeeperContext, copy: Copy, replace:
   const known = entry.grants.writer;
   if (replace && known !== undefined && known.id !== copy.grant?.id) entry.end(known, true);
   if (entry.grants.writer === undefined) adoptGrant(entry, copy, nowMs);
-  if (entry.grants.writer?.id === copy.grant?.id && entry.grants.writer !== undefined) {
-    entry.grants.writer.renewedAtMs = Math.max(entry.grants.writer.renewedAtMs, nowMs - (copy.grant?.ageMs ?? 0));
-  }
+  if (copy.grant !== undefined) hearOf(entry, copy.grant, nowMs);
   if (!entry.isTag) adoptTree(entry, context, copy, replace);
 }
 
 function adoptGrant(entry: Entry, { grant }: Copy, nowMs: number): void {
   if (grant === undefined || grant.ageMs > LEASE_MS || entry.grants.hasEnded(grant.id)) return;
-  const { id, peerId, incarnation, source, prefix } = grant;
+  const { id, peerId, incarnation, source, prefix, rate } = grant;
   // Another keeper gave it: how long ago it was renewed is known, and no renewal of it is on its way by our silence.
   const given = newGrant(id, { peerId, incarnation, source, prefix }, nowMs - grant.ageMs);
-  entry.grants.add({ ...given, isRenewed: true });
+  entry.grants.add({ ...given, isRenewed: true, rate });
+}
+
+/** Another keeper knows of a later renewal than this one. */
+function hearOf({ grants: { writer } }: Entry, { id, ageMs, prefix, rate }: CopiedGrant, nowMs: number): void {
+  if (writer === undefined || writer.id !== id || nowMs - ageMs <= writer.renewedAtMs) return;
+  writer.renewedAtMs = nowMs - ageMs;
+  writer.prefix = Math.max(writer.prefix, prefix);
+  writer.rate = rate ?? writer.rate;
 }
 
 function adoptTree(entry: Entry, { roster, index, timers }: KeeperContext, copy: Copy, replace: boolean): void {

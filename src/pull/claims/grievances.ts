@@ -121,7 +121,7 @@ function isOverloaded({ rate, output, uplink }: Grant, children: number, claim: 
 }
 
 /** Takes the right from a writer that may be alive. */
-function pass(entry: Entry, context: KeeperContext, grant: Grant, reason: TakeoverReason): void {
+export function pass(entry: Entry, context: KeeperContext, grant: Grant, reason: TakeoverReason): void {
   entry.end(grant, false);
   context.metrics.takeovers.inc({ reason });
   context.logger.info({ key: entry.key, peer: grant.peerId, reason, prefix: grant.prefix }, 'writer lost its right');

@@ -40,4 +40,4 @@ export interface KeeperContext {
   revoked(entry: Entry, grant: Grant): void;
 }
 
-export type TakeoverReason = 'broken' | 'silent' | 'stalled' | 'slow' | 'failed' | 'left';
+export type TakeoverReason = 'broken' | 'silent' | 'stalled' | 'slow' | 'shorter' | 'failed' | 'left';

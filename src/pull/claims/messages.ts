@@ -70,6 +70,8 @@ export const claimSchema = z.object({
   strained: z.boolean().optional(),
   /** Rather another one than the claimer writes it: for `waitMs` it is not granted. */
   yields: z.boolean().optional(),
+  /** The prefix is what an earlier run left, and the claimer had neither the right nor a parent since. */
+  resumes: z.boolean().optional(),
   onBehalfOf: peerId.optional(),
 });
 
@@ -125,8 +127,10 @@ export const copySchema = z.object({
       peerId,
       incarnation: z.number().int(),
       source,
+      /** Since its last renewal; so far it was then, and got so many bytes a second. */
       ageMs: durationMs,
       prefix: bytesCount,
+      rate: z.number().min(0).optional(),
     })
     .optional(),
   holders: z.array(peerId).max(64),

@@ -3,8 +3,9 @@ import type { Entry } from './entry.ts';
 import { type Failure, Failures } from './failures.ts';
 import { fanOut } from './fan-out.ts';
 import { type Grant, isSilent, newGrant } from './grants.ts';
-import { heed, isAboutUplink, isChance } from './grievances.ts';
+import { heed, isAboutUplink, isChance, pass } from './grievances.ts';
 import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
+import { whoseRightItTakes } from './longer-prefix.ts';
 import { type Claim, type ClaimAnswer, type FailedPeer, INLINE_BYTES, LEASE_MS, type Parent } from './messages.ts';
 import { Rates } from './rates.ts';
 import type { Seat } from './seat.ts';
@@ -40,6 +41,7 @@ export interface Asked {
  *   small bytes here, fresh enough ─────────▶ bytes
  *   the right is the claimer's already ─────▶ write
  *   small bytes on their way ───────────────▶ (held)
+ *   it has far more than the writer ────────▶ write, in its stead
  *   the writer renews, but has stalled ─────▶ write, beside it
  *   it does not renew, and its readers wait ▶ write, beside it
  *   a holder, or a seat in a writer's tree ─▶ read
@@ -71,6 +73,11 @@ export function verdict(entry: Entry, context: KeeperContext, asked: Asked): Cla
   const writer = grants.writer;
   const comesInline = claim.inline && (entry.isTag || (entry.sizeBytes ?? 0) <= INLINE_BYTES) && holders.length === 0;
   if (writer !== undefined && failure === undefined && grants.mayIssue(nowMs)) {
+    const shorter = whoseRightItTakes(entry, context, asked, { holders, nowMs });
+    if (shorter !== undefined) {
+      pass(entry, context, shorter, 'shorter');
+      return grant(entry, context, asked, nowMs);
+    }
     const reason = reasonToWriteBeside(writer, context, claim, { holders, nowMs });
     if (reason !== undefined) {
       context.metrics.takeovers.inc({ reason });
@@ -118,7 +125,9 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   const silent = new Set(complained.filter(({ why }) => why === 'silent').map((one) => one.peerId));
   for (const other of seat.triedAgain) if (!silent.has(other)) seat.triedAgain.delete(other);
   // A writer that leaves the cluster in order is not live any more, and still sends what it writes.
-  const isUp = (other: PeerId) => context.roster.isLive(other) || grants.isHeldBy(other);
+  // Whose address nobody knows here any more, or yet, nobody can be sent to.
+  const isUp = (other: PeerId) =>
+    context.roster.get(other) !== undefined && (context.roster.isLive(other) || grants.isHeldBy(other));
   const isThere = (other: PeerId) => other !== peerId && !failed.has(other) && isUp(other);
   const isUsable = (other: PeerId) => isThere(other) && !slow.has(other);
   if (seat.parent !== undefined && isUsable(seat.parent.peerId) && tree.isRooted(seat)) return seat.parent;

@@ -261,6 +261,31 @@ describe('what was here before', () => {
     expect(await blamed(cluster.node(2))).not.toHaveProperty('wrong');
   });
 
+  test("a writer's poisoned file: its children drop what they have of it, also who lags; once from 0", async () => {
+    const tap = new Tap(BYTES);
+    const cluster = await startCluster(2, tap.source, BYTES, { keeper: chain() });
+    const poisoned = Buffer.from(BYTES.subarray(0, 4 * MIB));
+    poisoned[3 * MIB] = (poisoned[3 * MIB] ?? 0) ^ 1;
+    await leave(cluster.node(0).store, poisoned);
+    const gate = Promise.withResolvers<void>();
+    cluster.node(0).lie = async (event) => {
+      // What it has by then is right. It cannot know that.
+      if (event.type === 'piece' && event.piece.index === 4) await gate.promise;
+      return event;
+    };
+    const pulls = await pullInTurn(cluster, DIGEST);
+    await eventually(() => writtenBy(cluster.node(1)) === 4 * PIECE_BYTES);
+    tap.open();
+    expect(await failureOf(pulls[0] ?? Promise.resolve())).toMatchObject({ code: 'DIGEST_MISMATCH' });
+    gate.resolve();
+    expect(await failureOf(pulls[1] ?? Promise.resolve())).toMatchObject({ code: 'DIGEST_MISMATCH' });
+    for (const node of cluster.nodes) expect(node.store.unfinishedBytes(DIGEST)).toBe(0);
+    const again = await Promise.all(cluster.nodes.map((node) => node.pull(DIGEST)));
+    for (const bytes of again) expect(bytes.equals(BYTES)).toBe(true);
+    expect(tap.source.offsets).toEqual([4 * MIB, 0]);
+    expect(await blamed(cluster.node(1))).not.toHaveProperty('wrong');
+  });
+
   test('a child that lags keeps what it has where the relay fails by its own file', async () => {
     const tap = new Tap(BYTES);
     const cluster = await startCluster(3, tap.source, BYTES, { keeper: chain() });

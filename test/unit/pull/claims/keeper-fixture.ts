@@ -90,6 +90,11 @@ export class KeeperStage {
     this.roster.set([...this.#members.values()], true);
   }
 
+  joins(name: string): void {
+    this.#add(name, 1);
+    this.roster.set([...this.#members.values()]);
+  }
+
   restarts(name: string): void {
     const before = this.#members.get(name);
     this.#add(`${name}@${before?.zone ?? ''}`, (before?.incarnation ?? 0) + 1);

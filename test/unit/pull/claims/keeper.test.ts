@@ -277,6 +277,18 @@ describe('who writes', () => {
     expect(await waits).toBe('bytes it');
   });
 
+  test('a writer whose address is not known here yet is nobody to be sent to: who asks waits', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    expect(await stage.asks('x')).toBe('write');
+    expect(await stage.asks('a')).toBe('wait');
+    const waits = stage.asks('b', { waitMs: 2_000 });
+    stage.joins('x');
+    stage.report('x', 'writing', { prefix: MIB });
+    await stage.pass(1_000);
+    expect(await waits).toBe('read x');
+    expect(await stage.asks('a')).toBe('read x');
+  });
+
   test('a writer that leaves and says nothing more loses the right with its lease', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     expect(await stage.asks('a')).toBe('write');
@@ -293,6 +305,78 @@ describe('who writes', () => {
     stage.report('b', 'left');
     await stage.pass(3_000);
     expect(stage.keeper.size).toBe(0);
+  });
+});
+
+describe('who comes with what an earlier run left', () => {
+  const LEFT = { prefix: 60 * MIB, resumes: true };
+  async function writing(prefix = 10 * MIB) {
+    const stage = new KeeperStage('k', 'a', 'b', 'c', 'r');
+    for (const name of ['a', 'b', 'c']) await stage.asks(name);
+    await stage.renews('a', 1_000, { prefix, rate: MIB, output: MIB, phase: 'writing' });
+    return stage;
+  }
+
+  test('writes where it has far more than the writer, which reads from it then', async () => {
+    const stage = await writing();
+    expect(await stage.asks('r', LEFT)).toBe('write');
+    expect(stage.revoked).toEqual(['a']);
+    expect(stage.tree()).toBe('a< b<a c<a r!');
+    expect(await stage.asks('a', { prefix: 10 * MIB })).toBe('read r');
+    expect(stage.tree()).toBe('a<r b<a c<a r!');
+    expect(await stage.counted('takeovers', { reason: 'shorter' })).toBe(1);
+  });
+
+  test('reads where it has not', async () => {
+    for (const more of [{ prefix: 17 * MIB, resumes: true }, { prefix: 60 * MIB }, { ...LEFT, strained: true }]) {
+      expect(await (await writing()).asks('r', more)).toMatch('read');
+    }
+  });
+
+  test('reads where the writer has come as far since it renewed', async () => {
+    const stage = await writing();
+    stage.report('a', 'writing', { prefix: 20 * MIB, rate: 100 * MIB, output: MIB });
+    await stage.pass(500);
+    expect(await stage.asks('r', LEFT)).toMatch('read');
+  });
+
+  test('reads from who holds the whole', async () => {
+    const stage = await writing();
+    stage.index.add(KEY, peerIdOf('c'));
+    expect(await stage.asks('r', LEFT)).toBe('read c');
+  });
+
+  test('reads while two may write, or where the writer has it all, or is to be slow itself', async () => {
+    const two = await writing();
+    two.knows = false;
+    await two.asks('b', { failing: { a: 'broken' } });
+    expect(await two.asks('r', LEFT)).toBe('read b');
+    const whole = await writing();
+    whole.report('a', 'writing', { prefix: 20 * MIB, rate: MIB, output: MIB, phase: 'verifying' });
+    expect(await whole.asks('r', LEFT)).toMatch('read');
+    const slow = await writing();
+    await slow.asks('r', { key: `blob:sha256:${'b'.repeat(64)}`, strained: true });
+    expect(await slow.asks('r', LEFT)).toMatch('read');
+  });
+
+  test.each([
+    ['how fast it is is not known', {}, 'read a'],
+    ['it may be as far by now', { rate: 100 * MIB }, 'read a'],
+    ['it cannot be', { rate: 10 * MIB }, 'write'],
+  ])('where another keeper named the writer: %s', async (_, known, answer) => {
+    const stage = new KeeperStage('k', 'a', 'r');
+    const grant = { id: 'x', peerId: peerIdOf('a'), incarnation: 1, source: SOURCE, ageMs: 600, prefix: 0, ...known };
+    stage.copies = [{ key: KEY, grant, holders: [], tree: [], failures: [] }];
+    expect(await stage.asks('r', LEFT)).toBe(answer);
+  });
+
+  test('where a later copy says that the writer is as far by now', async () => {
+    const stage = new KeeperStage('k', 'a', 'r');
+    const grant = { id: 'x', peerId: peerIdOf('a'), incarnation: 1, source: SOURCE, ageMs: 600, prefix: 0, rate: MIB };
+    const copy = { key: KEY, grant, holders: [], tree: [], failures: [] };
+    stage.keeper.copied([copy], () => true);
+    stage.keeper.copied([{ ...copy, grant: { ...grant, ageMs: 0, prefix: 55 * MIB } }], () => true);
+    expect(await stage.asks('r', LEFT)).toBe('read a');
   });
 });
 
