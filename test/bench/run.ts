@@ -8,6 +8,7 @@ const BENCHMARKS = [
   'local-hit',
   'store-start',
   'cold-start',
+  'late-joiner',
   'warm-pull',
   'peer-stream',
   'claims-simulation',

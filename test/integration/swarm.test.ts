@@ -12,7 +12,13 @@ import { Scratch } from '../support/scratch.ts';
 const AGENTS = 4;
 const MIB = 1024 * 1024;
 
-describeWith(`${AGENTS} agents, one registry`, [RealRegistry.missing], () => {
+describeWith(`${AGENTS} agents, one registry`, [RealRegistry.missing], () => pullOnce({ gossip: true }));
+// It makes things faster, and is not needed for them to be right.
+describeWith(`${AGENTS} agents, one registry, and all gossip is lost`, [RealRegistry.missing], () =>
+  pullOnce({ gossip: false }),
+);
+
+function pullOnce({ gossip }: { readonly gossip: boolean }): void {
   let scratch: Scratch;
   let registry: RealRegistry;
   let cluster: AgentCluster;
@@ -22,6 +28,7 @@ describeWith(`${AGENTS} agents, one registry`, [RealRegistry.missing], () => {
     registry = await RealRegistry.start(scratch);
     cluster = await AgentCluster.start(scratch, {
       agents: AGENTS,
+      gossip,
       registries: { 'docker.io': registry.url },
       // However long a test takes: a tag is asked for once.
       settings: { tags: { maxAge: '1h' } },
@@ -108,4 +115,4 @@ describeWith(`${AGENTS} agents, one registry`, [RealRegistry.missing], () => {
       what: () => `the index to be whole; the new agent said:\n${added.daemon.tail()}`,
     });
   }, 400_000);
-});
+}

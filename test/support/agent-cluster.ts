@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { freePorts } from '../../src/demo/free-ports.ts';
-import { AgentProcess } from './agent-process.ts';
+import { type AgentOptions, AgentProcess } from './agent-process.ts';
 import { eventually } from './eventually.ts';
 import type { Scratch } from './scratch.ts';
 
 /** Settings by section; a list, as `registries` is, takes the place of what was there. */
 type Sections = Readonly<Record<string, Readonly<Record<string, unknown>> | readonly object[]>>;
 
-export interface ClusterOptions {
+export interface ClusterOptions extends Pick<AgentOptions, 'gossip'> {
   readonly agents: number;
   /** What they speak to each other on loopback; by default IPv4. */
   readonly family?: 4 | 6;
@@ -75,7 +75,7 @@ export class AgentCluster {
   }
 
   async #start(index: number, more: Sections = {}): Promise<AgentProcess> {
-    const { registries, settings = {}, settingsOf, family = 4 } = this.#options;
+    const { registries, settings = {}, settingsOf, family = 4, gossip } = this.#options;
     const [host, multiaddr] = family === 4 ? ['127.0.0.1', '/ip4/127.0.0.1'] : ['[::1]', '/ip6/::1'];
     const sections: Record<string, Sections[string]> = {
       node: { name: `node-${index}` },
@@ -89,7 +89,11 @@ export class AgentCluster {
         sections[name] = Array.isArray(section) ? section : { ...sections[name], ...section };
       }
     }
-    const agent = await AgentProcess.start(this.#scratch, { registries, settings: sections });
+    const agent = await AgentProcess.start(this.#scratch, {
+      registries,
+      settings: sections,
+      ...(gossip === undefined ? {} : { gossip }),
+    });
     this.agents[index] = agent;
     return agent;
   }

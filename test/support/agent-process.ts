@@ -10,6 +10,7 @@ import type { Scratch } from './scratch.ts';
 const STANDARD_PORTS = [5050, 5051, 5053];
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const NO_GOSSIP = new URL('./no-gossip.ts', import.meta.url).href;
 
 /** What in the environment of the tests would be settings of the agent. */
 const WITHOUT_SETTINGS: NodeJS.ProcessEnv = Object.fromEntries(
@@ -26,6 +27,8 @@ export interface AgentOptions {
   /** Where blobs are kept; by default a folder of its own. */
   readonly storePath?: string;
   readonly env?: NodeJS.ProcessEnv;
+  /** False: all that it publishes is lost. By default as `WITHOUT_GOSSIP=1` has it, for whole suites. */
+  readonly gossip?: boolean;
   /** Options of node itself: `--max-old-space-size=128`. */
   readonly nodeArguments?: readonly string[];
   /**
@@ -102,7 +105,9 @@ export class AgentProcess {
   /** Starts it again after `kill` or `stop`. */
   async start(): Promise<void> {
     if (this.#daemon !== undefined && !this.#daemon.ended) throw new Error('the agent is running');
-    const args = [...(this.#options.nodeArguments ?? []), MAIN, 'agent', '--config', this.#configPath];
+    const { nodeArguments = [], gossip = process.env.WITHOUT_GOSSIP !== '1' } = this.#options;
+    const preloaded = gossip ? [] : ['--import', NO_GOSSIP];
+    const args = [...preloaded, ...nodeArguments, MAIN, 'agent', '--config', this.#configPath];
     const { namespace, resolvConf } = this.#options.network ?? {};
     const command = inNamespace(namespace, process.execPath, args, resolvConf);
     const daemon = new Daemon(this.#scratch, 'agent', ...command, {
