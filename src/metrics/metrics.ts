@@ -177,7 +177,7 @@ export class Metrics {
   );
   readonly takeovers = this.#counter(
     'windlass_takeovers_total',
-    'Times this agent, as a keeper, passed the right to write on, by why the last writer lost it: broken, silent, stalled, slow, shorter (another one came that had far more of it, of an earlier run), failed, left.',
+    'Times this agent, as a keeper, passed the right to write on, by why the last writer lost it: broken, silent, stalled, slow, shorter (another one came that had far more of it), failed, left.',
     ['reason'],
   );
   readonly peerUploads = this.#gauge('windlass_peer_uploads_running', 'Blobs being sent to other agents now.');

@@ -11,6 +11,8 @@ import type { Swarm } from './swarm.ts';
  */
 export class BlobClaim {
   readonly failed = new FailedPeers();
+  /** All that is here an earlier ingest left, and nothing was claimed by that yet. Over with the first answer. */
+  resumes = false;
   readonly #swarm: Swarm;
   readonly #digest: Digest;
   readonly #key: string;
@@ -22,8 +24,6 @@ export class BlobClaim {
   #sentBytes = 0;
   /** Time lost to parents that did not work, since bytes last came. */
   #lostMs = 0;
-  /** A claim was answered: nothing that is here is of an earlier run alone from then on. */
-  #answered = false;
   /** The last claim said so; one that comes when bytes have come does not. */
   #toldAlone = false;
 
@@ -71,12 +71,11 @@ export class BlobClaim {
           failed: this.failed.list(),
           inline: this.#inline && pull.position === 0,
           alone,
-          // Once only: who has lost the right is not to take it back by what it had before.
-          resumes: pull.position > 0 && !this.#answered,
+          resumes: this.resumes,
         },
         pull.signal,
       );
-      this.#answered = true;
+      this.resumes = false;
       this.#lease = claimed.kind === 'write' ? claimed.lease : undefined;
       return claimed;
     } catch (error) {

@@ -123,7 +123,10 @@ export class SwarmSource implements BlobSource {
 
   async open(origin: RepositoryName, _digest: Digest, options: BlobOpening): Promise<BlobBody> {
     const source = await this.#swarm.sourceOf(origin);
-    if (!this.#claim.begun) this.#inherited = options.offset > 0;
+    if (!this.#claim.begun) {
+      this.#inherited = options.offset > 0;
+      this.#claim.resumes = this.#inherited && this.#swarm.resumesFirst(this.digest);
+    }
     this.#claim.begin(source, this.#upstream.lastError);
     const { offset, sizeBytes } = options;
     const pull: Pull = { ...options, origin, source, position: offset, sizeBytes, sizeConfirmed: false };

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -65,6 +66,7 @@ export class Swarm {
   readonly bounds: SwarmBounds;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly #resumed = new LRUCache<Digest, true>({ max: 1_000 });
   readonly #meet: (peerId: PeerId) => Promise<void>;
   readonly #fingerprint: (origin: RepositoryName) => Promise<string | undefined>;
 
@@ -95,6 +97,16 @@ export class Swarm {
   /** As claims name it: what upstream answers belongs to it. */
   async sourceOf(origin: RepositoryName): Promise<string> {
     return this.#withFingerprint(Origins.keyOf(origin), origin);
+  }
+
+  /**
+   * Is it the first time since this process began that what an earlier ingest left of a blob is put forward? Who could not
+   * go on from there, as upstream gives it nothing, is not to be the writer at each try of its client.
+   */
+  resumesFirst(digest: Digest): boolean {
+    if (this.#resumed.has(digest)) return false;
+    this.#resumed.set(digest, true);
+    return true;
   }
 
   blobKey(digest: Digest): string {

@@ -24,7 +24,7 @@ const RATES = [
 
 const rounds = Number(process.argv[2] ?? 5);
 const nodes = Number(process.argv[3] ?? 8);
-const lateOnes = Number(process.argv[4] ?? 1);
+const lateOnes = Math.max(1, Number(process.argv[4] ?? 1));
 const scale = rateScale(nodes);
 
 console.log(`${nodes} nodes, ${lateOnes} of them late; ${rounds} rounds each, median (least–greatest)`);
@@ -41,12 +41,12 @@ for (const { name, upstream, node } of RATES) {
     await lab.settled();
     await lab.calm();
     // Rates are learnt by the first pull.
-    let usualMs = (await pull(clients, await newImage(lab))).othersMs;
+    await pull(clients, await newImage(lab));
     const without: number[] = [];
     const withLate: number[] = [];
     const late: number[] = [];
     for (let round = 0; round < rounds; round += 1) {
-      usualMs = (await pull(clients, await newImage(lab))).othersMs;
+      const usualMs = (await pull(clients, await newImage(lab))).othersMs;
       without.push(usualMs / boundMs);
       const { othersMs, lateMs = 0 } = await pull(clients, await newImage(lab), LATE_AT * usualMs);
       withLate.push(othersMs / boundMs);

@@ -56,7 +56,15 @@ describeWith(
       await agents.underWay(layer.digest, ANOTHERS_BYTES, [1, 2]);
       await first.start();
       await cluster.settled(2);
-      return { image, layer, others, sentBytes: uplink.downBytes };
+      return { image, layer, others, sentBytes: uplink.downBytes, before: await takeovers() };
+    }
+
+    /** How often one that came back became the writer, by those that run. */
+    const takeovers = () => agents.cluster.metric('windlass_takeovers_total', { reason: 'shorter' });
+
+    /** Resolves when the first one, which has just claimed, is the writer. */
+    async function takesOver({ before }: { readonly before: number }): Promise<void> {
+      await eventually(async () => (await takeovers()) > before, { what: 'the right to write to pass on' });
     }
 
     async function getsOf({ digest }: ImageBlob): Promise<LoggedRequest[]> {
@@ -75,10 +83,10 @@ describeWith(
     it('writes on from where it was: upstream gives what neither has', async () => {
       const { cluster, uplink } = agents;
       const repository = 'library/longer';
-      const { image, layer, others, sentBytes } = await comesBack(repository);
+      const { image, layer, others, sentBytes, before } = await comesBack(repository);
 
       const pull = pullImage(cluster.agent(0), repository, 'v1', image);
-      await eventually(async () => (await cluster.metric('windlass_takeovers_total', { reason: 'shorter' })) === 1);
+      await takesOver({ before });
       uplink.rateBytesPerSecond = undefined;
       const pulls = await Promise.all([pull, ...others]);
 
@@ -91,7 +99,7 @@ describeWith(
     it('with a file that went wrong meanwhile: all drop it, nobody is blamed, and upstream gives it once from 0', async () => {
       const { cluster, uplink } = agents;
       const repository = 'library/poisoned';
-      const { image, layer, others } = await comesBack(repository, async ({ digest }) => {
+      const { image, layer, others, before } = await comesBack(repository, async ({ digest }) => {
         const folder = join(cluster.agent(0).storePath, 'ingests');
         const name = (await readdir(folder)).find((one) => one.includes(digest.slice('sha256:'.length)));
         const file = await open(join(folder, name ?? ''), 'r+');
@@ -100,7 +108,7 @@ describeWith(
       });
 
       const pull = pullImage(cluster.agent(0), repository, 'v1', image);
-      await eventually(async () => (await cluster.metric('windlass_takeovers_total', { reason: 'shorter' })) > 0);
+      await takesOver({ before });
       uplink.rateBytesPerSecond = undefined;
       await Promise.all([pull, ...others]);
 

@@ -10,7 +10,7 @@ export interface ClaimRequest {
   readonly sizeBytes: number | undefined;
   /** What is already here, from 0 on. */
   readonly prefix: number;
-  /** That is what an earlier run left: it is claimed for the first time. */
+  /** That is what an earlier ingest left: it is claimed for the first time since this process began. */
   readonly resumes?: boolean;
   /** Peers that failed during this ingest. */
   readonly failed: readonly FailedPeer[];

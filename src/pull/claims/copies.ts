@@ -88,6 +88,7 @@ function adoptGrant(entry: Entry, { grant }: Copy, nowMs: number): void {
 function hearOf({ grants: { writer } }: Entry, { id, ageMs, prefix, rate }: CopiedGrant, nowMs: number): void {
   if (writer === undefined || writer.id !== id || nowMs - ageMs <= writer.renewedAtMs) return;
   writer.renewedAtMs = nowMs - ageMs;
+  if (prefix > writer.prefix) writer.progressAtMs = writer.renewedAtMs;
   writer.prefix = Math.max(writer.prefix, prefix);
   writer.rate = rate ?? writer.rate;
 }

@@ -14,6 +14,8 @@ export interface Grant {
   renewedAtMs: number;
   /** It was given here, and its holder has not renewed it yet: false. */
   isRenewed: boolean;
+  /** It was given because its holder had more than the writer. */
+  readonly isAhead: boolean;
   /** When the prefix, or the phase, last moved. */
   progressAtMs: number;
   phase: 'opening' | 'writing' | 'verifying';
@@ -38,11 +40,12 @@ interface Ended {
  * right and may not know it yet ("unsettled"; for no longer than its lease).
  *
  * ```
- *            issue                       no progress: issue beside it
+ *            issue                       no progress, or one that is ahead: issue beside it
  *   nobody ─────────▶ writer ───────────────────────────────────────▶ writer + rival
  *     ▲  ▲              │ │                                              │ first of both to progress
  *     │  │ lease over,  │ │ revoke: broken, silent, slow                 ▼
- *     │  │ held, failed,│ ▼                                           writer, the other one revoked
+ *     │  │ held, failed,│ ▼                                           writer, the other one revoked (but a rival that is
+ *     │  │              │                                             ahead of the writer stays while it is)
  *     │  └─── left ─────┘ unsettled ── told `lost`, found dead, lease over ──▶ settled
  *     └──────────────────── (a new one may be issued beside ONE unsettled) ◀──┘
  *   a renewal of an unknown grant (its keeper died, or a partition healed): adopted; where there is a writer, the
@@ -159,8 +162,11 @@ export class Grants {
     if (known !== undefined) {
       const progressed = note(known, report, nowMs);
       const other = known === this.#writer ? this.#rival : this.#writer;
+      const waitsForOther = other?.isAhead === true && other === this.#rival && known.prefix < other.prefix;
       // The first bytes win.
-      if (!progressed || other === undefined) return { answer: 'ok', ended: undefined, settled: false };
+      if (!progressed || other === undefined || waitsForOther) {
+        return { answer: 'ok', ended: undefined, settled: false };
+      }
       this.end(other, false);
       return { answer: 'ok', ended: other, settled: false };
     }
@@ -216,6 +222,7 @@ export function newGrant(
     grantedAtMs: nowMs,
     renewedAtMs: nowMs,
     isRenewed: false,
+    isAhead: false,
     progressAtMs: nowMs,
     phase: 'opening',
     rate: undefined,

@@ -99,7 +99,11 @@ export class Keeper {
     rates.noteRegistry(Rates.registryOf(claim.source), claim.registryRate);
     this.#hear(entry, peerId, claim);
     const unsettled = timers.now() - roster.changedAtMs < UNSETTLED_MS && roster.members().length > 1;
-    if (unsettled && entry.grants.nothing && entry.recalledAtMs < roster.changedAtMs) await this.#recall(entry);
+    if (unsettled && entry.grants.nothing && entry.recalledAtMs < roster.changedAtMs) {
+      await this.#recall(entry);
+      // Another keeper may know the life before this one.
+      if (entry.renewed(peerId, claim.incarnation)) this.#lookAgain(entry);
+    }
     const asked: Asked = { peerId, claim, sinceMs };
     const { writer } = entry.grants;
     const answer = verdict(entry, this.#context, asked);

@@ -70,7 +70,7 @@ export const claimSchema = z.object({
   strained: z.boolean().optional(),
   /** Rather another one than the claimer writes it: for `waitMs` it is not granted. */
   yields: z.boolean().optional(),
-  /** The prefix is what an earlier run left, and the claimer had neither the right nor a parent since. */
+  /** The prefix is what an earlier ingest left, and the claimer had neither the right nor a parent since. */
   resumes: z.boolean().optional(),
   onBehalfOf: peerId.optional(),
 });

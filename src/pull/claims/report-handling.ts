@@ -1,7 +1,7 @@
 import type { PeerId } from '../../routing/member.ts';
 import type { Entry } from './entry.ts';
 import type { Grant } from './grants.ts';
-import type { KeeperContext } from './keeper-context.ts';
+import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
 import type { Report } from './messages.ts';
 import { Rates } from './rates.ts';
 
@@ -27,6 +27,7 @@ export function take(
 
 function renew(entry: Entry, context: KeeperContext, peerId: PeerId, report: Report) {
   const nowMs = context.timers.now();
+  const { rival } = entry.grants;
   const before = entry.grants.of(peerId, report.incarnation);
   const opening = before?.phase === 'opening';
   const { answer, ended, settled } = entry.grants.renew(report, peerId, nowMs);
@@ -39,7 +40,8 @@ function renew(entry: Entry, context: KeeperContext, peerId: PeerId, report: Rep
     context.rates.noteFirstByte(registry, nowMs - grant.grantedAtMs);
   }
   if (ended !== undefined) {
-    context.metrics.takeovers.inc({ reason: 'stalled' });
+    const reason = whyItEnded(ended, grant, rival);
+    if (reason !== undefined) context.metrics.takeovers.inc({ reason });
     const seat = entry.tree.get(ended.peerId);
     if (seat?.root === 'writer') entry.tree.detach(seat);
     context.revoked(entry, ended);
@@ -57,6 +59,12 @@ function renew(entry: Entry, context: KeeperContext, peerId: PeerId, report: Rep
   }
   if (adopted || ended !== undefined) context.changed(entry, true);
   return { answer, changed: adopted || settled || ended !== undefined };
+}
+
+/** Of two that wrote. @returns undefined where nothing was taken over: a rival that was ahead is no more */
+function whyItEnded(ended: Grant, by: Grant | undefined, rival: Grant | undefined): TakeoverReason | undefined {
+  if (ended === rival && ended.isAhead) return undefined;
+  return by === rival && by?.isAhead === true ? 'shorter' : 'stalled';
 }
 
 function hold(entry: Entry, context: KeeperContext, peerId: PeerId, report: Report) {

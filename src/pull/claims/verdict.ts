@@ -5,7 +5,7 @@ import { fanOut } from './fan-out.ts';
 import { type Grant, isSilent, newGrant } from './grants.ts';
 import { heed, isAboutUplink, isChance, pass } from './grievances.ts';
 import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
-import { whoseRightItTakes } from './longer-prefix.ts';
+import { hasFarMore } from './longer-prefix.ts';
 import { type Claim, type ClaimAnswer, type FailedPeer, INLINE_BYTES, LEASE_MS, type Parent } from './messages.ts';
 import { Rates } from './rates.ts';
 import type { Seat } from './seat.ts';
@@ -15,6 +15,8 @@ const STALLED_MS = 10_000;
 const OPENING_MS = 30_000;
 /** Hashing a large blob at the end moves no prefix. */
 const VERIFYING_MS = 60_000;
+/** News of a member that joins comes within a second or two; it is not waited for until rosters are compared. */
+const UNKNOWN_MS = 2_500;
 /** So far behind the writer a reader is late. */
 const LATE_BYTES = 32 * 1024 * 1024;
 /** A writer that renewed so lately lives and is reached, whatever a child hears from it: renewals come each second. */
@@ -40,12 +42,12 @@ export interface Asked {
  *   refused to this source (401, 403, 404) ─▶ failed          lest a claim opens what upstream would not
  *   small bytes here, fresh enough ─────────▶ bytes
  *   the right is the claimer's already ─────▶ write
- *   small bytes on their way ───────────────▶ (held)
- *   it has far more than the writer ────────▶ write, in its stead
+ *   it has far more than the writer ────────▶ write, beside it
  *   the writer renews, but has stalled ─────▶ write, beside it
  *   it does not renew, and its readers wait ▶ write, beside it
+ *   small bytes on their way ───────────────▶ (held)
  *   a holder, or a seat in a writer's tree ─▶ read
- *   somebody writes ────────────────────────▶ (held)
+ *   somebody writes ────────────────────────▶ (held)                 unless nobody here knows where
  *   refused to this source, otherwise ──────▶ read from a doubtful holder, else failed (and the last known answer)
  *   two that lost the right may still write ▶ (held)
  *   the claimer yields to others ───────────▶ (held)          for its waitMs
@@ -73,11 +75,7 @@ export function verdict(entry: Entry, context: KeeperContext, asked: Asked): Cla
   const writer = grants.writer;
   const comesInline = claim.inline && (entry.isTag || (entry.sizeBytes ?? 0) <= INLINE_BYTES) && holders.length === 0;
   if (writer !== undefined && failure === undefined && grants.mayIssue(nowMs)) {
-    const shorter = whoseRightItTakes(entry, context, asked, { holders, nowMs });
-    if (shorter !== undefined) {
-      pass(entry, context, shorter, 'shorter');
-      return grant(entry, context, asked, nowMs);
-    }
+    if (hasFarMore(entry, context, asked, { holders, nowMs })) return grant(entry, context, asked, nowMs, true);
     const reason = reasonToWriteBeside(writer, context, claim, { holders, nowMs });
     if (reason !== undefined) {
       context.metrics.takeovers.inc({ reason });
@@ -87,7 +85,10 @@ export function verdict(entry: Entry, context: KeeperContext, asked: Asked): Cla
   if (writer !== undefined && comesInline) return undefined;
   const parent = entry.isTag ? undefined : findParent(entry, context, asked, writer === undefined);
   if (parent !== undefined) return read(entry, context, asked, parent);
-  if (writer !== undefined) return undefined;
+  if (writer !== undefined) {
+    if (!isNowhere(writer, context, nowMs) || !grants.mayPassOn(nowMs)) return undefined;
+    pass(entry, context, writer, 'silent');
+  }
   if (failure !== undefined) {
     const doubtful = entry.isTag ? undefined : findParent(entry, context, asked, false);
     return doubtful === undefined ? failed(entry, context, failure, nowMs) : read(entry, context, asked, doubtful);
@@ -233,6 +234,11 @@ function reasonToWriteBeside(
   return writerFailed || (someoneIsSilent && isSilent(writer, nowMs)) ? 'silent' : undefined;
 }
 
+/** Nobody can be sent to it: it is no member that is known here, and would be by now. */
+function isNowhere({ peerId, grantedAtMs }: Grant, { roster }: KeeperContext, nowMs: number): boolean {
+  return roster.get(peerId) === undefined && nowMs - grantedAtMs > UNKNOWN_MS;
+}
+
 function hasStalled(writer: Grant, { rates }: KeeperContext, nowMs: number): boolean {
   const usualMs = rates.usualFirstByteMs(Rates.registryOf(writer.source));
   const opensForTheFirstTime = writer.phase === 'opening' && usualMs === 0;
@@ -246,11 +252,12 @@ function isFreshEnough(ageMs: number, { claim, sinceMs }: Asked, nowMs: number):
   return claim.maxAgeMs === undefined || ageMs <= claim.maxAgeMs || ageMs <= nowMs - sinceMs;
 }
 
-function grant(entry: Entry, context: KeeperContext, asked: Asked, nowMs: number): ClaimAnswer {
+/** @param isAhead of the writer that there is. */
+function grant(entry: Entry, context: KeeperContext, asked: Asked, nowMs: number, isAhead = false): ClaimAnswer {
   const { peerId, claim } = asked;
   const { incarnation, source, prefix } = claim;
   const given = newGrant(context.newId(), { peerId, incarnation, source, prefix }, nowMs);
-  entry.grants.add(given);
+  entry.grants.add({ ...given, isAhead });
   if (!entry.isTag) entry.tree.makeRoot(seatOf(entry, context, asked), 'writer');
   context.logger.debug({ key: entry.key, peer: peerId, grant: given.id, prefix }, 'granted');
   context.changed(entry, true);

@@ -289,6 +289,18 @@ describe('who writes', () => {
     expect(await stage.asks('a')).toBe('read x');
   });
 
+  test('one that is not known for longer loses the right to who waits', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    expect(await stage.asks('x')).toBe('write');
+    const old = stage.grantOf('x');
+    await stage.renews('x', 2_000, { phase: 'writing', prefix: MIB });
+    const waits = stage.asks('a', { waitMs: 2_000 });
+    await stage.pass(1_000);
+    expect(await waits).toBe('write');
+    expect(stage.report('x', 'writing', { grant: old, prefix: 3 * MIB })).toBe('lost');
+    expect(await stage.asks('b')).toBe('read a');
+  });
+
   test('a writer that leaves and says nothing more loses the right with its lease', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     expect(await stage.asks('a')).toBe('write');
@@ -308,7 +320,7 @@ describe('who writes', () => {
   });
 });
 
-describe('who comes with what an earlier run left', () => {
+describe('who comes with what an earlier ingest left', () => {
   const LEFT = { prefix: 60 * MIB, resumes: true };
   async function writing(prefix = 10 * MIB) {
     const stage = new KeeperStage('k', 'a', 'b', 'c', 'r');
@@ -317,18 +329,49 @@ describe('who comes with what an earlier run left', () => {
     return stage;
   }
 
-  test('writes where it has far more than the writer, which reads from it then', async () => {
+  test('writes beside a writer that has far less, and in its stead as soon as it has got something', async () => {
     const stage = await writing();
     expect(await stage.asks('r', LEFT)).toBe('write');
+    expect(stage.report('a', 'writing', { prefix: 12 * MIB, rate: MIB })).toBe('ok');
+    expect(stage.report('r', 'writing', { prefix: 60 * MIB, rate: 0, phase: 'opening' })).toBe('ok');
+    expect(stage.report('a', 'writing', { prefix: 13 * MIB, rate: MIB })).toBe('ok');
+    expect(stage.tree()).toBe('a! b<a c<a r!');
+    expect(stage.revoked).toEqual([]);
+    const old = stage.grantOf('a');
+    expect(stage.report('r', 'writing', { prefix: 61 * MIB, rate: MIB, phase: 'writing' })).toBe('ok');
     expect(stage.revoked).toEqual(['a']);
-    expect(stage.tree()).toBe('a< b<a c<a r!');
-    expect(await stage.asks('a', { prefix: 10 * MIB })).toBe('read r');
+    expect(stage.report('a', 'writing', { grant: old, prefix: 14 * MIB })).toBe('lost');
+    expect(await stage.asks('a', { prefix: 14 * MIB })).toBe('read r');
     expect(stage.tree()).toBe('a<r b<a c<a r!');
     expect(await stage.counted('takeovers', { reason: 'shorter' })).toBe(1);
+    expect(await stage.counted('takeovers', { reason: 'stalled' })).toBe(0);
+  });
+
+  test('takes nothing from the writer where upstream gives it nothing, or too late', async () => {
+    const refused = await writing();
+    await refused.asks('r', LEFT);
+    refused.report('r', 'failed', { code: 'UPSTREAM_UNAVAILABLE' });
+    expect(refused.report('a', 'writing', { prefix: 20 * MIB })).toBe('ok');
+    expect(await refused.asks('r', { prefix: 60 * MIB })).toMatch('read');
+    const late = await writing();
+    await late.asks('r', LEFT);
+    const old = late.grantOf('r');
+    expect(late.report('a', 'writing', { prefix: 61 * MIB, rate: MIB })).toBe('ok');
+    expect(late.report('r', 'writing', { grant: old, prefix: 62 * MIB, phase: 'writing' })).toBe('lost');
+    expect(late.tree()).toBe('a! b<a c<a r<');
+    expect(await late.counted('takeovers', { reason: 'stalled' })).toBe(0);
+  });
+
+  test('writes where the writer dies before it has got anything', async () => {
+    const stage = await writing();
+    await stage.asks('r', LEFT);
+    stage.dies('a');
+    expect(await stage.asks('b', { failing: { a: 'broken' } })).toBe('read r');
+    expect(stage.report('r', 'writing', { prefix: 61 * MIB, phase: 'writing' })).toBe('ok');
   });
 
   test('reads where it has not', async () => {
-    for (const more of [{ prefix: 17 * MIB, resumes: true }, { prefix: 60 * MIB }, { ...LEFT, strained: true }]) {
+    for (const more of [{ prefix: 18 * MIB - 1, resumes: true }, { prefix: 60 * MIB }, { ...LEFT, strained: true }]) {
       expect(await (await writing()).asks('r', more)).toMatch('read');
     }
   });
@@ -338,6 +381,12 @@ describe('who comes with what an earlier run left', () => {
     stage.report('a', 'writing', { prefix: 20 * MIB, rate: 100 * MIB, output: MIB });
     await stage.pass(500);
     expect(await stage.asks('r', LEFT)).toMatch('read');
+    const opening = new KeeperStage('k', 'a', 'r');
+    opening.rates.noteRegistry('docker.io', 100 * MIB);
+    await opening.asks('a');
+    await opening.renews('a', 1_000, { prefix: 0, rate: 0, phase: 'opening' });
+    await opening.pass(600);
+    expect(await opening.asks('r', LEFT)).toBe('read a');
   });
 
   test('reads from who holds the whole', async () => {
@@ -510,6 +559,15 @@ describe('a view that has just changed', () => {
     ];
     expect(await Promise.all([stage.asks('c'), stage.asks('b')])).toEqual(['read a', 'read a']);
     expect(stage.recalled).toEqual([KEY]);
+  });
+
+  test('what they know of an earlier life of who asks is void', async () => {
+    const stage = new KeeperStage('k', 'a');
+    stage.restarts('a');
+    const grant = { id: 'x', peerId: peerIdOf('a'), incarnation: 1, source: SOURCE, ageMs: 600, prefix: 0, rate: MIB };
+    stage.copies = [{ key: KEY, grant, holders: [], tree: [], failures: [] }];
+    expect(await stage.asks('a')).toBe('write');
+    expect(stage.keeper.grants.map(({ grant: { incarnation } }) => incarnation)).toEqual([2]);
   });
 
   test('once it has been so for 30 s nobody is asked', async () => {
