@@ -241,6 +241,10 @@ describe('what was here before', () => {
       expect(cluster.node(1).store.unfinishedBytes(DIGEST)).toBe(0);
     }
     expect((await cluster.node(1).pull(DIGEST)).equals(BYTES)).toBe(true);
+    // What is left is put forward once, by the first claim of all.
+    const claims = cluster.keeper.claims.filter(({ by }) => by === cluster.node(1).id);
+    expect(claims.map(({ request }) => request.resumes === true)).toEqual(claims.map((_, nth) => nth === 0));
+    expect(claims.length).toBeGreaterThanOrEqual(3);
     expect(source.offsets).toEqual([0]);
     expect(await blamed(cluster.node(1))).toEqual({});
   });
