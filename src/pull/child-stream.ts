@@ -138,7 +138,7 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
         try {
           const { bytes } = piece;
           const proof = await this.#swarm.proofs.of(digest, index, bytes, { vouch: this.#mayVouch });
-          // A child that lags has wrong bytes too, unless they were an earlier run's: it gets those only on our word.
+          // A child that lags has wrong bytes too, unless they were an earlier run's, and it got nothing on our word.
           if (ingest?.wrong !== undefined && (source?.inherited !== true || this.#sawUsVouch)) throw ingest.wrong;
           if (proof === undefined || (proof.signer === this.#swarm.self && !this.#sawUsVouch))
             throw new WindlassError('PEER_BUSY', `nobody vouches for what is here of piece ${index}`);

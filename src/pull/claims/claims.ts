@@ -10,7 +10,7 @@ export interface ClaimRequest {
   readonly sizeBytes: number | undefined;
   /** What is already here, from 0 on. */
   readonly prefix: number;
-  /** That is what an earlier ingest left: it is claimed for the first time since this process began. */
+  /** That is what an earlier ingest left, which this process puts forward for the first time. */
   readonly resumes?: boolean;
   /** Peers that failed during this ingest. */
   readonly failed: readonly FailedPeer[];

@@ -71,14 +71,16 @@ export function adopt(entry: Entry, context: KeeperContext, copy: Copy, replace:
   }
   const known = entry.grants.writer;
   if (replace && known !== undefined && known.id !== copy.grant?.id) entry.end(known, true);
-  if (entry.grants.writer === undefined) adoptGrant(entry, copy, nowMs);
+  if (entry.grants.writer === undefined) adoptGrant(entry, context, copy, nowMs);
   if (copy.grant !== undefined) hearOf(entry, copy.grant, nowMs);
   if (!entry.isTag) adoptTree(entry, context, copy, replace);
 }
 
-function adoptGrant(entry: Entry, { grant }: Copy, nowMs: number): void {
+function adoptGrant(entry: Entry, { roster }: KeeperContext, { grant }: Copy, nowMs: number): void {
   if (grant === undefined || grant.ageMs > LEASE_MS || entry.grants.hasEnded(grant.id)) return;
   const { id, peerId, incarnation, source, prefix, rate } = grant;
+  // It has restarted since.
+  if (incarnation < (roster.get(peerId)?.incarnation ?? 0)) return;
   // Another keeper gave it: how long ago it was renewed is known, and no renewal of it is on its way by our silence.
   const given = newGrant(id, { peerId, incarnation, source, prefix }, nowMs - grant.ageMs);
   entry.grants.add({ ...given, isRenewed: true, rate });

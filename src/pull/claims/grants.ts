@@ -177,7 +177,12 @@ export class Grants {
       this.#writer = stranger;
       return { answer: 'ok', ended: undefined, settled: false };
     }
-    if (this.#rival !== undefined || prefix <= this.#writer.prefix) {
+    // Of two the shorter. But one that has got nothing yet may never get anything: it had more than the writer, and its keeper
+    // changed.
+    const opens = report.phase === 'opening';
+    const isShorter =
+      prefix <= this.#writer.prefix && !(this.#writer.phase === 'opening' && report.phase === 'writing');
+    if (this.#rival !== undefined || isShorter || opens) {
       this.end(stranger, true);
       return { answer: 'lost', ended: undefined, settled: false };
     }

@@ -15,6 +15,7 @@ import type { KeeperContext, KeeperLinks } from './keeper-context.ts';
 import { type Claim, type ClaimAnswer, type Copy, RENEW_MS, type Report } from './messages.ts';
 import { Rates } from './rates.ts';
 import { take } from './report-handling.ts';
+import { endHopeless } from './takeover.ts';
 import { type Asked, verdict } from './verdict.ts';
 import { Waiting } from './waiting.ts';
 
@@ -253,6 +254,7 @@ export class Keeper {
       const { timers, roster } = this.#context;
       for (const entry of [...this.#entries.values()]) {
         const nowMs = timers.now();
+        endHopeless(entry, this.#context, nowMs);
         entry.sweep(nowMs, (peerId) => roster.isLive(peerId));
         if (this.#waiting.has(entry.key)) this.#lookAgain(entry);
         else entry.expire(nowMs);

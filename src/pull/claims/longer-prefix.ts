@@ -1,6 +1,7 @@
 import type { PeerId } from '../../routing/member.ts';
 import type { Entry } from './entry.ts';
 import type { KeeperContext } from './keeper-context.ts';
+import { RENEW_MS } from './messages.ts';
 import { Rates } from './rates.ts';
 import type { Asked } from './verdict.ts';
 
@@ -8,7 +9,7 @@ import type { Asked } from './verdict.ts';
 const LONGER_BYTES = 8 * 1024 * 1024;
 
 /**
- * Who restarted in the middle of a blob may have far more of it than whoever writes it by now. Then it writes beside that one,
+ * Who comes back in the middle of a blob (it restarted) may have far more of it than whoever writes it by now. Then it writes beside that one,
  * and once upstream has given it something, in its stead: upstream gives only what neither has, and the old writer, as all
  * below it, reads what the new one has already. Until then nobody has lost anything (see Grants: a rival that is ahead).
  *
@@ -36,8 +37,9 @@ export function hasFarMore(
   }
   // One that is opening renews with a rate of 0.
   const rate = Math.max(writer.rate ?? 0, rates.registry(Rates.registryOf(writer.source)) ?? 0);
-  // Another keeper named it, and not how fast it is: it may be anywhere by now.
-  if (writer.isRenewed && rate === 0 && writer.rate === undefined) return false;
+  // As another keeper knew it a while ago, and not how fast it is: it may be anywhere by now.
+  const isOld = nowMs - writer.renewedAtMs > 1.5 * RENEW_MS;
+  if (writer.isRenewed && rate === 0 && (isOld || writer.rate === undefined)) return false;
   const reachedBytes = writer.prefix + (rate * (nowMs - writer.renewedAtMs)) / 1000;
   return claim.prefix - reachedBytes >= LONGER_BYTES;
 }

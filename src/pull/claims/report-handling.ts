@@ -105,12 +105,16 @@ function fail(entry: Entry, context: KeeperContext, peerId: PeerId, report: Repo
   if (own === undefined || (report.grant !== undefined && report.grant !== own.id)) {
     return { answer: 'ok' as const, changed: report.grant !== undefined && entry.grants.settle(report.grant) };
   }
+  const { writer, rival } = entry.grants;
   entry.end(own, true);
+  if (own === rival && own.isAhead) {
+    // The writer lost nothing, and what upstream says of that source it is saying to the writer.
+    if (writer?.source === report.source) return { answer: 'ok' as const, changed: true };
+  } else context.metrics.takeovers.inc({ reason: 'failed' });
   const { code = 'UPSTREAM_UNAVAILABLE', message = '', upstreamStatus, retryAfterMs } = report;
   const nodes = context.roster.members().length;
   const failed = { code, message, upstreamStatus, retryAfterMs };
   entry.failures.add(report.source, failed, peerId, nodes, context.timers.now());
-  context.metrics.takeovers.inc({ reason: 'failed' });
   context.changed(entry, true);
   return { answer: 'ok' as const, changed: true };
 }
@@ -120,8 +124,9 @@ function leave(entry: Entry, context: KeeperContext, peerId: PeerId, report: Rep
   const settled = report.grant !== undefined && entry.grants.settle(report.grant);
   if (own !== undefined) {
     if (report.grant !== undefined && report.grant !== own.id) return { answer: 'ok' as const, changed: settled };
+    const hadNothingYet = own === entry.grants.rival && own.isAhead;
     entry.end(own, true);
-    context.metrics.takeovers.inc({ reason: 'left' });
+    if (!hadNothingYet) context.metrics.takeovers.inc({ reason: 'left' });
   }
   const seat = entry.tree.get(peerId);
   if (seat !== undefined && seat.root !== 'holder') entry.tree.remove(peerId);

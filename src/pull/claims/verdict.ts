@@ -4,19 +4,12 @@ import { type Failure, Failures } from './failures.ts';
 import { fanOut } from './fan-out.ts';
 import { type Grant, isSilent, newGrant } from './grants.ts';
 import { heed, isAboutUplink, isChance, pass } from './grievances.ts';
-import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
+import type { KeeperContext } from './keeper-context.ts';
 import { hasFarMore } from './longer-prefix.ts';
 import { type Claim, type ClaimAnswer, type FailedPeer, INLINE_BYTES, LEASE_MS, type Parent } from './messages.ts';
-import { Rates } from './rates.ts';
 import type { Seat } from './seat.ts';
+import { nowhereFor, reasonToWriteBeside } from './takeover.ts';
 
-const STALLED_MS = 10_000;
-/** Some registries take 20 s to the first byte of a blob: not to be asked twice for that, before it is known. */
-const OPENING_MS = 30_000;
-/** Hashing a large blob at the end moves no prefix. */
-const VERIFYING_MS = 60_000;
-/** News of a member that joins comes within a second or two; it is not waited for until rosters are compared. */
-const UNKNOWN_MS = 2_500;
 /** So far behind the writer a reader is late. */
 const LATE_BYTES = 32 * 1024 * 1024;
 /** A writer that renewed so lately lives and is reached, whatever a child hears from it: renewals come each second. */
@@ -85,10 +78,8 @@ export function verdict(entry: Entry, context: KeeperContext, asked: Asked): Cla
   if (writer !== undefined && comesInline) return undefined;
   const parent = entry.isTag ? undefined : findParent(entry, context, asked, writer === undefined);
   if (parent !== undefined) return read(entry, context, asked, parent);
-  if (writer !== undefined) {
-    if (!isNowhere(writer, context, nowMs) || !grants.mayPassOn(nowMs)) return undefined;
-    pass(entry, context, writer, 'silent');
-  }
+  const nowhere = nowhereFor(entry, context, asked, nowMs);
+  if (writer !== undefined && nowhere === undefined) return undefined;
   if (failure !== undefined) {
     const doubtful = entry.isTag ? undefined : findParent(entry, context, asked, false);
     return doubtful === undefined ? failed(entry, context, failure, nowMs) : read(entry, context, asked, doubtful);
@@ -102,6 +93,7 @@ export function verdict(entry: Entry, context: KeeperContext, asked: Asked): Cla
     // But chains are better off in one order, below one writer that can feed them.
     return undefined;
   }
+  if (nowhere !== undefined) pass(entry, context, nowhere, 'silent');
   return grant(entry, context, asked, nowMs);
 }
 
@@ -212,39 +204,6 @@ function seatHolders(entry: Entry, context: KeeperContext, asking: PeerId): Peer
     if (seat.root !== 'holder') entry.tree.makeRoot(seat, 'holder');
   }
   return holders;
-}
-
-/**
- * Behind a partition are the writer and many of its readers. Each of those is silent for whoever is told to read from
- * it, one after the other: before everybody on this side has lost its patience, one of them writes. Unless there is a
- * holder left to try.
- */
-function reasonToWriteBeside(
-  writer: Grant,
-  context: KeeperContext,
-  { alone, failed }: Claim,
-  { holders, nowMs }: { readonly holders: readonly PeerId[]; readonly nowMs: number },
-): TakeoverReason | undefined {
-  if (hasStalled(writer, context, nowMs)) return 'stalled';
-  const { complaints } = context;
-  const isFailed = (holder: PeerId) => failed.some(({ peerId }) => peerId === holder);
-  if (holders.some((holder) => !isFailed(holder) && !complaints.isDoubted(holder, nowMs))) return undefined;
-  const writerFailed = alone === true && failed.some(({ peerId }) => peerId === writer.peerId);
-  const someoneIsSilent = failed.some(({ why }) => why === 'silent');
-  return writerFailed || (someoneIsSilent && isSilent(writer, nowMs)) ? 'silent' : undefined;
-}
-
-/** Nobody can be sent to it: it is no member that is known here, and would be by now. */
-function isNowhere({ peerId, grantedAtMs }: Grant, { roster }: KeeperContext, nowMs: number): boolean {
-  return roster.get(peerId) === undefined && nowMs - grantedAtMs > UNKNOWN_MS;
-}
-
-function hasStalled(writer: Grant, { rates }: KeeperContext, nowMs: number): boolean {
-  const usualMs = rates.usualFirstByteMs(Rates.registryOf(writer.source));
-  const opensForTheFirstTime = writer.phase === 'opening' && usualMs === 0;
-  const patienceMs =
-    writer.phase === 'verifying' ? VERIFYING_MS : Math.max(opensForTheFirstTime ? OPENING_MS : STALLED_MS, 5 * usualMs);
-  return nowMs - writer.progressAtMs > patienceMs;
 }
 
 function isFreshEnough(ageMs: number, { claim, sinceMs }: Asked, nowMs: number): boolean {

@@ -1,6 +1,11 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { claimAnswerSchema, type Report, recallAnswerSchema } from '../../../../src/pull/claims/messages.ts';
+import {
+  type Claim,
+  claimAnswerSchema,
+  type Report,
+  recallAnswerSchema,
+} from '../../../../src/pull/claims/messages.ts';
 import { peerIdOf } from '../../../support/claims-network.ts';
 import { inWords, KEY, KeeperStage, SOURCE } from './keeper-fixture.ts';
 
@@ -289,16 +294,41 @@ describe('who writes', () => {
     expect(await stage.asks('a')).toBe('read x');
   });
 
-  test('one that is not known for longer loses the right to who waits', async () => {
-    const stage = new KeeperStage('k', 'a', 'b');
-    expect(await stage.asks('x')).toBe('write');
-    const old = stage.grantOf('x');
-    await stage.renews('x', 2_000, { phase: 'writing', prefix: MIB });
-    const waits = stage.asks('a', { waitMs: 2_000 });
-    await stage.pass(1_000);
-    expect(await waits).toBe('write');
-    expect(stage.report('x', 'writing', { grant: old, prefix: 3 * MIB })).toBe('lost');
-    expect(await stage.asks('b')).toBe('read a');
+  describe('that is not known for longer', () => {
+    async function waitedFor(stage: KeeperStage, name: string, more: Partial<Claim> = {}): Promise<string> {
+      for (const ms of [2_000, 1_000]) {
+        const asks = stage.asks(name, more);
+        await stage.pass(ms);
+        await asks;
+      }
+      const asks = stage.asks(name, more);
+      await stage.pass(10);
+      return asks;
+    }
+
+    test('loses the right to who waits', async () => {
+      const stage = new KeeperStage('k', 'a', 'b');
+      expect(await stage.asks('x')).toBe('write');
+      const old = stage.grantOf('x');
+      expect(await waitedFor(stage, 'a')).toBe('write');
+      expect(stage.report('x', 'writing', { grant: old, prefix: 3 * MIB })).toBe('lost');
+      expect(await stage.asks('b')).toBe('read a');
+    });
+
+    test('keeps it where nobody would write in its stead: one that yields, that is as unknown, that upstream refuses', async () => {
+      for (const [name, more] of [
+        ['a', { yields: true, waitMs: 1, strained: true }],
+        ['y', {}],
+        ['a', { source: 'quay.io/other' }],
+      ] as const) {
+        const stage = new KeeperStage('k', 'a', 'b');
+        await stage.asks('b', { source: 'quay.io/other' });
+        stage.report('b', 'failed', { source: 'quay.io/other', code: 'UPSTREAM_RATE_LIMITED', retryAfterMs: 60_000 });
+        expect(await stage.asks('x')).toBe('write');
+        expect(await waitedFor(stage, name, more)).not.toBe('write');
+        expect(stage.report('x', 'writing', { prefix: MIB })).toBe('ok');
+      }
+    });
   });
 
   test('a writer that leaves and says nothing more loses the right with its lease', async () => {
@@ -360,6 +390,49 @@ describe('who comes with what an earlier ingest left', () => {
     expect(late.report('r', 'writing', { grant: old, prefix: 62 * MIB, phase: 'writing' })).toBe('lost');
     expect(late.tree()).toBe('a! b<a c<a r<');
     expect(await late.counted('takeovers', { reason: 'stalled' })).toBe(0);
+  });
+
+  test("that fails is no takeover, and its failure nobody else's", async () => {
+    const stage = await writing();
+    await stage.asks('r', LEFT);
+    stage.report('r', 'failed', { code: 'UPSTREAM_UNAUTHORIZED' });
+    expect(await stage.asks('d')).toMatch('read');
+    const other = await writing();
+    await other.asks('r', LEFT);
+    other.report('r', 'left');
+    for (const [one, reason] of [
+      [stage, 'failed'],
+      [other, 'left'],
+    ] as const) {
+      expect(await one.counted('takeovers', { reason })).toBe(0);
+      expect(one.report('a', 'writing', { prefix: 20 * MIB })).toBe('ok');
+    }
+  });
+
+  test("is in nobody's way where it gets nothing for ten seconds, and the writer stalls", async () => {
+    const stage = await writing();
+    await stage.asks('r', LEFT);
+    for (let seconds = 0; seconds < 11; seconds += 1) {
+      await stage.renews('r', 1_000, { prefix: 60 * MIB, rate: 0, phase: 'opening' });
+      stage.report('a', 'writing', { prefix: 10 * MIB, rate: 0 });
+    }
+    expect(await stage.asks('b')).toBe('write');
+    expect(stage.revoked).toEqual(['r']);
+  });
+
+  test.each([
+    ['the writer first', ['a', 'r']],
+    ['it first', ['r', 'a']],
+  ])('takes nothing from the writer where their keeper changes while it opens: %s', async (_, order) => {
+    const stage = new KeeperStage('k', 'a', 'r');
+    const answers: Record<string, string> = {};
+    for (const name of order) {
+      const says = name === 'a' ? { prefix: 10 * MIB, phase: 'writing' } : { prefix: 60 * MIB, phase: 'opening' };
+      answers[name] = stage.report(name, 'writing', { ...says, grant: name } as Partial<Report>);
+    }
+    // Who was adopted as the only one learns it by its next renewal.
+    const again = stage.report('r', 'writing', { prefix: 60 * MIB, phase: 'opening', grant: 'r' });
+    expect([answers.a, again]).toEqual(['ok', 'lost']);
   });
 
   test('writes where the writer dies before it has got anything', async () => {
@@ -568,6 +641,14 @@ describe('a view that has just changed', () => {
     stage.copies = [{ key: KEY, grant, holders: [], tree: [], failures: [] }];
     expect(await stage.asks('a')).toBe('write');
     expect(stage.keeper.grants.map(({ grant: { incarnation } }) => incarnation)).toEqual([2]);
+  });
+
+  test('what they know of an earlier life of another one is void, too', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    stage.restarts('a');
+    const grant = { id: 'x', peerId: peerIdOf('a'), incarnation: 1, source: SOURCE, ageMs: 600, prefix: 0, rate: MIB };
+    stage.copies = [{ key: KEY, grant, holders: [], tree: [], failures: [] }];
+    expect(await stage.asks('b')).toBe('write');
   });
 
   test('once it has been so for 30 s nobody is asked', async () => {
