@@ -1,5 +1,6 @@
 // Not the global one: that has no event loop under a test's clock.
 import { performance as hooks } from 'node:perf_hooks';
+import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import type { PeerId } from '../routing/member.ts';
 import type { Blobs } from './blobs.ts';
@@ -12,6 +13,8 @@ import type { Flow } from './uplink-strain.ts';
 
 /** How often it is looked whether the uplink carries what comes in. */
 const LOOK_MS = 250;
+/** Whose seat is another's may yet be on its way here. */
+const MOVED_MS = 2_000;
 /** Those that found no better parent are told again. */
 const TELL_MS = 2_000;
 
@@ -22,6 +25,8 @@ export class Offers implements PeerOffers {
   /** Those that are being sent: as many as there are uploads. */
   readonly #pieces = new SharedPieces();
   readonly #children = new Map<Digest, Set<ChildStream>>();
+  /** `<digest> <peer>` of those that lost a seat here which they had not taken yet, when. */
+  readonly #movedAtMs = new LRUCache<string, number>({ max: 1_000 });
   #sentBytes = 0;
   #looking: NodeJS.Timeout | undefined;
   #toldAtMs = Number.NEGATIVE_INFINITY;
@@ -67,6 +72,7 @@ export class Offers implements PeerOffers {
       },
     });
     children.add(child);
+    if (this.#wasMoved(digest, to)) child.move();
     this.#looking ??= setInterval(() => this.#look(), LOOK_MS).unref();
     return { sizeBytes: opened.reader.sizeBytes, path: child.path, events: child };
   }
@@ -104,7 +110,17 @@ export class Offers implements PeerOffers {
   }
 
   #move(digest: Digest, peerId: PeerId): void {
-    for (const child of this.#children.get(digest) ?? []) if (child.to === peerId) child.move();
+    const seated = [...(this.#children.get(digest) ?? [])].filter(({ to }) => to === peerId);
+    for (const child of seated) child.move();
+    if (seated.length === 0) this.#movedAtMs.set(`${digest} ${peerId}`, performance.now());
+  }
+
+  /** It lost its seat before it came. Once: when it comes again it was told so by its keeper. */
+  #wasMoved(digest: Digest, peerId: PeerId): boolean {
+    const key = `${digest} ${peerId}`;
+    const atMs = this.#movedAtMs.get(key);
+    this.#movedAtMs.delete(key);
+    return atMs !== undefined && performance.now() - atMs < MOVED_MS;
   }
 }
 

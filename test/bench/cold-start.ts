@@ -88,7 +88,7 @@ async function withLab(
   options: Parameters<typeof Lab.start>[0],
   body: (lab: Lab, clients: readonly InsideClient[]) => Promise<void>,
 ): Promise<void> {
-  const lab = await Lab.start({ settings: () => ({ log: { level: 'warn' } }), ...options });
+  const lab = await Lab.start({ settings: () => ({ log: { level: 'warn' } }), scaledBuffers: true, ...options });
   try {
     await body(
       lab,

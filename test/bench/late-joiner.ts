@@ -33,6 +33,7 @@ for (const { name, upstream, node } of RATES) {
     nodes,
     nodeRate: node * scale,
     upstreamRate: upstream * scale,
+    scaledBuffers: true,
     settings: () => ({ log: { level: 'warn' } }),
   });
   try {

@@ -50,6 +50,8 @@ const scenario = record({
   zones: integer({ min: 1, max: 3 }),
   spreadMs: constantFrom(0, 50, 3_000),
   upstreamRate: constantFrom(6, 10, 25),
+  /** What a node's uplink carries, as all know: 0 where that is not known, and a chain where it is little. */
+  uplink: constantFrom(0, 10, 100),
   firstByteMs: constantFrom(0, 500, 4_000),
   faults: array(fault, { maxLength: 8 }),
 });
@@ -68,8 +70,8 @@ class Run {
   #fewSinceMs = 0;
   #resumedMs = new Map<string, number>();
 
-  constructor({ seed, nodes, zones, spreadMs, upstreamRate, firstByteMs, faults }: Scenario) {
-    this.network = new ClaimsNetwork({ seed });
+  constructor({ seed, nodes, zones, spreadMs, upstreamRate, uplink, firstByteMs, faults }: Scenario) {
+    this.network = new ClaimsNetwork({ seed, uplink: () => uplink * MIB });
     this.names = Array.from({ length: nodes }, (_, i) => `node${i}`);
     this.network.start(this.names, (name) => (zones === 1 ? '' : `zone${Number(name.slice(4)) % zones}`));
     this.pulls = new SimulatedPulls(this.network, {
@@ -81,6 +83,7 @@ class Run {
     });
     this.pulls.onTick = () => this.#check();
     const { queue, random } = this.network;
+    for (const { parts } of this.network.alive()) parts.rates.noteRegistry('docker.io', upstreamRate * MIB);
     for (const name of this.names) {
       queue.after(random() * spreadMs, () => {
         if (this.network.get(name).alive && !this.pulls.pulls.has(name)) this.pulls.start(name);

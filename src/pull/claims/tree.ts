@@ -111,6 +111,38 @@ export class Tree {
     );
   }
 
+  /**
+   * Where a node belongs in a chain of its zone below the writer. All chains have one order, that of a ring which begins at
+   * the writer, so that a node sends whatever it sends to the same one, of all blobs: where all links are full, each that gets
+   * from two, or sends to two, holds up the others of those. Who is to have no children is at the end.
+   *
+   * ```
+   *   ring A B C D E;  writer C:  C ─▶ D ─▶ E ─▶ A ─▶ B
+   *   E comes last:    C ─▶ D ─▶ A ─▶ B   ⇒   D ─▶ E ─▶ A: A is moved, and keeps what it has
+   * ```
+   * @returns undefined where it is no chain. `next` reads from `parent`, and is to read from the node.
+   */
+  placeInChain(
+    seat: Seat,
+    { nowMs, usable }: Choice,
+  ): { readonly parent: Seat; readonly next: Seat | undefined } | undefined {
+    const roots = [...this.#seats.values()].filter(({ root }) => root !== undefined);
+    const [writer] = roots;
+    if (writer?.root !== 'writer' || roots.length > 1 || writer.zone !== seat.zone) return undefined;
+    const isBehind = (a: Seat, b: Seat) => {
+      const [first, second] = [rankOf(a), rankOf(b)];
+      return first === second ? a.peerId > b.peerId : first > second;
+    };
+    const rankOf = (one: Seat) => (one.isClosed(nowMs) ? 2 : one.peerId > writer.peerId ? 0 : 1);
+    for (let parent = writer; ; ) {
+      const [next, ...others] = [...parent.children].filter((one) => one !== seat && one.zone === seat.zone);
+      const mayBeParent = usable(parent.peerId) && (!parent.isClosed(nowMs) || seat.isClosed(nowMs));
+      if (others.length > 0 || !mayBeParent) return undefined;
+      if (next === undefined || isBehind(next, seat)) return { parent, next };
+      parent = next;
+    }
+  }
+
   /** All that lead to a root and are not below (or are) `asking`: holders first, those of its zone first. */
   #breadthFirst(asking: Seat): Seat[] {
     const rank = (seat: Seat) => (seat.zone === asking.zone ? 0 : 2) + (seat.root === 'holder' ? 0 : 1);

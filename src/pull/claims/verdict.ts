@@ -14,6 +14,8 @@ import { nowhereFor, reasonToWriteBeside } from './takeover.ts';
 const LATE_BYTES = 32 * 1024 * 1024;
 /** A writer that renewed so lately lives and is reached, whatever a child hears from it: renewals come each second. */
 const HEARD_MS = 1_500;
+/** All nodes of a rollout come within so long; who comes later is put at the end of a chain. */
+const JOINING_MS = 2_000;
 /** Holders named behind the seat's parent, should that not have it. */
 const MORE_HOLDERS = 3;
 /** Who waits so long because all that could be its parents have failed it tries them again. */
@@ -140,6 +142,15 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
     return [grants.writer, grants.rival].some((one) => one?.peerId === other && nowMs - one.renewedAtMs <= HEARD_MS);
   };
   const trusted = (other: PeerId) => isUsable(other) && isHeard(other) && !context.complaints.isDoubted(other, nowMs);
+  const place =
+    isJoining(entry, asked, seat, nowMs) &&
+    choice.fanOut === 1 &&
+    tree.placeInChain(seat, { ...choice, usable: trusted });
+  if (place && tree.move(seat, place.parent)) {
+    if (place.next !== undefined && tree.move(place.next, seat)) seat.replaces = place.next.peerId;
+    context.changed(entry, false);
+    return place.parent;
+  }
   // Of a writer that renews it is known that it can be reached, of its readers it is not.
   const writer =
     claim.alone === true ? [grants.rival, grants.writer].find((one) => one && trusted(one.peerId)) : undefined;
@@ -162,6 +173,17 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   if (silent.has(parent.peerId)) seat.triedAgain.add(parent.peerId);
   context.changed(entry, false);
   return parent;
+}
+
+/** Comes with nothing when the others do: who is moved by it has hardly begun. */
+function isJoining(
+  { grants: { writer, rival } }: Entry,
+  { claim }: Asked,
+  { lastParent }: Seat,
+  nowMs: number,
+): boolean {
+  if (writer === undefined || rival !== undefined || nowMs - writer.grantedAtMs > JOINING_MS) return false;
+  return lastParent === undefined && claim.prefix === 0 && claim.failed.length === 0;
 }
 
 function seatOf(entry: Entry, context: KeeperContext, { peerId, claim }: Asked): Seat {

@@ -17,6 +17,8 @@ import { LabNode, nameOf, type Reference } from './lab-node.ts';
 import { LabRegistry } from './lab-registry.ts';
 import { type Host, LabNetwork } from './network.ts';
 
+/** What Linux lets a connection have, by default. */
+const SEND_BUFFER_BYTES = 4 * 1024 * 1024;
 /** Of all processors, what idle agents may take together, looked at for so long. */
 const CALM_SHARE = 0.3;
 const CALM_MS = 2_000;
@@ -30,6 +32,11 @@ export interface LabOptions {
   readonly nodes: number;
   /** Of each node's link, both ways, in Mbit/s; undefined: as fast as it goes. */
   readonly nodeRate?: number;
+  /**
+   * Nodes' send buffers last as long as those of a link of 1 Gbit/s, 34 ms at most. Else they take megabytes, which at these
+   * rates are seconds in which nobody sees that a link is full.
+   */
+  readonly scaledBuffers?: boolean;
   /** Of the registry's link. */
   readonly upstreamRate?: number;
   /** The first nodes get these, one each (undefined: none); the others pull by the plain client alone. */
@@ -88,7 +95,12 @@ export class Lab {
       // What the access log calls sent would else be megabytes more than a client got that was killed.
       await network.boundSendBuffers(upstream, 512 * 1024);
       await network.limit(upstream, { up: options.upstreamRate, down: options.upstreamRate });
-      for (const host of hosts) await network.limit(host, { up: options.nodeRate, down: options.nodeRate });
+      for (const host of hosts) {
+        await network.limit(host, { up: options.nodeRate, down: options.nodeRate });
+        if (options.scaledBuffers === true && options.nodeRate !== undefined) {
+          await network.boundSendBuffers(host, Math.ceil((SEND_BUFFER_BYTES * options.nodeRate) / 1000));
+        }
+      }
       const secretFile = scratch.join('cluster-secret');
       await writeFile(secretFile, randomBytes(32).toString('hex'));
       const registries = { [REGISTRY]: registry.url, [GATED_REGISTRY]: gate.url };

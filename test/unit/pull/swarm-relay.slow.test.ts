@@ -378,6 +378,22 @@ describe('relays', () => {
     expect(await blamed(cluster.node(1))).toEqual({});
   });
 
+  test('a child whose seat was given away before it came is moved when it comes, once', async () => {
+    const cluster = await startCluster(1, new ScriptedSource(whole(BYTES)), BYTES);
+    await cluster.node(0).pull(DIGEST);
+    const { offers } = cluster.node(0);
+    const firstOf = async (to: string, replaces?: string) => {
+      const offer = await offers.offer(DIGEST, { offset: 0, to, replaces, signal: forever });
+      const events = offer?.events[Symbol.asyncIterator]();
+      const { value } = (await events?.next()) ?? {};
+      await events?.return?.();
+      return value?.type;
+    };
+    expect(await firstOf('new', 'late')).toBe('piece');
+    expect(await firstOf('late')).toBe('moved');
+    expect(await firstOf('late')).toBe('piece');
+  });
+
   test('a relay that became the writer signs for itself, and its child believes it', async () => {
     const tap = new Tap(BYTES);
     const cluster = await startCluster(3, tap.source, BYTES, { keeper: chain() });

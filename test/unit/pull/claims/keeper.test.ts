@@ -1062,7 +1062,7 @@ describe('slow parents', () => {
       ['a tree', 1_000_000],
       ['a chain', 10_000_000],
     ])('gets children all the same where all say so, each as few as may be: %s', async (_, rate) => {
-      const names = Array.from({ length: 12 }, (_, i) => `n${i}`);
+      const names = Array.from('abcdefghijkl');
       const stage = new KeeperStage('k', ...names);
       stage.rates.noteCarries(10_000_000);
       stage.rates.noteRegistry('docker.io', rate);
@@ -1098,12 +1098,13 @@ describe('slow parents', () => {
     });
   });
 
-  test('where all leaves are slow, who comes sits above them, and not beside them at the writer', async () => {
+  test('where all leaves of a chain are slow, who comes later sits above them, and not beside them at the writer', async () => {
     const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
     stage.rates.noteCarries(10_000_000);
     stage.rates.noteRegistry('docker.io', 10_000_000);
     for (const name of ['a', 'b']) await stage.asks(name);
     expect(await stage.asks('c', { strained: true })).toBe('read b');
+    await stage.renews('a', 3_000, { prefix: MIB });
     expect(await stage.asks('d')).toBe('read b');
     expect(stage.tree()).toBe('a! b<a c<b d<b');
   });
@@ -1137,6 +1138,60 @@ describe('tree or chain', () => {
       expect(await stage.asks('b', hints)).toBe('read a');
       expect(await stage.asks('c', hints)).toBe('read a');
     }
+  });
+});
+
+describe('chains have one order, that of a ring', () => {
+  async function chained(order: string, more: (name: string) => Parameters<KeeperStage['claim']>[1] = () => ({})) {
+    const stage = new KeeperStage('k', ...Array.from('abcde'));
+    stage.rates.noteCarries(10_000_000);
+    stage.rates.noteRegistry('docker.io', 10_000_000);
+    const answers: string[] = [];
+    for (const name of order) answers.push(await stage.asks(name, more(name)));
+    return { stage, answers };
+  }
+
+  test.each([
+    ['abcde', 'a! b<a c<b d<c e<d'],
+    ['aedcb', 'a! b<a c<b d<c e<d'],
+    ['cbeda', 'a<e b<a c! d<c e<d'],
+    ['eabdc', 'a<e b<a c<b d<c e!'],
+  ])('%s, the first of whom writes', async (order, tree) => {
+    expect((await chained(order)).stage.tree()).toBe(tree);
+  });
+
+  test('who loses its seat by that hears of it from its parent, and is told the new one', async () => {
+    const { stage, answers } = await chained('adb');
+    expect(answers).toEqual(['write', 'read a', 'read a instead of d']);
+    expect(await stage.asks('b')).toBe('read a instead of d');
+    expect(await stage.asks('d', { prefix: MIB })).toBe('read b');
+    expect(stage.tree()).toBe('a! b<a d<b');
+  });
+
+  test('who is to have no children is at the end, also where there are two', async () => {
+    const { stage } = await chained('acbed', (name) => (name === 'b' || name === 'c' ? { strained: true } : {}));
+    expect(stage.tree()).toBe('a! b<e c<b d<a e<d');
+  });
+
+  test('who comes later, comes again, or has some of it, moves nobody', async () => {
+    for (const more of [{ prefix: MIB }, { failing: { b: 'broken' } }] as const) {
+      const { stage } = await chained('ae');
+      expect(await stage.asks('c', more)).toBe('read e');
+    }
+    const { stage } = await chained('ae');
+    await stage.renews('a', 2_001, { prefix: MIB });
+    expect(await stage.asks('c')).toBe('read e');
+  });
+
+  test('nor where it is no chain: another zone, a holder, a second writer', async () => {
+    const zones = new KeeperStage('k', 'a@1', 'e@1', 'c@2');
+    zones.rates.noteCarries(10_000_000);
+    zones.rates.noteRegistry('docker.io', 10_000_000);
+    for (const name of ['a', 'e']) await zones.asks(name);
+    expect(await zones.asks('c')).toBe('read a');
+    const { stage } = await chained('ae');
+    stage.index.add(KEY, peerIdOf('b'));
+    expect(await stage.asks('c')).toBe('read b');
   });
 });
 
