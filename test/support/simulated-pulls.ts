@@ -249,6 +249,15 @@ export class SimulatedPulls {
     );
   }
 
+  /** Its parent tells the one whose seat it took, once it has opened its stream. */
+  #moveAway({ agent, parent }: SimPull, replaces: string | undefined): void {
+    if (replaces === undefined) return;
+    const moved = this.pulls.get(nameOf(replaces));
+    const reaches =
+      parent !== undefined && this.#network.reaches(agent.name, parent) && this.#network.get(parent).alive;
+    if (reaches && moved?.state === 'reading' && moved.parent === parent && moved.agent.alive) this.#claim(moved);
+  }
+
   #take(pull: SimPull, claimed: Claimed): void {
     if (!pull.agent.alive) return;
     pull.answered = true;
@@ -264,6 +273,7 @@ export class SimulatedPulls {
       case 'read':
         pull.state = 'reading';
         pull.parent = nameOf(claimed.parents[0]?.peerId ?? '');
+        this.#moveAway(pull, claimed.replaces);
         break;
       default: {
         const error = claimed.kind === 'failed' ? claimed.error : new Error('bytes');

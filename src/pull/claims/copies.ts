@@ -27,6 +27,7 @@ export function copyOf(entry: Entry, context: KeeperContext): Copy {
             source: writer.source,
             ageMs: nowMs - writer.renewedAtMs,
             prefix: writer.prefix,
+            phase: writer.phase,
             ...(writer.rate === undefined ? {} : { rate: writer.rate }),
           },
         }),
@@ -78,21 +79,22 @@ export function adopt(entry: Entry, context: KeeperContext, copy: Copy, replace:
 
 function adoptGrant(entry: Entry, { roster }: KeeperContext, { grant }: Copy, nowMs: number): void {
   if (grant === undefined || grant.ageMs > LEASE_MS || entry.grants.hasEnded(grant.id)) return;
-  const { id, peerId, incarnation, source, prefix, rate } = grant;
+  const { id, peerId, incarnation, source, prefix, rate, phase = 'opening' } = grant;
   // It has restarted since.
   if (incarnation < (roster.get(peerId)?.incarnation ?? 0)) return;
   // Another keeper gave it: how long ago it was renewed is known, and no renewal of it is on its way by our silence.
   const given = newGrant(id, { peerId, incarnation, source, prefix }, nowMs - grant.ageMs);
-  entry.grants.add({ ...given, isRenewed: true, rate });
+  entry.grants.add({ ...given, isRenewed: true, rate, phase });
 }
 
 /** Another keeper knows of a later renewal than this one. */
-function hearOf({ grants: { writer } }: Entry, { id, ageMs, prefix, rate }: CopiedGrant, nowMs: number): void {
+function hearOf({ grants: { writer } }: Entry, { id, ageMs, prefix, rate, phase }: CopiedGrant, nowMs: number): void {
   if (writer === undefined || writer.id !== id || nowMs - ageMs <= writer.renewedAtMs) return;
   writer.renewedAtMs = nowMs - ageMs;
   if (prefix > writer.prefix) writer.progressAtMs = writer.renewedAtMs;
   writer.prefix = Math.max(writer.prefix, prefix);
   writer.rate = rate ?? writer.rate;
+  writer.phase = phase ?? writer.phase;
 }
 
 function adoptTree(entry: Entry, { roster, index, timers }: KeeperContext, copy: Copy, replace: boolean): void {

@@ -131,6 +131,7 @@ export const copySchema = z.object({
       ageMs: durationMs,
       prefix: bytesCount,
       rate: z.number().min(0).optional(),
+      phase: z.enum(['opening', 'writing', 'verifying']).optional(),
     })
     .optional(),
   holders: z.array(peerId).max(64),

@@ -26,6 +26,10 @@ export class Seat {
   heardAtMs = 0;
   /** Whose seat it was given, so that a claim asked again gets the same answer. */
   replaces: PeerId | undefined;
+  /** When it came with nothing, before all others had much: in a chain another one may yet come between it and its parent. */
+  joinedAtMs = LONG_AGO;
+  /** The seat whose node is to be told that it is below this one, and has not come to hear so itself: it reads from our parent. */
+  #displaced: Seat | undefined;
   /** Since when it has nobody to read from but those that failed it; then they are tried again. */
   strandedSinceMs: number | undefined;
   /** Who was silent and was named once more all the same, while that is complained of. */
@@ -51,6 +55,11 @@ export class Seat {
   }
 
   attach(parent: Seat | undefined): void {
+    this.giveBack();
+    this.#place(parent);
+  }
+
+  #place(parent: Seat | undefined): void {
     this.#parent?.children.delete(this);
     this.#parent = parent;
     this.replaces = undefined;
@@ -59,6 +68,28 @@ export class Seat {
     this.strandedSinceMs = undefined;
     parent.children.add(this);
     this.#lastParent = parent.peerId;
+  }
+
+  /** Comes between its parent and who reads from that now. */
+  displace(next: Seat): void {
+    next.#place(this);
+    this.#displaced = next;
+    this.replaces = next.peerId;
+  }
+
+  /** It has come by itself, and is told its parent. */
+  arrive(): void {
+    const parent = this.#parent;
+    if (parent !== undefined && parent.#displaced === this) parent.#displaced = undefined;
+  }
+
+  /** It could not take the seat: who has not come by itself yet still reads from where it did. */
+  giveBack(): void {
+    const next = this.#displaced;
+    this.#displaced = undefined;
+    if (next === undefined || next.#parent !== this) return;
+    next.#place(this.#parent);
+    this.replaces = undefined;
   }
 
   /** It reads from nobody, so it can complain of nobody. */

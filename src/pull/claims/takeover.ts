@@ -48,7 +48,8 @@ export function nowhereFor(
   if (writer === undefined || roster.get(writer.peerId) !== undefined || roster.get(peerId) === undefined)
     return undefined;
   const waitsMs = nowMs - (tree.get(peerId)?.strandedSinceMs ?? nowMs);
-  return waitsMs >= UNKNOWN_MS && grants.mayPassOn(nowMs) ? writer : undefined;
+  const isLate = Math.min(waitsMs, nowMs - writer.grantedAtMs) >= UNKNOWN_MS;
+  return isLate && grants.mayPassOn(nowMs) ? writer : undefined;
 }
 
 /** A rival that was ahead, and got nothing for so long, is in the way of who would write where the writer stalls. */

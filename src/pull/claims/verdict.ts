@@ -105,6 +105,8 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   const { tree, grants } = entry;
   const nowMs = context.timers.now();
   const seat = seatOf(entry, context, asked);
+  seat.arrive();
+  if (claim.failed.length > 0) seat.giveBack();
   const stranded = nowMs - (seat.strandedSinceMs ?? nowMs) >= STRANDED_MS;
   const stillFails = ({ peerId: other, why }: FailedPeer) => {
     // Who was full is asked again when it may have room.
@@ -143,11 +145,11 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   };
   const trusted = (other: PeerId) => isUsable(other) && isHeard(other) && !context.complaints.isDoubted(other, nowMs);
   const place =
-    isJoining(entry, asked, seat, nowMs) &&
-    choice.fanOut === 1 &&
-    tree.placeInChain(seat, { ...choice, usable: trusted });
-  if (place && tree.move(seat, place.parent)) {
-    if (place.next !== undefined && tree.move(place.next, seat)) seat.replaces = place.next.peerId;
+    choice.fanOut === 1 && isJoining(entry, context, asked, seat)
+      ? tree.placeInChain(seat, { ...choice, usable: trusted })
+      : undefined;
+  if (place !== undefined && isNew(place.next, nowMs) && tree.move(seat, place.parent)) {
+    if (place.next !== undefined) seat.displace(place.next);
     context.changed(entry, false);
     return place.parent;
   }
@@ -175,15 +177,21 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   return parent;
 }
 
-/** Comes with nothing when the others do: who is moved by it has hardly begun. */
+/** Comes with nothing when the others do, and can be sent to: who is moved below it has hardly begun. */
 function isJoining(
   { grants: { writer, rival } }: Entry,
-  { claim }: Asked,
-  { lastParent }: Seat,
-  nowMs: number,
+  { roster, complaints }: KeeperContext,
+  { peerId }: Asked,
+  seat: Seat,
 ): boolean {
+  const { joinedAtMs, heardAtMs: nowMs } = seat;
   if (writer === undefined || rival !== undefined || nowMs - writer.grantedAtMs > JOINING_MS) return false;
-  return lastParent === undefined && claim.prefix === 0 && claim.failed.length === 0;
+  return joinedAtMs === nowMs && roster.isLive(peerId) && !complaints.isDoubted(peerId, nowMs);
+}
+
+/** @param next who is to be moved, if anybody is */
+function isNew(next: Seat | undefined, nowMs: number): boolean {
+  return next === undefined || nowMs - next.joinedAtMs <= JOINING_MS;
 }
 
 function seatOf(entry: Entry, context: KeeperContext, { peerId, claim }: Asked): Seat {
@@ -192,6 +200,8 @@ function seatOf(entry: Entry, context: KeeperContext, { peerId, claim }: Asked):
   // It asks, so it neither holds nor (as its grant was looked for before) writes.
   seat.root = undefined;
   seat.heardAtMs = nowMs;
+  const isFirst = seat.lastParent === undefined && claim.prefix === 0 && claim.failed.length === 0;
+  if (isFirst) seat.joinedAtMs = nowMs;
   seat.close(context.complaints.slowUntilMs(peerId));
   return seat;
 }

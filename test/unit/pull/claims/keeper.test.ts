@@ -1168,6 +1168,39 @@ describe('chains have one order, that of a ring', () => {
     expect(stage.tree()).toBe('a! b<a d<b');
   });
 
+  test('who could not take the seat that it was given leaves it to who had it', async () => {
+    for (const fails of ['silent', 'full', 'broken'] as const) {
+      const { stage } = await chained('aed');
+      expect(stage.tree()).toBe('a! d<a e<d');
+      // What it is told instead does not matter: e, which has heard nothing, is below a as before.
+      await stage.asks('d', { failing: { a: fails } });
+      if (fails !== 'broken') expect(stage.tree()).toMatch(/^a! .*e<a/);
+      else expect(stage.tree()).not.toContain('e<d');
+    }
+    const left = await chained('aed');
+    left.stage.report('d', 'left');
+    expect(left.stage.tree()).toBe('a! e<a');
+    const died = await chained('aed');
+    died.stage.dies('d');
+    expect(died.stage.tree()).toBe('a! e<a');
+    const arrived = await chained('aed');
+    expect(await arrived.stage.asks('e', { prefix: MIB })).toBe('read d');
+    arrived.stage.report('d', 'left');
+    expect(arrived.stage.tree()).toBe('a! e<');
+  });
+
+  test('who is not known here, or complained of, moves nobody', async () => {
+    const { stage } = await chained('ae');
+    expect(await stage.asks('d-stranger')).toBe('read e');
+  });
+
+  test('nor is who began long ago moved, where another one took the right over a moment ago', async () => {
+    const { stage } = await chained('ace');
+    await stage.renews('a', 3_000, { prefix: 60 * MIB });
+    expect(await stage.asks('c', { prefix: 50 * MIB, failing: { a: 'broken' } })).toBe('write');
+    expect(await stage.asks('d')).toBe('read e');
+  });
+
   test('who is to have no children is at the end, also where there are two', async () => {
     const { stage } = await chained('acbed', (name) => (name === 'b' || name === 'c' ? { strained: true } : {}));
     expect(stage.tree()).toBe('a! b<e c<b d<a e<d');
