@@ -9,9 +9,10 @@ import type { Asked } from './verdict.ts';
 const LONGER_BYTES = 8 * 1024 * 1024;
 
 /**
- * Who comes back in the middle of a blob (it restarted) may have far more of it than whoever writes it by now. Then it writes beside that one,
- * and once upstream has given it something, in its stead: upstream gives only what neither has, and the old writer, as all
- * below it, reads what the new one has already. Until then nobody has lost anything (see Grants: a rival that is ahead).
+ * Who comes back in the middle of a blob (it restarted) may have far more of it than whoever writes it by now. Then it
+ * writes beside that one, and once upstream has given it something, in its stead: upstream gives only what neither has, and
+ * the old writer, as all below it, reads what the new one has already. Until then nobody has lost anything (see Grants: a
+ * rival that is ahead).
  *
  * ```
  *   writer W  ▓▓░ 10%                            goes on, until R has got something; then reads from R
