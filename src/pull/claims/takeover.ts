@@ -36,7 +36,7 @@ export function reasonToWriteBeside(
 
 /**
  * Nobody can be sent to the writer: it is no member that is known here, and would be by now, as long as this one waits.
- * @returns it; undefined where the claimer is no better
+ * Who is no such member either does not wait here: its seat is swept each second.
  */
 export function nowhereFor(
   { tree, grants }: Entry,
@@ -45,11 +45,9 @@ export function nowhereFor(
   nowMs: number,
 ): Grant | undefined {
   const { writer } = grants;
-  if (writer === undefined || roster.get(writer.peerId) !== undefined || roster.get(peerId) === undefined)
-    return undefined;
+  if (writer === undefined || roster.get(writer.peerId) !== undefined) return undefined;
   const waitsMs = nowMs - (tree.get(peerId)?.strandedSinceMs ?? nowMs);
-  const isLate = Math.min(waitsMs, nowMs - writer.grantedAtMs) >= UNKNOWN_MS;
-  return isLate && grants.mayPassOn(nowMs) ? writer : undefined;
+  return waitsMs >= UNKNOWN_MS && grants.mayPassOn(nowMs) ? writer : undefined;
 }
 
 /** A rival that was ahead, and got nothing for so long, is in the way of who would write where the writer stalls. */

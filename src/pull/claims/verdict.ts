@@ -4,6 +4,7 @@ import { type Failure, Failures } from './failures.ts';
 import { fanOut } from './fan-out.ts';
 import { type Grant, isSilent, newGrant } from './grants.ts';
 import { heed, isAboutUplink, isChance, pass } from './grievances.ts';
+import { joinChain } from './join-chain.ts';
 import type { KeeperContext } from './keeper-context.ts';
 import { hasFarMore } from './longer-prefix.ts';
 import { type Claim, type ClaimAnswer, type FailedPeer, INLINE_BYTES, LEASE_MS, type Parent } from './messages.ts';
@@ -14,8 +15,6 @@ import { nowhereFor, reasonToWriteBeside } from './takeover.ts';
 const LATE_BYTES = 32 * 1024 * 1024;
 /** A writer that renewed so lately lives and is reached, whatever a child hears from it: renewals come each second. */
 const HEARD_MS = 1_500;
-/** All nodes of a rollout come within so long; who comes later is put at the end of a chain. */
-const JOINING_MS = 2_000;
 /** Holders named behind the seat's parent, should that not have it. */
 const MORE_HOLDERS = 3;
 /** Who waits so long because all that could be its parents have failed it tries them again. */
@@ -144,14 +143,10 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
     return [grants.writer, grants.rival].some((one) => one?.peerId === other && nowMs - one.renewedAtMs <= HEARD_MS);
   };
   const trusted = (other: PeerId) => isUsable(other) && isHeard(other) && !context.complaints.isDoubted(other, nowMs);
-  const place =
-    choice.fanOut === 1 && isJoining(entry, context, asked, seat)
-      ? tree.placeInChain(seat, { ...choice, usable: trusted })
-      : undefined;
-  if (place !== undefined && isNew(place.next, nowMs) && tree.move(seat, place.parent)) {
-    if (place.next !== undefined) seat.displace(place.next);
+  const inChain = choice.fanOut === 1 ? joinChain(entry, context, seat, { ...choice, usable: trusted }) : undefined;
+  if (inChain !== undefined) {
     context.changed(entry, false);
-    return place.parent;
+    return inChain;
   }
   // Of a writer that renews it is known that it can be reached, of its readers it is not.
   const writer =
@@ -175,23 +170,6 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   if (silent.has(parent.peerId)) seat.triedAgain.add(parent.peerId);
   context.changed(entry, false);
   return parent;
-}
-
-/** Comes with nothing when the others do, and can be sent to: who is moved below it has hardly begun. */
-function isJoining(
-  { grants: { writer, rival } }: Entry,
-  { roster, complaints }: KeeperContext,
-  { peerId }: Asked,
-  seat: Seat,
-): boolean {
-  const { joinedAtMs, heardAtMs: nowMs } = seat;
-  if (writer === undefined || rival !== undefined || nowMs - writer.grantedAtMs > JOINING_MS) return false;
-  return joinedAtMs === nowMs && roster.isLive(peerId) && !complaints.isDoubted(peerId, nowMs);
-}
-
-/** @param next who is to be moved, if anybody is */
-function isNew(next: Seat | undefined, nowMs: number): boolean {
-  return next === undefined || nowMs - next.joinedAtMs <= JOINING_MS;
 }
 
 function seatOf(entry: Entry, context: KeeperContext, { peerId, claim }: Asked): Seat {
