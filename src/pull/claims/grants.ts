@@ -25,7 +25,12 @@ export interface Grant {
   output: number | undefined;
   /** Bytes a second: the most that it ever sent, of all keys together, as it says. */
   uplink: number | undefined;
-  /** The renewals in a row, up to the last one, by which it sent far less than it got, and what it got in them. */
+  /** Somebody was below it when it last renewed: what it sends from then on says something. */
+  wasRead: boolean;
+  /**
+   * The renewals in a row, up to the last one, by which it sent far less than it got while somebody was below it, and what
+   * it got in them.
+   */
   slow: { readonly renewals: number; readonly bytes: number };
 }
 
@@ -146,21 +151,22 @@ export class Grants {
 
   /**
    * A writer's renewal.
+   * @param from.isRead somebody is below it now.
    * @returns `lost` for who is not to write; the grant that was ended by it, if one was; and whether somebody is known
    *   by it to write no more.
    */
   renew(
     report: Report,
-    peerId: PeerId,
-    nowMs: number,
+    from: { readonly peerId: PeerId; readonly isRead: boolean; readonly nowMs: number },
   ): { readonly answer: 'ok' | 'lost'; readonly ended: Grant | undefined; readonly settled: boolean } {
+    const { peerId, nowMs } = from;
     const id = report.grant ?? '';
     if (this.#ended.has(id)) {
       return { answer: 'lost', ended: undefined, settled: this.settle(id) };
     }
     const known = this.of(peerId, report.incarnation);
     if (known !== undefined) {
-      const progressed = note(known, report, nowMs);
+      const progressed = note(known, report, from);
       const other = known === this.#writer ? this.#rival : this.#writer;
       const waitsForOther = other?.isAhead === true && other === this.#rival && known.prefix < other.prefix;
       // The first bytes win.
@@ -172,7 +178,7 @@ export class Grants {
     }
     const prefix = report.prefix ?? 0;
     const stranger = newGrant(id, { peerId, incarnation: report.incarnation, source: report.source, prefix }, nowMs);
-    note(stranger, report, nowMs);
+    note(stranger, report, from);
     if (this.#writer === undefined) {
       this.#writer = stranger;
       return { answer: 'ok', ended: undefined, settled: false };
@@ -233,6 +239,7 @@ export function newGrant(
     rate: undefined,
     output: undefined,
     uplink: undefined,
+    wasRead: false,
     slow: NOT_SLOW,
   };
 }
@@ -255,7 +262,7 @@ function isFresh(grant: Grant, nowMs: number): boolean {
 }
 
 /** @returns whether it has got on. */
-function note(grant: Grant, report: Report, nowMs: number): boolean {
+function note(grant: Grant, report: Report, { isRead, nowMs }: { isRead: boolean; nowMs: number }): boolean {
   const phase = report.phase ?? grant.phase;
   const prefix = report.prefix ?? grant.prefix;
   const seconds = (nowMs - grant.renewedAtMs) / 1000;
@@ -272,9 +279,10 @@ function note(grant: Grant, report: Report, nowMs: number): boolean {
   if (report.rate !== undefined && report.output !== undefined && seconds > AGAIN_SECONDS) {
     const { renewals, bytes } = grant.slow;
     grant.slow =
-      report.output < SLOW_SHARE * report.rate
+      grant.wasRead && report.output < SLOW_SHARE * report.rate
         ? { renewals: renewals + 1, bytes: bytes + report.rate * seconds }
         : NOT_SLOW;
+    grant.wasRead = isRead;
   }
   return progressed;
 }

@@ -29,7 +29,8 @@ const RELIEF_FAN_OUT = 2;
  * ```
  *   of the writer     broken, wrong, missing ─▶ the right passes on at once (the old writer is told; see Grants)
  *                     silent, failed ─▶ the same, if its last renewal is older than 2.5 s; else another parent
- *                     slow ─▶ the same, if all that it sends was under 0.3 of what it gets, for three renewals; else,
+ *                     slow ─▶ the same, if all that it sends was under 0.3 of what it gets, for three renewals with a
+ *                             child, and where a chain is to be this one has been slow for long; else,
  *                             where it cannot feed all its children, and the claimer has an uplink of twice its own,
  *                             the claimer is seated below another of them
  *                     strained ─▶ the claimer is seated below another of them
@@ -46,7 +47,7 @@ export function heed(entry: Entry, context: KeeperContext, { peerId, claim, sinc
     if (about === peerId) continue;
     const writer = [entry.grants.writer, entry.grants.rival].find((grant) => grant?.peerId === about);
     if (writer !== undefined) {
-      heedOfWriter(entry, context, { seat, writer, why, claim });
+      heedOfWriter(entry, context, { seat, writer, why, claim, sinceMs });
       continue;
     }
     const parent = seat?.parent;
@@ -66,13 +67,21 @@ export function heed(entry: Entry, context: KeeperContext, { peerId, claim, sinc
 function heedOfWriter(
   entry: Entry,
   context: KeeperContext,
-  { seat, writer, why, claim }: { seat: Seat | undefined; writer: Grant; why: FailedPeer['why']; claim: Claim },
+  {
+    seat,
+    writer,
+    why,
+    claim,
+    sinceMs,
+  }: { seat: Seat | undefined; writer: Grant; why: FailedPeer['why']; claim: Claim; sinceMs: number },
 ): void {
   // Who reads from another by now, or came with an old list, moves nothing. Who is not known here may be a child.
   if (seat !== undefined && (seat.parent?.peerId ?? seat.lastParent) !== writer.peerId) return;
   const nowMs = context.timers.now();
   if (why === 'full' && seat?.parent !== undefined) leaveFull(seat, seat.parent, context);
-  const reason = reasonToPassOn(writer, why, nowMs);
+  if (why === 'slow') seat?.noteSlow(sinceMs);
+  const isByChance = why === 'slow' && seat !== undefined && isChance(entry, context, claim, seat);
+  const reason = isByChance ? undefined : reasonToPassOn(writer, why, nowMs);
   if (reason === undefined && isAboutUplink(why) && seat !== undefined) {
     relieve(entry, context, { seat, writer, claim, strained: why === 'strained' });
   }
@@ -103,13 +112,12 @@ export function isAboutUplink(why: FailedPeer['why']): why is 'slow' | 'strained
 }
 
 /**
- * Is it by chance that a relay is slow for the child on that seat? Where upstream fills an uplink all links are full: of the
+ * Is it by chance that who fetches the blob is slow for the child on that seat? Where upstream fills an uplink all links are full: of the
  * blobs that share one, now this gets little and now that, and all of what it carries is used. Another parent would have no
  * more, and what was on its way from this one would be lost. Unless it goes on; or the parent itself says that it is strained.
  */
 export function isChance(entry: Entry, context: KeeperContext, claim: Claim, seat: Seat): boolean {
-  const isRelay = seat.parent?.root === undefined;
-  return isRelay && !seat.isParentSlowForLong && fanOut(context, claim, entry.sizeBytes) === 1;
+  return seat.parent?.root !== 'holder' && !seat.isParentSlowForLong && fanOut(context, claim, entry.sizeBytes) === 1;
 }
 
 /**

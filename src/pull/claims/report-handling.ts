@@ -30,7 +30,8 @@ function renew(entry: Entry, context: KeeperContext, peerId: PeerId, report: Rep
   const { rival } = entry.grants;
   const before = entry.grants.of(peerId, report.incarnation);
   const opening = before?.phase === 'opening';
-  const { answer, ended, settled } = entry.grants.renew(report, peerId, nowMs);
+  const isRead = (entry.tree.get(peerId)?.children.size ?? 0) > 0;
+  const { answer, ended, settled } = entry.grants.renew(report, { peerId, isRead, nowMs });
   const grant = entry.grants.of(peerId, report.incarnation);
   const registry = Rates.registryOf(report.source);
   context.rates.noteCarries(report.carries);

@@ -974,6 +974,18 @@ describe('slow parents', () => {
     expect(await stage.asks('c', { failing: { a: 'slow' } })).toBe('write');
   });
 
+  test('nor by what it did not send while nobody read from it', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.asks('a');
+    const renewed = { prefix: MIB, rate: 2_000_000, output: 0 };
+    await stage.renews('a', 9_000, renewed);
+    await stage.asks('b');
+    await stage.renews('a', 3_000, renewed);
+    expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read a');
+    await stage.renews('a', 1_000, renewed);
+    expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('write');
+  });
+
   test('nor by a trickle, of which a piece takes longer than a second', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     for (const name of ['a', 'b']) await stage.asks(name);
@@ -1296,6 +1308,18 @@ describe('in a chain, where all links are full,', () => {
       expect(await stage.asks('c', { ...fast, failing: { b: 'slow' } })).toBe('read b');
       await stage.renews('a', 6_000);
     }
+  });
+
+  test('a writer keeps its right for as long', async () => {
+    const stage = await chain(fast);
+    const renewed = { prefix: 8 * MIB, rate: 2_000_000, output: 400_000, phase: 'writing' } as const;
+    await stage.renews('a', 4_000, renewed);
+    const slow = { ...fast, failing: { a: 'slow' } } as const;
+    for (let i = 0; i < 3; i += 1) {
+      expect(await stage.asks('b', slow)).toBe('read a');
+      await stage.renews('a', 2_000, renewed);
+    }
+    expect(await stage.asks('b', slow)).toBe('write');
   });
 
   test('a holder that is slow is left, though upstream is fast', async () => {
