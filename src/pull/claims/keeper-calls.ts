@@ -5,13 +5,14 @@ import type { Metrics } from '../../metrics/metrics.ts';
 import type { Member, PeerId } from '../../routing/member.ts';
 import type { PeerCalls } from '../../routing/peer-calls.ts';
 import type { Roster } from '../../routing/roster.ts';
+import { RecentBound } from '../../time/recent-bound.ts';
 import type { Timers } from '../../time/timers.ts';
 import { BoundedMap } from './bounded-map.ts';
-import { Bounds } from './bounds.ts';
 import { MAY_SPEAK } from './keepers-of.ts';
 import { LeftOut } from './left-out.ts';
 import type { ClaimsRequest } from './messages.ts';
 
+const MOST_MS = 2_000;
 /** Once may happen to any agent; who is silent, or names strangers, so often is named, or left out. */
 const STRIKES = 3;
 const BEYOND_MS = 500;
@@ -33,7 +34,7 @@ export interface KeeperCallsOptions {
 /** Calls of path `claims` to other agents: bounded by what was measured, answers checked, failures told to the roster. */
 export class KeeperCalls {
   readonly #options: KeeperCallsOptions;
-  readonly #bounds: Bounds;
+  readonly #bound: RecentBound;
   readonly #leftOut: LeftOut;
   readonly #silences = new BoundedMap<PeerId, number>(10_000);
   readonly #doubts: LeftOut;
@@ -44,7 +45,7 @@ export class KeeperCalls {
 
   constructor(options: KeeperCallsOptions) {
     this.#options = options;
-    this.#bounds = new Bounds(options.timeoutMs);
+    this.#bound = new RecentBound(options.timeoutMs ?? MOST_MS);
     this.#leftOut = new LeftOut(options.timers);
     this.#doubts = new LeftOut(options.timers, STRIKES);
   }
@@ -66,7 +67,7 @@ export class KeeperCalls {
   }
 
   get boundMs(): number {
-    return this.#bounds.callMs;
+    return this.#bound.ms;
   }
 
   /**
@@ -88,11 +89,11 @@ export class KeeperCalls {
   ): Promise<T> {
     const { roster, calls, timers } = this.#options;
     const { heldMs = 0, mostMs = Number.POSITIVE_INFINITY, hurryMs, signal } = options;
-    const timeoutMs = hurryMs ?? Math.min(mostMs, this.#bounds.callMs + heldMs);
+    const timeoutMs = hurryMs ?? Math.min(mostMs, this.#bound.ms + heldMs);
     const startMs = timers.now();
     try {
       const answer = await calls.call(to, 'claims', body, { signal, timeoutMs });
-      if (heldMs === 0) this.#bounds.note(timers.now() - startMs);
+      if (heldMs === 0) this.#bound.note(timers.now() - startMs);
       roster.heard(to.peerId);
       this.#silences.delete(to.peerId);
       this.#silentUntilMs.delete(to.peerId);
@@ -101,8 +102,7 @@ export class KeeperCalls {
       signal.throwIfAborted();
       if (hasCode(error, 'PEER_GONE')) roster.suspect(to.peerId, 'gone');
       else if (hasCode(error, 'PEER_SILENT') && hurryMs === undefined) {
-        // The next one may take longer, if it was only slow.
-        this.#bounds.note(timeoutMs - heldMs);
+        this.#bound.note(timeoutMs - heldMs);
         roster.suspect(to.peerId, 'silent');
         this.#silentUntilMs.set(to.peerId, timers.now() + SILENT_AGAIN_MS);
         this.#noteSilence(to.peerId, error);

@@ -96,6 +96,25 @@ describe('a stream that makes no sense', () => {
 });
 
 describe('an agent that stalls', () => {
+  it('is waited for as long as the last ones took, times three, and no less than a second', async () => {
+    let silent = false;
+    const { read } = await startBroken((socket, headers) => {
+      if (!silent)
+        for (const bytes of [streamHead(headers), chunk(pathFrame([])), chunk(endFrame), '0\r\n\r\n'])
+          socket.write(bytes);
+    });
+    await read();
+    silent = true;
+    await expect(read()).rejects.toMatchObject({
+      code: 'PEER_SILENT',
+      message: expect.stringContaining('sent nothing in 1000 ms'),
+    });
+    await expect(read()).rejects.toMatchObject({
+      code: 'PEER_SILENT',
+      message: expect.stringContaining('sent nothing in 3000 ms'),
+    });
+  });
+
   it('that accepts and says nothing, not even TLS, is silent', async () => {
     const address = await startMutePeer();
     const client = await startClient({ connectTimeoutMs: 50 });
