@@ -13,6 +13,8 @@ const CALL_MS = 10_000;
 /** Changes wait up to so long for others to the same keeper. */
 const ANNOUNCE_MS = 10_000;
 const CONFIRM_MS = 600_000;
+/** Keepers compared with at a time, in turn: with all of them, an idle cluster's calls would grow with its square. */
+const CONFIRMED_KEEPERS = 16;
 /** After a start: if so many keepers still know all that is held here, the others do as well. */
 const SAMPLED_KEEPERS = 3;
 /** With a member that is new we compare after so long: by then it has its range from its neighbours. */
@@ -56,7 +58,7 @@ interface Kept {
  * announces nothing again.
  *
  * ```
- *  start ──▶ compare with 3 keepers ── all agree ──▶ idle ◀── each 10 min: compare with all
+ *  start ──▶ compare with 3 keepers ── all agree ──▶ idle ◀── each 10 min: compare with 16, in turn
  *                     └── one differs ──▶ full to all      └─ differs ─▶ full to that one
  *  advertise, withdraw ──▶ pending by keeper ── within 10 s ──▶ announce
  * ```
@@ -75,6 +77,8 @@ export class Announcer {
   readonly #telling = new Set<ReadonlyMap<PeerId, Kept>>();
   readonly #stop = new AbortController();
   #cancelFlush: (() => void) | undefined;
+  /** The last of them, in the order of their ids, that was compared with in its turn. */
+  #confirmedTo: PeerId = '';
   #started = false;
 
   constructor(options: AnnouncerOptions) {
@@ -181,7 +185,8 @@ export class Announcer {
       const due = [...this.#fresh.entries()].filter(([, sinceMs]) => timers.now() - sinceMs >= NEWCOMER_MS);
       for (const [peerId] of due) this.#fresh.delete(peerId);
       if (this.#fresh.size > 0) this.#compareFresh();
-      void this.#compare(new Set(due.map(([peerId]) => peerId)));
+      const chosen = new Set(due.map(([peerId]) => peerId));
+      void this.#compare((keepers) => keepers.filter(({ member }) => chosen.has(member.peerId)));
     });
   }
 
@@ -189,19 +194,27 @@ export class Announcer {
     const everyMs = this.#options.confirmMs ?? CONFIRM_MS;
     this.#options.timers.after(everyMs * (0.9 + 0.2 * this.#random()), () => {
       if (this.#stop.signal.aborted) return;
-      void this.#compare(undefined);
+      this.#keepOwn(this.#digests);
+      void this.#compare((keepers) => this.#nextOf(keepers));
       this.#everyConfirm();
     });
   }
 
-  /** Compares with these keepers (all, if none are named), and tells those who know something else. */
-  async #compare(only: ReadonlySet<PeerId> | undefined): Promise<void> {
+  #nextOf(keepers: readonly Kept[]): Kept[] {
+    const ordered = keepers.toSorted((a, b) => (a.member.peerId < b.member.peerId ? -1 : 1));
+    const isBehind = ({ member }: Kept) => member.peerId > this.#confirmedTo;
+    const next = [...ordered.filter(isBehind), ...ordered.filter((kept) => !isBehind(kept))];
+    const chosen = next.slice(0, CONFIRMED_KEEPERS);
+    this.#confirmedTo = chosen.at(-1)?.member.peerId ?? '';
+    return chosen;
+  }
+
+  /** Compares with some keepers, and tells those who know something else. */
+  async #compare(choose: (keepers: readonly Kept[]) => readonly Kept[]): Promise<void> {
     if (this.#stop.signal.aborted) return;
-    if (only === undefined) this.#keepOwn(this.#digests);
     await this.flush();
     await this.#withKeepers(await this.#options.tags(), async (keepers) => {
-      for (const keeper of keepers) {
-        if (only?.has(keeper.member.peerId) === false) continue;
+      for (const keeper of choose(keepers)) {
         // What waits is no difference.
         await this.#tell(keeper.member.peerId, this.#stop.signal);
         // One that does not answer is not told more either.

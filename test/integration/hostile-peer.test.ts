@@ -166,16 +166,21 @@ describeWith('a member that lies', [RealRegistry.missing], () => {
     expect(await stage.askedUpstream(image.layer)).toBeLessThanOrEqual(HONEST);
   });
 
-  it('advertises 100,000 digests, reports 100,000 failures, and claims: memory is bounded, nothing that others hold is lost, and pulls go on', async () => {
+  it('advertises 100,000 digests, reports 100,000 failures, and claims: memory is bounded, it is named by the first that is asked of it, nothing that others hold is lost, and pulls go on', async () => {
     const [holder, ...without] = cluster.agents;
     if (holder === undefined) throw new Error('no agents');
     const held: Image[] = [];
     for (let i = 0; i < 5; i += 1) held.push(await stage.publish('kept by others', 200_000));
     for (const image of held) await stage.getAll(holder, image);
     const digests = Array.from({ length: 100_000 }, () => `sha256:${randomBytes(32).toString('hex')}`);
+    const wanted = await stage.publish('kept by others');
+    digests[50_000] = wanted.layer.digest;
     const { incarnation } = evil.identity;
     await evil.tellAll('index', announcement(digests));
     await evil.tellAll('index', { ...announcement(digests), full: true });
+    await Promise.all([stage.everyoneGets(wanted), stage.isNamedAs('missing')]);
+    expect(stage.whoBlame('missing')).not.toEqual([]);
+    expect(await stage.askedUpstream(wanted.layer)).toBeLessThanOrEqual(HONEST);
     for (const state of ['held', 'writing', 'failed'] as const) {
       for (let at = 0; at < (state === 'failed' ? digests.length : 5_000); at += 1_000) {
         const reports = digests.slice(at, at + 1_000).map((digest) => {
