@@ -10,6 +10,7 @@ const BENCHMARKS = [
   'cold-start',
   'late-joiner',
   'warm-pull',
+  'cpu-by-role',
   'peer-stream',
   'claims-simulation',
   'sixty-agents',

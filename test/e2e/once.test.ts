@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { KEEPERS } from '../../src/routing/roster.ts';
 import { seededBytes } from '../support/image.ts';
 import { describeWith } from '../support/requires.ts';
 import { expectOnce } from './lab/expect-once.ts';
@@ -49,10 +50,19 @@ for (const nodes of [16, 8, 4].filter((count) => count <= MOST_NODES)) {
       const onWire = ((await lab.upstreamSent()) - sent) / perByte / image.image.totalBytes;
       expect(onWire).toBeGreaterThan(0.92);
       expect(onWire).toBeLessThan(1.08);
+
+      // And whom other tests take for its keeper, or its deputies, is who granted.
+      const key = `blob:${image.image.layers[0]?.digest}`;
+      const granted = lab.nodes.filter(({ agent }) =>
+        agent.logs().some((line) => line.msg === 'granted' && line.key === key),
+      );
+      expect(granted).not.toEqual([]);
+      expect((await lab.keepers(key)).slice(0, KEEPERS)).toEqual(expect.arrayContaining(granted));
     });
 
     test('one after the other within 5 s, by tag and by digest', async () => {
-      const image = await lab.image({ layerBytes: SMALL });
+      // Where that does not take a minute.
+      const image = await lab.image({ layerBytes: rateScale(nodes) === 1 ? SIX_LAYERS : SMALL });
 
       const scene = await Scene.start(lab, image, { staggerMs: 5000 / nodes, byDigest: (node) => node % 2 === 1 });
       await scene.finish();

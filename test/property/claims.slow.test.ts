@@ -246,7 +246,7 @@ describe('claims under faults', () => {
         ).toBe(true);
       }),
       {
-        numRuns: Number(process.env.CLAIMS_RUNS ?? 1_500),
+        numRuns: Number(process.env.CLAIMS_RUNS ?? 2_000),
         ...(process.env.CLAIMS_SEED === 'random' ? {} : { seed: Number(process.env.CLAIMS_SEED ?? SEED) }),
       },
     );
