@@ -1,7 +1,8 @@
 /**
- * A cold start: N nodes pull at once what nobody has seen, `node test/bench/cold-start.ts [ROUNDS [N …]]`. Makespan ÷
+ * A cold start: N nodes pull at once what nobody has seen, `node test/bench/cold-start.ts [ROUNDS [N …]] [alone]`. Makespan ÷
  * (image ÷ upstream's rate), by agents, by every node going to the registry itself, and through one docker-registry as
- * a pull-through cache on the first node. Six layers, 100 MiB; 25 MiB for the others, which take N times as long.
+ * a pull-through cache on the first node (not with `alone`). Six layers, 100 MiB; 25 MiB for the others, which take N
+ * times as long.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -25,8 +26,9 @@ const RATES = [
   { name: 'upstream as fast as a link', upstream: 50, node: 50, goal: 1.5 },
 ] as const;
 
-const rounds = Number(process.argv[2] ?? 3);
-const sizes = process.argv.length > 3 ? process.argv.slice(3).map(Number) : [4, 8, 16];
+const alone = process.argv.at(-1) === 'alone';
+const [rounds = 3, ...given] = process.argv.slice(2, alone ? -1 : undefined).map(Number);
+const sizes = given.length > 0 ? given : [4, 8, 16];
 
 console.log(`${rounds} rounds, median (least–greatest); upstream bytes ÷ image in brackets`);
 for (const { name, goal, ...rates } of RATES) {
@@ -54,6 +56,7 @@ for (const { name, goal, ...rates } of RATES) {
       `${name}, ${nodes} nodes: agents ${spread(later, 3)} (goal ≤ ${goal}: ${median(later) <= goal ? 'met' : 'MISSED'}), ` +
         `the first pull ${first[0]?.toFixed(3)} [${spread(bytes, 3)}]; agents' CPU-s per GiB ${median(cpu).toFixed(1)}`,
     );
+    if (alone) continue;
     await withLab({ nodes, nodeRate: node, upstreamRate: upstream, agents: 0 }, async (lab, clients) => {
       const direct = await makespan(clients, await newImage(lab, OTHERS_MIB), upstream, () => lab.registry.url);
       const cache = await LabRegistry.start(lab.scratch, lab.node(0).host, lab.registry.url);
