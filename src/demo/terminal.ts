@@ -24,16 +24,16 @@ export interface Terminal {
 const UNICODE_MARKS = { full: '█', empty: '░', yes: '✔', no: '✘', arrow: '──▶', times: '×', more: '…' };
 const ASCII_MARKS = { full: '#', empty: '.', yes: 'ok', no: 'NO', arrow: '-->', times: 'x', more: '~' };
 
-/** Honours NO_COLOR, FORCE_COLOR, TERM=dumb, narrow windows, and locales that say that they aren't UTF-8. */
+/** Honours NO_COLOR, FORCE_COLOR, TERM=dumb, narrow windows, windows without a size (`docker run -t`), and locales that say that they aren't UTF-8. */
 export function terminalOf(
-  stream: Pick<WriteStream, 'isTTY' | 'columns'> & NodeJS.WritableStream,
+  stream: Pick<WriteStream, 'isTTY' | 'columns'> & Partial<Pick<WriteStream, 'rows'>> & NodeJS.WritableStream,
   env: NodeJS.ProcessEnv,
 ): Terminal {
   const isDumb = env.TERM === 'dumb';
   const locale = env.LC_ALL || env.LC_CTYPE || env.LANG || 'UTF-8';
   const marks = isDumb || !/utf-?8/i.test(locale) ? ASCII_MARKS : UNICODE_MARKS;
   return {
-    isLive: stream.isTTY === true && !isDumb,
+    isLive: stream.isTTY === true && stream.rows !== 0 && !isDumb,
     columns: Math.max(48, stream.isTTY === true && stream.columns > 0 ? stream.columns : 80),
     marks,
     paint: (how, text) => (isDumb ? text : styleText(how, text, { stream })),

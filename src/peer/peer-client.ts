@@ -121,22 +121,22 @@ export class PeerClient implements PeerCalls, PeerStreams {
   ): Promise<PeerStream> {
     options.signal.throwIfAborted();
     const target = targetOf(parent);
-    const waitMs = this.#firstByte.ms;
-    const startedMs = performance.now();
-    const silent = () => {
-      this.#firstByte.note(waitMs);
-      return new WindlassError('PEER_SILENT', `${parent.peerId} sent nothing in ${Math.round(waitMs)} ms`);
-    };
-    const bound = new Bound(options.signal, waitMs, silent);
-    try {
-      const stream = await this.#withLink(target, bound.signal, (link) =>
-        this.#stream(link, target, digest, bound.signal, options),
-      );
-      this.#firstByte.note(performance.now() - startedMs);
-      return stream;
-    } finally {
-      bound.end();
-    }
+    return this.#withLink(target, options.signal, async (link) => {
+      const waitMs = this.#firstByte.ms;
+      const startedMs = performance.now();
+      const silent = () => {
+        this.#firstByte.note(waitMs);
+        return new WindlassError('PEER_SILENT', `${parent.peerId} sent nothing in ${Math.round(waitMs)} ms`);
+      };
+      const bound = new Bound(options.signal, waitMs, silent);
+      try {
+        const stream = await this.#stream(link, target, digest, bound.signal, options);
+        this.#firstByte.note(performance.now() - startedMs);
+        return stream;
+      } finally {
+        bound.end();
+      }
+    });
   }
 
   /** It is thought dead: what is open to it and unused may lead nowhere by the time that it is back. */

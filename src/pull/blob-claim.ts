@@ -21,7 +21,6 @@ export class BlobClaim {
   #lease: Lease | undefined;
   /** What was claimed last. */
   #source: string | undefined;
-  #sentBytes = 0;
   /** Time lost to parents that did not work, since bytes last came. */
   #lostMs = 0;
   /** The last claim said so; one that comes when bytes have come does not. */
@@ -108,8 +107,7 @@ export class BlobClaim {
 
   /** Bytes were sent to a child. */
   sent(bytes: number): void {
-    this.#sentBytes += bytes;
-    this.#lease?.sent(this.#sentBytes);
+    this.#lease?.sent(bytes);
   }
 
   /** Upstream's answer is final. */

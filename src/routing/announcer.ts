@@ -13,7 +13,7 @@ const CALL_MS = 10_000;
 /** Changes wait up to so long for others to the same keeper. */
 const ANNOUNCE_MS = 10_000;
 const CONFIRM_MS = 600_000;
-/** Keepers compared with at a time, in turn: with all of them, an idle cluster's calls would grow with its square. */
+/** Keepers compared with at a time while all agree: with all of them, an idle cluster's calls would grow with its square. */
 const CONFIRMED_KEEPERS = 16;
 /** After a start: if so many keepers still know all that is held here, the others do as well. */
 const SAMPLED_KEEPERS = 3;
@@ -59,7 +59,7 @@ interface Kept {
  *
  * ```
  *  start ──▶ compare with 3 keepers ── all agree ──▶ idle ◀── each 10 min: compare with 16, in turn
- *                     └── one differs ──▶ full to all      └─ differs ─▶ full to that one
+ *                     └── one differs ──▶ full to all      └─ differs ─▶ full to that one, compare with all
  *  advertise, withdraw ──▶ pending by keeper ── within 10 s ──▶ announce
  * ```
  */
@@ -195,30 +195,39 @@ export class Announcer {
     this.#options.timers.after(everyMs * (0.9 + 0.2 * this.#random()), () => {
       if (this.#stop.signal.aborted) return;
       this.#keepOwn(this.#digests);
-      void this.#compare((keepers) => this.#nextOf(keepers));
+      void this.#compare((keepers) => this.#inTurn(keepers), CONFIRMED_KEEPERS);
       this.#everyConfirm();
     });
   }
 
-  #nextOf(keepers: readonly Kept[]): Kept[] {
+  /** From the one behind the last that was compared with in its turn. */
+  #inTurn(keepers: readonly Kept[]): Kept[] {
     const ordered = keepers.toSorted((a, b) => (a.member.peerId < b.member.peerId ? -1 : 1));
     const isBehind = ({ member }: Kept) => member.peerId > this.#confirmedTo;
     const next = [...ordered.filter(isBehind), ...ordered.filter((kept) => !isBehind(kept))];
-    const chosen = next.slice(0, CONFIRMED_KEEPERS);
-    this.#confirmedTo = chosen.at(-1)?.member.peerId ?? '';
-    return chosen;
+    this.#confirmedTo = next.slice(0, CONFIRMED_KEEPERS).at(-1)?.member.peerId ?? '';
+    return next;
   }
 
-  /** Compares with some keepers, and tells those who know something else. */
-  async #compare(choose: (keepers: readonly Kept[]) => readonly Kept[]): Promise<void> {
+  /** Compares with some keepers, and tells those who know something else. @param enough so many, unless one of them does. */
+  async #compare(
+    choose: (keepers: readonly Kept[]) => readonly Kept[],
+    enough = Number.POSITIVE_INFINITY,
+  ): Promise<void> {
     if (this.#stop.signal.aborted) return;
     await this.flush();
     await this.#withKeepers(await this.#options.tags(), async (keepers) => {
+      let left = enough;
       for (const keeper of choose(keepers)) {
+        if (left <= 0) break;
+        left -= 1;
         // What waits is no difference.
         await this.#tell(keeper.member.peerId, this.#stop.signal);
         // One that does not answer is not told more either.
-        if ((await this.#agrees(keeper)) === false) await this.#announceAll(keeper);
+        if ((await this.#agrees(keeper)) !== false) continue;
+        await this.#announceAll(keeper);
+        // What one has forgotten others may have as well.
+        left = Number.POSITIVE_INFINITY;
       }
     });
   }

@@ -44,9 +44,11 @@ for (const nodes of [16, 8, 4].filter((count) => count <= MOST_NODES)) {
       const image = await lab.image({ layerBytes: SIX_LAYERS });
       const sent = await lab.upstreamSent();
 
-      await (await Scene.start(lab, image)).finish();
+      const scene = await Scene.start(lab, image);
+      await scene.finish();
 
       expectOnce(await lab.registry.report(), [image.image]);
+      expect(scene.askedAgain).toEqual([]);
       const onWire = ((await lab.upstreamSent()) - sent) / perByte / image.image.totalBytes;
       expect(onWire).toBeGreaterThan(0.92);
       expect(onWire).toBeLessThan(1.08);
@@ -68,6 +70,7 @@ for (const nodes of [16, 8, 4].filter((count) => count <= MOST_NODES)) {
       await scene.finish();
 
       expectOnce(await lab.registry.report(), [image.image]);
+      expect(scene.askedAgain).toEqual([]);
     });
 
     test('two images that share layers, both by all', async () => {
@@ -80,6 +83,7 @@ for (const nodes of [16, 8, 4].filter((count) => count <= MOST_NODES)) {
       await Promise.all(scenes.map((scene) => scene.finish()));
 
       expectOnce(await lab.registry.report(), [first.image, second.image]);
+      expect(scenes.flatMap((scene) => scene.askedAgain)).toEqual([]);
     });
 
     test('a rolling update: of v2 only what v1 had not', async () => {
@@ -90,8 +94,10 @@ for (const nodes of [16, 8, 4].filter((count) => count <= MOST_NODES)) {
       await (await Scene.start(lab, old)).finish();
       await lab.registry.registry.forget();
 
-      await (await Scene.start(lab, update)).finish();
+      const scene = await Scene.start(lab, update);
+      await scene.finish();
 
+      expect(scene.askedAgain).toEqual([]);
       const report = await lab.registry.report();
       const held = new Set(old.image.blobs.map(({ digest }) => digest));
       const fresh = update.image.blobs.filter(({ digest }) => !held.has(digest));

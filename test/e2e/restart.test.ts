@@ -34,8 +34,9 @@ describeWith('what the cluster holds outlives restarts, and upstream', labMissin
 
     await lab.node(8).agent.start();
     await lab.settled();
-    await lab.node(8).pull(image.byDigest).done;
+    const { retries } = await lab.node(8).pull(image.byDigest).done;
 
+    expect(retries).toBe(0);
     const { gets, agentBytes } = await lab.registry.report();
     expect([agentBytes, gets.size]).toEqual([0, 0]);
   });
@@ -45,8 +46,9 @@ describeWith('what the cluster holds outlives restarts, and upstream', labMissin
     await lab.node(9).agent.start();
     await lab.settled();
 
-    await lab.node(9).pull(image.byDigest).done;
-    await lab.node(9).pull(image.byTag).done;
+    for (const reference of [image.byDigest, image.byTag]) {
+      expect((await lab.node(9).pull(reference).done).retries).toBe(0);
+    }
     await lab.node(0).pullAsItDoes(image.byTag);
 
     expect((await lab.registry.report()).otherBytes).toBe(0);

@@ -39,10 +39,12 @@ describeWith(`${MOST_NODES} nodes, and what takes long`, labMissing, () => {
     lab.gate.firstByteMs = 20_000;
     const image = await lab.image({ layerBytes: [2 * MIB, MIB] }, GATED_REGISTRY);
 
-    await (await Scene.start(lab, image)).finish();
+    const scene = await Scene.start(lab, image);
+    await scene.finish();
 
     lab.gate.firstByteMs = 0;
     expectOnce(await lab.registry.report(), [image.image]);
+    expect(scene.askedAgain).toEqual([]);
   });
 
   test('a rolling update of the agents during a pull by all: upstream gives it once', async () => {

@@ -134,6 +134,14 @@ describe('windlass demo', { timeout: 300_000 }, () => {
     expect(result.kill).toBeUndefined();
   });
 
+  it('starts as many as are asked for: five give it upstream once as well', async () => {
+    const { process: child, output } = demo(['--json', '--agents', '5']);
+    expect(await ended(child), output()).toBe(0);
+    const result: DemoResult = JSON.parse(output());
+    expect(result).toMatchObject({ ok: true, ratio: 1, agents: 5 });
+    expect(result.nodes.map(({ heldBytes }) => heldBytes)).toEqual(Array(5).fill(result.image.sizeBytes));
+  });
+
   it.each(['0', '17', 'many', '1.5'])('refuses %s agents', async (agents) => {
     const { process: child, output } = demo(['--agents', agents]);
     expect(await ended(child)).toBe(2);

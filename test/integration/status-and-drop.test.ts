@@ -12,6 +12,8 @@ import { eventually } from '../support/eventually.ts';
 import { Scratch } from '../support/scratch.ts';
 import { type Ended, run, start } from '../unit/cli/child.ts';
 
+/** What a terminal's commands begin with. */
+const ESC = '\u001b';
 const WINDLASS = fileURLToPath(new URL('../../src/windlass.js', import.meta.url));
 const HOST = 'registry.example';
 const MIB = 1024 * 1024;
@@ -88,6 +90,29 @@ describe('windlass status and windlass drop', () => {
     const { code, stdout, stderr } = await watching.ended;
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toBe(stripVTControlCharacters(stdout));
+  });
+
+  test.each([
+    [
+      'draws over what it has drawn',
+      'stty rows 40 cols 100; exec',
+      new RegExp(`node-1[\\s\\S]*${ESC}\\[\\d*A[\\s\\S]*node-1`),
+    ],
+    [
+      'that has no size prints one below the other',
+      'stty rows 0 cols 0; exec',
+      new RegExp(`node-1[^${ESC}]*\\n\\r?\\n[^${ESC}]*node-1`),
+    ],
+  ])('in a terminal --watch %s', async (_what, size, expected) => {
+    const command = `${size} ${process.execPath} ${WINDLASS} status --watch --url ${agent.statusUrl}`;
+    const env = { ...process.env, TERM: 'xterm', NO_COLOR: '1' };
+    const watching = start('script', ['-qefc', command, '/dev/null'], { cwd: scratch.path, env });
+    try {
+      await watching.untilStdout(expected);
+    } finally {
+      watching.kill('SIGTERM');
+      await watching.ended;
+    }
   });
 
   test('totals and hit rate are those of what was pulled', async () => {

@@ -41,7 +41,7 @@ export interface Lease {
   readonly lost: AbortSignal;
   /** Carried by the next renewal. Cheap: call it at every write. */
   progress(phase: 'opening' | 'writing' | 'verifying', prefix: number): void;
-  /** Bytes sent to all children, in all. */
+  /** So many bytes more were sent to a child. */
   sent(bytes: number): void;
   /** Upstream's answer ends the right for this source. Told to the keeper at once. Idempotent, as the next. */
   failed(error: WindlassError): void;

@@ -13,6 +13,8 @@ const FULL_MS = 2_000;
  */
 const SLOW_RENEWALS = 3;
 const SLOW_BYTES = 4 * 1024 * 1024;
+/** Where all links are full what a blob gets is chance; but not for so many renewals in a row. */
+const SLOW_RENEWALS_IN_CHAIN = 8;
 /** A writer that sends less than this share of what it gets, times its children, has too many of them. */
 const FEEDS_SHARE = 0.8;
 /** An uplink of less than this share of the claimer's is a slow one. */
@@ -30,7 +32,7 @@ const RELIEF_FAN_OUT = 2;
  *   of the writer     broken, wrong, missing ─▶ the right passes on at once (the old writer is told; see Grants)
  *                     silent, failed ─▶ the same, if its last renewal is older than 2.5 s; else another parent
  *                     slow ─▶ the same, if all that it sends was under 0.3 of what it gets, for three renewals with a
- *                             child, and where a chain is to be this one has been slow for long; else,
+ *                             child, eight where a chain is to be; else,
  *                             where it cannot feed all its children, and the claimer has an uplink of twice its own,
  *                             the claimer is seated below another of them
  *                     strained ─▶ the claimer is seated below another of them
@@ -47,7 +49,7 @@ export function heed(entry: Entry, context: KeeperContext, { peerId, claim, sinc
     if (about === peerId) continue;
     const writer = [entry.grants.writer, entry.grants.rival].find((grant) => grant?.peerId === about);
     if (writer !== undefined) {
-      heedOfWriter(entry, context, { seat, writer, why, claim, sinceMs });
+      heedOfWriter(entry, context, { seat, writer, why, claim });
       continue;
     }
     const parent = seat?.parent;
@@ -67,21 +69,14 @@ export function heed(entry: Entry, context: KeeperContext, { peerId, claim, sinc
 function heedOfWriter(
   entry: Entry,
   context: KeeperContext,
-  {
-    seat,
-    writer,
-    why,
-    claim,
-    sinceMs,
-  }: { seat: Seat | undefined; writer: Grant; why: FailedPeer['why']; claim: Claim; sinceMs: number },
+  { seat, writer, why, claim }: { seat: Seat | undefined; writer: Grant; why: FailedPeer['why']; claim: Claim },
 ): void {
   // Who reads from another by now, or came with an old list, moves nothing. Who is not known here may be a child.
   if (seat !== undefined && (seat.parent?.peerId ?? seat.lastParent) !== writer.peerId) return;
   const nowMs = context.timers.now();
   if (why === 'full' && seat?.parent !== undefined) leaveFull(seat, seat.parent, context);
-  if (why === 'slow') seat?.noteSlow(sinceMs);
-  const isByChance = why === 'slow' && seat !== undefined && isChance(entry, context, claim, seat);
-  const reason = isByChance ? undefined : reasonToPassOn(writer, why, nowMs);
+  const isChain = fanOut(context, claim, entry.sizeBytes) === 1;
+  const reason = reasonToPassOn(writer, why, { isChain, nowMs });
   if (reason === undefined && isAboutUplink(why) && seat !== undefined) {
     relieve(entry, context, { seat, writer, claim, strained: why === 'strained' });
   }
@@ -90,7 +85,11 @@ function heedOfWriter(
   pass(entry, context, writer, reason);
 }
 
-function reasonToPassOn(writer: Grant, why: FailedPeer['why'], nowMs: number): TakeoverReason | undefined {
+function reasonToPassOn(
+  writer: Grant,
+  why: FailedPeer['why'],
+  { isChain, nowMs }: { readonly isChain: boolean; readonly nowMs: number },
+): TakeoverReason | undefined {
   switch (why) {
     case 'broken':
     case 'wrong':
@@ -99,8 +98,10 @@ function reasonToPassOn(writer: Grant, why: FailedPeer['why'], nowMs: number): T
     case 'silent':
     case 'failed':
       return isSilent(writer, nowMs) ? 'silent' : undefined;
-    case 'slow':
-      return writer.slow.renewals >= SLOW_RENEWALS && writer.slow.bytes >= SLOW_BYTES ? 'slow' : undefined;
+    case 'slow': {
+      const enough = isChain ? SLOW_RENEWALS_IN_CHAIN : SLOW_RENEWALS;
+      return writer.slow.renewals >= enough && writer.slow.bytes >= SLOW_BYTES ? 'slow' : undefined;
+    }
     default:
       return undefined;
   }
@@ -112,12 +113,13 @@ export function isAboutUplink(why: FailedPeer['why']): why is 'slow' | 'strained
 }
 
 /**
- * Is it by chance that who fetches the blob is slow for the child on that seat? Where upstream fills an uplink all links are full: of the
+ * Is it by chance that a relay is slow for the child on that seat? Where upstream fills an uplink all links are full: of the
  * blobs that share one, now this gets little and now that, and all of what it carries is used. Another parent would have no
  * more, and what was on its way from this one would be lost. Unless it goes on; or the parent itself says that it is strained.
  */
 export function isChance(entry: Entry, context: KeeperContext, claim: Claim, seat: Seat): boolean {
-  return seat.parent?.root !== 'holder' && !seat.isParentSlowForLong && fanOut(context, claim, entry.sizeBytes) === 1;
+  const isRelay = seat.parent?.root === undefined;
+  return isRelay && !seat.isParentSlowForLong && fanOut(context, claim, entry.sizeBytes) === 1;
 }
 
 /**

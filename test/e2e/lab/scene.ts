@@ -123,6 +123,11 @@ export class Scene {
     return [...this.#pulls.keys()].filter((node) => !this.#killed.has(node));
   }
 
+  /** Survivors whose plain client was not served to the end by one answer a blob. To be asked once it has finished. */
+  get askedAgain(): string[] {
+    return this.survivors.filter((node) => this.retriesOf(node) > 0).map(({ name }) => name);
+  }
+
   /** How often a node's plain client had to ask its agent again; 0 for a containerd. To be asked once it has finished. */
   retriesOf(node: LabNode): number {
     return this.#retries.get(node) ?? 0;

@@ -105,14 +105,19 @@ describe('an agent that stalls', () => {
     });
     await read();
     silent = true;
-    await expect(read()).rejects.toMatchObject({
-      code: 'PEER_SILENT',
-      message: expect.stringContaining('sent nothing in 1000 ms'),
-    });
-    await expect(read()).rejects.toMatchObject({
-      code: 'PEER_SILENT',
-      message: expect.stringContaining('sent nothing in 3000 ms'),
-    });
+    const bound = async () => {
+      const error = await read().then(
+        () => new Error('it answered'),
+        (cause: unknown) => cause,
+      );
+      expect(error).toMatchObject({ code: 'PEER_SILENT' });
+      return Number(/ sent nothing in (\d+) ms$/.exec(String(error))?.[1]);
+    };
+    const first = await bound();
+    // Three times what it took, where processors are short.
+    expect(first).toBeGreaterThanOrEqual(1_000);
+    expect(first).toBeLessThan(3_000);
+    expect(await bound()).toBe(3 * first);
   });
 
   it('that accepts and says nothing, not even TLS, is silent', async () => {
