@@ -36,6 +36,7 @@ const fault = record({
     'breaks',
     'slow',
     'strained',
+    'thin',
     'freeze',
     'keeper',
     'writer',
@@ -156,6 +157,15 @@ class Run {
       case 'strained':
         pulls.complain(who, kind);
         return;
+      case 'thin':
+        // A tenth of the slowest upstream, for as long as it takes the keeper to see it, and its children say so.
+        pulls.thin.set(who, MIB / 2);
+        for (let atMs = 1_000; atMs <= 12_000; atMs += 2_000) {
+          network.queue.after(atMs, () => {
+            if (pulls.thin.has(who)) for (const name of pulls.readersOf(who)) pulls.complain(name, 'slow');
+          });
+        }
+        return;
       case 'freeze':
         pulls.frozen.add(who);
         return;
@@ -173,6 +183,7 @@ class Run {
   #calm(): void {
     this.network.heal();
     this.pulls.frozen.clear();
+    this.pulls.thin.clear();
     this.#isWrong = false;
     this.#calmSinceMs = this.network.queue.now();
   }

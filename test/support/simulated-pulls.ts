@@ -52,6 +52,8 @@ export class SimulatedPulls {
   requests = 0;
   /** Upstream's writers get nothing: their sockets are frozen. */
   readonly frozen = new Set<string>();
+  /** Bytes a second to each child, of those whose uplink is no other node's. */
+  readonly thin = new Map<string, number>();
   /** What upstream says to a source instead of bytes. */
   readonly refused = new Map<string, WindlassError>();
   readonly errors: { readonly name: string; readonly error: unknown }[] = [];
@@ -112,6 +114,12 @@ export class SimulatedPulls {
   complain(name: string, why: FailedPeer['why']): void {
     const pull = this.pulls.get(name);
     if (pull?.state === 'reading' && pull.agent.alive) this.#leave(pull, why);
+  }
+
+  /** All that read from it. */
+  readersOf(name: string): string[] {
+    const reading = this.living().filter(({ state, parent }) => state === 'reading' && parent === name);
+    return reading.map(({ agent }) => agent.name);
   }
 
   #tickLater(): void {
@@ -178,7 +186,8 @@ export class SimulatedPulls {
       this.#leave(pull, 'cycle');
       return;
     }
-    const bytes = Math.min(its.prefix - pull.prefix, (this.#options.linkRate * TICK_MS) / 1000);
+    const linkRate = this.thin.get(parent.name) ?? this.#options.linkRate;
+    const bytes = Math.min(its.prefix - pull.prefix, (linkRate * TICK_MS) / 1000);
     if (bytes > 0) {
       pull.prefix += bytes;
       its.sent += bytes;
