@@ -5,8 +5,7 @@ import { type ClaimsParts, createClaims } from '../../src/pull/claims/create-cla
 import type { HolderIndex, LastKnown } from '../../src/routing/holder-index.ts';
 import { type Member, type PeerId, WIRE_VERSION } from '../../src/routing/member.ts';
 import type { PeerCalls } from '../../src/routing/peer-calls.ts';
-import type { Timers } from '../../src/time/timers.ts';
-import { EventQueue, seeded } from './event-queue.ts';
+import { EventQueue, seeded, ticking } from './event-queue.ts';
 import { SimRoster } from './sim-roster.ts';
 
 /** How long it takes at most until all have heard that somebody is dead. */
@@ -199,10 +198,10 @@ export class ClaimsNetwork {
 
   #agent(member: Member, members: readonly Member[], clock: Clock): SimAgent {
     const name = member.nodeName;
-    const timers: Timers = {
+    const timers = ticking({
       now: () => clock.offsetMs + this.queue.now() * clock.rate,
       after: (ms, call) => this.queue.after(ms / clock.rate, () => this.#within(agent, call)),
-    };
+    });
     const onSuspect = (peerId: PeerId) => this.#onSuspect(agent, peerId);
     const roster = new SimRoster(member, members, { timers, onSuspect });
     const parts = createClaims({

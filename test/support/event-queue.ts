@@ -18,6 +18,20 @@ export function seeded(seed: number): () => number {
   };
 }
 
+const LOOK_MS = 1e-6;
+
+/** As a real clock, it has moved on each time that it is looked at: what is compared with `now()` must not be another look. */
+export function ticking(timers: Timers): Timers {
+  let looks = 0;
+  return {
+    now: () => {
+      looks += 1;
+      return timers.now() + looks * LOOK_MS;
+    },
+    after: (ms, call) => timers.after(ms, call),
+  };
+}
+
 /** Simulated time: events in order, and after each of them everything that promises have to do. */
 export class EventQueue implements Timers {
   readonly #heap: Event[] = [];

@@ -103,7 +103,7 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   const { peerId, claim } = asked;
   const { tree, grants } = entry;
   const nowMs = context.timers.now();
-  const seat = seatOf(entry, context, asked);
+  const seat = seatOf(entry, context, asked, nowMs);
   seat.arrive();
   if (claim.failed.length > 0) seat.giveBack();
   const stranded = nowMs - (seat.strandedSinceMs ?? nowMs) >= STRANDED_MS;
@@ -145,7 +145,7 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
   const trusted = (other: PeerId) => isUsable(other) && isHeard(other) && !context.complaints.isDoubted(other, nowMs);
   const inChain = choice.fanOut === 1 ? joinChain(entry, context, seat, { ...choice, usable: trusted }) : undefined;
   if (inChain !== undefined) {
-    context.changed(entry, false);
+    noteSeated(entry, context, seat, choice);
     return inChain;
   }
   // Of a writer that renews it is known that it can be reached, of its readers it is not.
@@ -168,12 +168,17 @@ function findParent(entry: Entry, context: KeeperContext, asked: Asked, strict: 
     return undefined;
   }
   if (silent.has(parent.peerId)) seat.triedAgain.add(parent.peerId);
-  context.changed(entry, false);
+  noteSeated(entry, context, seat, choice);
   return parent;
 }
 
-function seatOf(entry: Entry, context: KeeperContext, { peerId, claim }: Asked): Seat {
-  const nowMs = context.timers.now();
+function noteSeated(entry: Entry, context: KeeperContext, seat: Seat, { fanOut }: { readonly fanOut: number }): void {
+  const { key } = entry;
+  context.logger.debug({ key, peer: seat.peerId, parent: seat.parent?.peerId, fanOut }, 'seated');
+  context.changed(entry, false);
+}
+
+function seatOf(entry: Entry, context: KeeperContext, { peerId, claim }: Asked, nowMs: number): Seat {
   const seat = entry.tree.seat(peerId, claim.incarnation, claim.zone);
   // It asks, so it neither holds nor (as its grant was looked for before) writes.
   seat.root = undefined;
@@ -227,7 +232,7 @@ function grant(entry: Entry, context: KeeperContext, asked: Asked, nowMs: number
   const { incarnation, source, prefix } = claim;
   const given = newGrant(context.newId(), { peerId, incarnation, source, prefix }, nowMs);
   entry.grants.add({ ...given, isAhead });
-  if (!entry.isTag) entry.tree.makeRoot(seatOf(entry, context, asked), 'writer');
+  if (!entry.isTag) entry.tree.makeRoot(seatOf(entry, context, asked, nowMs), 'writer');
   context.logger.debug({ key: entry.key, peer: peerId, grant: given.id, prefix }, 'granted');
   context.changed(entry, true);
   return write(given, context);

@@ -6,7 +6,7 @@ import { Rates } from '../../../../src/pull/claims/rates.ts';
 import { KeeperIndex } from '../../../../src/routing/keeper-index.ts';
 import { type Member, WIRE_VERSION } from '../../../../src/routing/member.ts';
 import { nameOf, peerIdOf } from '../../../support/claims-network.ts';
-import { EventQueue } from '../../../support/event-queue.ts';
+import { EventQueue, ticking } from '../../../support/event-queue.ts';
 import { SimRoster } from '../../../support/sim-roster.ts';
 
 export const KEY = `blob:sha256:${'a'.repeat(64)}`;
@@ -41,7 +41,7 @@ export class KeeperStage {
     this.keeper = new Keeper({
       roster: this.roster,
       index: this.index,
-      timers: this.queue,
+      timers: ticking(this.queue),
       rates: this.rates,
       heard: (digest) => this.heard.get(digest) ?? [],
       links: {
