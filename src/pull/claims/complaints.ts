@@ -21,6 +21,7 @@ export class Complaints {
   readonly #by = new BoundedMap<PeerId, Map<PeerId, number>>(MAX_PEERS);
   readonly #avoidedUntilMs = new BoundedMap<PeerId, number>(MAX_PEERS);
   readonly #slowUntilMs = new BoundedMap<PeerId, number>(MAX_PEERS);
+  readonly #strainedUntilMs = new BoundedMap<PeerId, number>(MAX_PEERS);
 
   note(about: PeerId, why: FailedPeer['why'], from: PeerId, nowMs: number): void {
     if (!COUNTED.has(why) || about === from) return;
@@ -38,6 +39,12 @@ export class Complaints {
     this.#slowUntilMs.set(about, nowMs + SLOW_MS);
   }
 
+  /** It says so itself, or was slow in a chain for long: for a minute it is the last of each chain, too. */
+  noteStrained(about: PeerId, nowMs: number): void {
+    this.noteSlow(about, nowMs);
+    this.#strainedUntilMs.set(about, nowMs + SLOW_MS);
+  }
+
   isAvoided(peerId: PeerId, nowMs: number): boolean {
     return (this.#avoidedUntilMs.get(peerId) ?? LONG_AGO) > nowMs;
   }
@@ -50,6 +57,11 @@ export class Complaints {
   /** In the past where it may have children. */
   slowUntilMs(peerId: PeerId): number {
     return this.#slowUntilMs.get(peerId) ?? LONG_AGO;
+  }
+
+  /** In the past where it may be anywhere in a chain. */
+  strainedUntilMs(peerId: PeerId): number {
+    return this.#strainedUntilMs.get(peerId) ?? LONG_AGO;
   }
 
   /** It is another process by now. */

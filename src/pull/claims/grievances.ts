@@ -60,7 +60,7 @@ export function heed(entry: Entry, context: KeeperContext, { peerId, claim, sinc
     if (why === 'full') leaveFull(seat, parent, context);
     else if (isAboutUplink(why)) {
       if (why === 'slow') seat.noteSlow(sinceMs);
-      if (why !== 'slow' || !isChance(entry, context, claim, seat)) evict(entry, context, seat, parent, claim);
+      if (why !== 'slow' || !isChance(entry, context, claim, seat)) evict(entry, context, seat, parent, { claim, why });
     } else if (parent.root === undefined) entry.tree.detach(parent);
     else seat.attach(undefined);
   }
@@ -176,13 +176,20 @@ function leaveFull(seat: Seat, parent: Seat, context: KeeperContext): void {
 }
 
 function close(seat: Seat, sinceMs: number): void {
-  seat.close(sinceMs + FULL_MS);
+  seat.closeAsFull(sinceMs + FULL_MS);
 }
 
 /** The child takes its parent's seat, if that has a parent of its own. */
-function evict(entry: Entry, context: KeeperContext, seat: Seat, parent: Seat, claim: Claim): void {
+function evict(
+  entry: Entry,
+  context: KeeperContext,
+  seat: Seat,
+  parent: Seat,
+  { claim, why }: { readonly claim: Claim; readonly why: 'slow' | 'strained' },
+): void {
   const nowMs = context.timers.now();
-  context.complaints.noteSlow(parent.peerId, nowMs);
+  const isLast = why === 'strained' || fanOut(context, claim, entry.sizeBytes) === 1;
+  context.complaints[isLast ? 'noteStrained' : 'noteSlow'](parent.peerId, nowMs);
   const above = parent.parent;
   const mayUse = above !== undefined && !claim.failed.some(({ peerId }) => peerId === above.peerId);
   if (above === undefined || !mayUse || !context.roster.isLive(above.peerId)) {

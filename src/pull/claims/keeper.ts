@@ -96,7 +96,7 @@ export class Keeper {
     // A claimer knows the size from the manifest that named the blob; a writer, from upstream.
     entry.sizeBytes ??= claim.sizeBytes;
     rates.noteCarries(claim.carries);
-    if (claim.strained === true && claim.onBehalfOf === undefined) complaints.noteSlow(peerId, sinceMs);
+    if (claim.strained === true && claim.onBehalfOf === undefined) complaints.noteStrained(peerId, sinceMs);
     rates.noteRegistry(Rates.registryOf(claim.source), claim.registryRate);
     this.#hear(entry, peerId, claim);
     const unsettled = timers.now() - roster.changedAtMs < UNSETTLED_MS && roster.members().length > 1;

@@ -55,8 +55,8 @@ function renew(entry: Entry, context: KeeperContext, peerId: PeerId, report: Rep
     entry.tree.makeRoot(seat, 'writer');
   }
   if (report.strained === true) {
-    context.complaints.noteSlow(peerId, nowMs);
-    entry.tree.get(peerId)?.close(context.complaints.slowUntilMs(peerId));
+    context.complaints.noteStrained(peerId, nowMs);
+    entry.tree.get(peerId)?.heed(context.complaints);
   }
   if (adopted || ended !== undefined) context.changed(entry, true);
   return { answer, changed: adopted || settled || ended !== undefined };

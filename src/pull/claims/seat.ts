@@ -1,4 +1,5 @@
 import type { PeerId } from '../../routing/member.ts';
+import type { Complaints } from './complaints.ts';
 
 /** A clock may begin below 0. */
 const LONG_AGO = Number.NEGATIVE_INFINITY;
@@ -23,6 +24,9 @@ export class Seat {
   readonly children = new Set<Seat>();
   /** It said that it was full, or was found slow: no new children until then. */
   closedUntilMs = LONG_AGO;
+  /** It said that it was full: nobody is sent to it, not even in a chain. */
+  #fullUntilMs = LONG_AGO;
+  #strainedUntilMs = LONG_AGO;
   heardAtMs = 0;
   /** Whose seat it was given, so that a claim asked again gets the same answer. */
   replaces: PeerId | undefined;
@@ -127,6 +131,27 @@ export class Seat {
   /** No new children until then, or longer. */
   close(untilMs: number): void {
     this.closedUntilMs = Math.max(this.closedUntilMs, untilMs);
+  }
+
+  /** It has no room. */
+  closeAsFull(untilMs: number): void {
+    this.#fullUntilMs = Math.max(this.#fullUntilMs, untilMs);
+    this.close(untilMs);
+  }
+
+  /** What is known of its node, whatever the key. */
+  heed(complaints: Pick<Complaints, 'slowUntilMs' | 'strainedUntilMs'>): void {
+    this.close(complaints.slowUntilMs(this.peerId));
+    this.#strainedUntilMs = complaints.strainedUntilMs(this.peerId);
+  }
+
+  isFull(nowMs: number): boolean {
+    return this.#fullUntilMs > nowMs;
+  }
+
+  /** It is to be the last in a chain. */
+  isStrained(nowMs: number): boolean {
+    return this.#strainedUntilMs > nowMs;
   }
 
   isClosed(nowMs: number): boolean {

@@ -114,7 +114,8 @@ export class Tree {
   /**
    * Where a node belongs in a chain of its zone below the writer. All chains have one order, that of a ring which begins at
    * the writer, so that a node sends whatever it sends to the same one, of all blobs: where all links are full, each that gets
-   * from two, or sends to two, holds up the others of those. Who is to have no children is at the end.
+   * from two, or sends to two, holds up the others of those. Whose uplink is strained is at the end; who was slow in a tree is
+   * not for that, as not all keepers know of it, and one blob of which the order is another holds up all.
    *
    * ```
    *   ring A B C D E;  writer C:  C ─▶ D ─▶ E ─▶ A ─▶ B
@@ -133,10 +134,11 @@ export class Tree {
       const [first, second] = [rankOf(a), rankOf(b)];
       return first === second ? a.peerId > b.peerId : first > second;
     };
-    const rankOf = (one: Seat) => (one.isClosed(nowMs) ? 2 : one.peerId > writer.peerId ? 0 : 1);
+    const rankOf = (one: Seat) => (one.isStrained(nowMs) ? 2 : one.peerId > writer.peerId ? 0 : 1);
     for (let parent = writer; ; ) {
       const [next, ...others] = [...parent.children].filter((one) => one !== seat && one.zone === seat.zone);
-      const mayBeParent = usable(parent.peerId) && (!parent.isClosed(nowMs) || seat.isClosed(nowMs));
+      const isLast = parent.isStrained(nowMs) && !seat.isStrained(nowMs);
+      const mayBeParent = usable(parent.peerId) && !parent.isFull(nowMs) && !isLast;
       if (others.length > 0 || !mayBeParent) return undefined;
       if (next === undefined || isBehind(next, seat)) return { parent, next };
       parent = next;

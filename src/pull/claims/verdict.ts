@@ -185,7 +185,7 @@ function seatOf(entry: Entry, context: KeeperContext, { peerId, claim }: Asked, 
   seat.heardAtMs = nowMs;
   const isFirst = seat.lastParent === undefined && claim.prefix === 0 && claim.failed.length === 0;
   if (isFirst) seat.joinedAtMs = nowMs;
-  seat.close(context.complaints.slowUntilMs(peerId));
+  seat.heed(context.complaints);
   return seat;
 }
 
@@ -215,7 +215,7 @@ function seatHolders(entry: Entry, context: KeeperContext, asking: PeerId): Peer
     if (member === undefined) continue;
     const seat = entry.tree.seat(peerId, member.incarnation, member.zone);
     seat.heardAtMs = context.timers.now();
-    seat.close(context.complaints.slowUntilMs(peerId));
+    seat.heed(context.complaints);
     if (seat.root !== 'holder') entry.tree.makeRoot(seat, 'holder');
   }
   return holders;

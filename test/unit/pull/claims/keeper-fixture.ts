@@ -157,8 +157,8 @@ export class KeeperStage {
   }
 
   /** `child<parent` of all that read, in order. */
-  tree(): string {
-    const seats = [...(this.keeper.peek(KEY)?.tree.seats() ?? [])];
+  tree(key = KEY): string {
+    const seats = [...(this.keeper.peek(key)?.tree.seats() ?? [])];
     return seats
       .map((seat) =>
         seat.root !== undefined

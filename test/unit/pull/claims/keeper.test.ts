@@ -1248,6 +1248,39 @@ describe('chains have one order, that of a ring', () => {
     expect(stage.tree()).toBe('a! b<e c<b d<a e<d');
   });
 
+  describe('who was slow', () => {
+    const OTHER = `blob:sha256:${'b'.repeat(64)}`;
+    /** Somebody says so of b, which is a relay of another blob; then all pull the next one. */
+    async function afterwards(hints: object, times: number): Promise<string> {
+      const stage = new KeeperStage('k', ...Array.from('abcde'));
+      for (const name of ['a', 'b', 'c', 'd']) await stage.asks(name, { ...hints, key: OTHER });
+      const [child] = (/(.)<b/.exec(stage.tree(OTHER)) ?? []).slice(1);
+      for (let i = 0; i < times; i += 1) {
+        await stage.asks(child ?? '', { ...hints, key: OTHER, failing: { b: 'slow' } });
+        await stage.renews('a', 2_000, { key: OTHER, prefix: (i + 1) * MIB });
+      }
+      stage.rates.noteCarries(10_000_000);
+      stage.rates.noteRegistry('docker.io', 10_000_000);
+      for (const name of 'abcde') await stage.asks(name);
+      return stage.tree();
+    }
+
+    test('in a tree is where it always is: another keeper does not know of it', async () => {
+      expect(await afterwards({}, 1)).toBe('a! b<a c<b d<c e<d');
+    });
+
+    test('in a chain for long is at the end', async () => {
+      expect(await afterwards({ carries: 10_000_000, registryRate: 8_000_000 }, 4)).toBe('a! b<e c<a d<c e<d');
+    });
+  });
+
+  test('nobody is put behind one that is full', async () => {
+    const { stage } = await chained('ace');
+    await stage.asks('e', { failing: { c: 'full' } });
+    stage.dies('e');
+    expect(await stage.asks('d')).toBe('read a');
+  });
+
   test('who comes later, comes again, or has some of it, moves nobody', async () => {
     for (const more of [{ prefix: MIB }, { failing: { b: 'broken' } }] as const) {
       const { stage } = await chained('ae');
