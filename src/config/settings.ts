@@ -105,7 +105,7 @@ export const settingsSchema = z.strictObject({
     firstByteTimeout: setting(
       duration(),
       '2s',
-      'How long another agent may take to its first byte of a blob, at most: three times what the last ones took, from 1 s on. Then the next holder is asked.',
+      'How long another agent may take to its first byte of a blob; then the next holder is asked.',
     ),
     stallTimeout: setting(
       duration(),

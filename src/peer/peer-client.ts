@@ -9,7 +9,6 @@ import type { ClusterSecrets } from '../routing/cluster-secret.ts';
 import type { Identity } from '../routing/identity.ts';
 import type { Member, PeerId } from '../routing/member.ts';
 import { type CallPath, MAX_CALL_BYTES, type PeerCalls } from '../routing/peer-calls.ts';
-import { RecentBound } from '../time/recent-bound.ts';
 import { Bound } from './bound.ts';
 import { ConnectionPool } from './connection-pool.ts';
 import { parseHostPort } from './data-address.ts';
@@ -33,7 +32,7 @@ export interface PeerClientOptions {
   readonly zoneOf?: (peerId: PeerId) => ZoneLabel;
   /** A connection, TLS and proofs included. */
   readonly connectTimeoutMs?: number;
-  /** From the request for a blob to the first bytes of the answer: the most; less where they came sooner lately. */
+  /** From the request for a blob to the first bytes of the answer. */
   readonly firstByteTimeoutMs?: number;
   /** A stream without a frame, and with hardly a byte, for so long is left. */
   readonly stallTimeoutMs?: number;
@@ -58,7 +57,7 @@ export class PeerClient implements PeerCalls, PeerStreams {
   readonly #dialer: PeerDialer;
   readonly #pool: ConnectionPool;
   readonly #connectTimeoutMs: number;
-  readonly #firstByte: RecentBound;
+  readonly #firstByteTimeoutMs: number;
   readonly #stallTimeoutMs: number;
   readonly #downloads = new Set<Transfer>();
   readonly #buffers = new PieceBuffers();
@@ -68,7 +67,7 @@ export class PeerClient implements PeerCalls, PeerStreams {
     this.#metrics = metrics;
     this.#zoneOf = options.zoneOf ?? (() => 'unknown');
     this.#connectTimeoutMs = options.connectTimeoutMs ?? 2_000;
-    this.#firstByte = new RecentBound(options.firstByteTimeoutMs ?? 2_000);
+    this.#firstByteTimeoutMs = options.firstByteTimeoutMs ?? 2_000;
     this.#stallTimeoutMs = options.stallTimeoutMs ?? 2_000;
     this.#dialer =
       options.encryption === 'tls'
@@ -121,22 +120,16 @@ export class PeerClient implements PeerCalls, PeerStreams {
   ): Promise<PeerStream> {
     options.signal.throwIfAborted();
     const target = targetOf(parent);
-    return this.#withLink(target, options.signal, async (link) => {
-      const waitMs = this.#firstByte.ms;
-      const startedMs = performance.now();
-      const silent = () => {
-        this.#firstByte.note(waitMs);
-        return new WindlassError('PEER_SILENT', `${parent.peerId} sent nothing in ${Math.round(waitMs)} ms`);
-      };
-      const bound = new Bound(options.signal, waitMs, silent);
-      try {
-        const stream = await this.#stream(link, target, digest, bound.signal, options);
-        this.#firstByte.note(performance.now() - startedMs);
-        return stream;
-      } finally {
-        bound.end();
-      }
-    });
+    const waitMs = this.#firstByteTimeoutMs;
+    const silent = () => new WindlassError('PEER_SILENT', `${parent.peerId} sent nothing in ${waitMs} ms`);
+    const bound = new Bound(options.signal, waitMs, silent);
+    try {
+      return await this.#withLink(target, bound.signal, (link) =>
+        this.#stream(link, target, digest, bound.signal, options),
+      );
+    } finally {
+      bound.end();
+    }
   }
 
   /** It is thought dead: what is open to it and unused may lead nowhere by the time that it is back. */

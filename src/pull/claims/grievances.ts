@@ -36,7 +36,8 @@ const RELIEF_FAN_OUT = 2;
  *                             where it cannot feed all its children, and the claimer has an uplink of twice its own,
  *                             the claimer is seated below another of them
  *                     strained ─▶ the claimer is seated below another of them
- *   of a relay        broken, silent, wrong, failed, cycle ─▶ off its parent; the claimer gets another seat
+ *   of a relay        broken, silent, wrong, failed ─▶ off its parent; the claimer gets another seat
+ *                     cycle ─▶ the claimer gets another seat: what is above the parent has not moved yet
  *                     slow, strained ─▶ the claimer takes its seat under the grandparent; it is a leaf for a minute. But
  *                             where a chain is to be, slow moves nobody, until it has been so for long
  *   of anybody        full ─▶ no new children for 2 s;  missing ─▶ no holder any more
@@ -61,7 +62,7 @@ export function heed(entry: Entry, context: KeeperContext, { peerId, claim, sinc
     else if (isAboutUplink(why)) {
       if (why === 'slow') seat.noteSlow(sinceMs);
       if (why !== 'slow' || !isChance(entry, context, claim, seat)) evict(entry, context, seat, parent, { claim, why });
-    } else if (parent.root === undefined) entry.tree.detach(parent);
+    } else if (parent.root === undefined && why !== 'cycle') entry.tree.detach(parent);
     else seat.attach(undefined);
   }
 }
@@ -81,7 +82,7 @@ function heedOfWriter(
     relieve(entry, context, { seat, writer, claim, strained: why === 'strained' });
   }
   if (reason === undefined || !entry.grants.mayPassOn(nowMs)) return;
-  if (reason === 'slow') context.complaints.noteSlow(writer.peerId, nowMs);
+  if (reason === 'slow') context.complaints[isChain ? 'noteStrained' : 'noteSlow'](writer.peerId, nowMs);
   pass(entry, context, writer, reason);
 }
 
@@ -190,8 +191,12 @@ function evict(
   const nowMs = context.timers.now();
   const isLast = why === 'strained' || fanOut(context, claim, entry.sizeBytes) === 1;
   context.complaints[isLast ? 'noteStrained' : 'noteSlow'](parent.peerId, nowMs);
+  parent.heed(context.complaints);
   const above = parent.parent;
-  const mayUse = above !== undefined && !claim.failed.some(({ peerId }) => peerId === above.peerId);
+  // That a writer was slow once says nothing: it sends what it can.
+  const isAgainst = ({ peerId, why }: FailedPeer) =>
+    peerId === above?.peerId && !(isAboutUplink(why) && above.root === 'writer');
+  const mayUse = above !== undefined && !claim.failed.some(isAgainst);
   if (above === undefined || !mayUse || !context.roster.isLive(above.peerId)) {
     seat.attach(undefined);
     return;

@@ -62,7 +62,8 @@ export class Tree {
     if (seat === undefined) return;
     this.#seats.delete(peerId);
     seat.attach(undefined);
-    for (const child of [...seat.children]) child.attach(undefined);
+    // Not of a copy: who is detached may give its seat back to another one, which is a child by that.
+    for (const child of seat.children) child.attach(undefined);
   }
 
   /** Off its parent, and no root any more; what is below it stays below it. */
@@ -137,10 +138,11 @@ export class Tree {
     const rankOf = (one: Seat) => (one.isStrained(nowMs) ? 2 : one.peerId > writer.peerId ? 0 : 1);
     for (let parent = writer; ; ) {
       const [next, ...others] = [...parent.children].filter((one) => one !== seat && one.zone === seat.zone);
-      const isLast = parent.isStrained(nowMs) && !seat.isStrained(nowMs);
-      const mayBeParent = usable(parent.peerId) && !parent.isFull(nowMs) && !isLast;
-      if (others.length > 0 || !mayBeParent) return undefined;
-      if (next === undefined || isBehind(next, seat)) return { parent, next };
+      if (others.length > 0) return undefined;
+      if (next === undefined || isBehind(next, seat)) {
+        const isLast = parent.isStrained(nowMs) && !seat.isStrained(nowMs);
+        return usable(parent.peerId) && !parent.isFull(nowMs) && !isLast ? { parent, next } : undefined;
+      }
       parent = next;
     }
   }

@@ -1274,6 +1274,20 @@ describe('chains have one order, that of a ring', () => {
     });
   });
 
+  test('a node that nobody is to read from for a moment is passed, not waited at', async () => {
+    const { stage } = await chained('ace');
+    await stage.asks('k', { key: `blob:sha256:${'b'.repeat(64)}`, failing: { a: 'broken' } });
+    expect(await stage.asks('d')).toBe('read c instead of e');
+  });
+
+  test('who is told that its parent is below it gets another one, and the parent stays where it is', async () => {
+    const { stage } = await chained('abcde');
+    expect(await stage.asks('c', { failing: { b: 'strained' } })).toBe('read a instead of b');
+    expect(await stage.asks('b')).toBe('read e');
+    await stage.asks('b', { failing: { e: 'cycle' } });
+    expect(stage.tree()).toMatch(/^a! b<. c<a d<c e<d$/);
+  });
+
   test('nobody is put behind one that is full', async () => {
     const { stage } = await chained('ace');
     await stage.asks('e', { failing: { c: 'full' } });
