@@ -72,7 +72,7 @@ class Run {
   #resumedMs = new Map<string, number>();
 
   constructor({ seed, nodes, zones, spreadMs, upstreamRate, uplink, firstByteMs, faults }: Scenario) {
-    this.network = new ClaimsNetwork({ seed, uplink: () => uplink * MIB });
+    this.network = new ClaimsNetwork({ seed, uplink: (name) => (this.pulls?.thin.has(name) ? MIB / 2 : uplink * MIB) });
     this.names = Array.from({ length: nodes }, (_, i) => `node${i}`);
     this.network.start(this.names, (name) => (zones === 1 ? '' : `zone${Number(name.slice(4)) % zones}`));
     this.pulls = new SimulatedPulls(this.network, {

@@ -32,7 +32,7 @@ const RELIEF_FAN_OUT = 2;
  *   of the writer     broken, wrong, missing ─▶ the right passes on at once (the old writer is told; see Grants)
  *                     silent, failed ─▶ the same, if its last renewal is older than 2.5 s; else another parent
  *                     slow ─▶ the same, if all that it sends was under 0.3 of what it gets, for three renewals with a
- *                             child, eight where a chain is to be; else,
+ *                             child, eight where a chain is to be, and the claimer has an uplink of twice its own; else,
  *                             where it cannot feed all its children, and the claimer has an uplink of twice its own,
  *                             the claimer is seated below another of them
  *                     strained ─▶ the claimer is seated below another of them
@@ -77,7 +77,7 @@ function heedOfWriter(
   const nowMs = context.timers.now();
   if (why === 'full' && seat?.parent !== undefined) leaveFull(seat, seat.parent, context);
   const isChain = fanOut(context, claim, entry.sizeBytes) === 1;
-  const reason = reasonToPassOn(writer, why, { isChain, nowMs });
+  const reason = reasonToPassOn(writer, why, { isChain, isBetter: hasBetterUplink(claim, writer), nowMs });
   if (reason === undefined && isAboutUplink(why) && seat !== undefined) {
     relieve(entry, context, { seat, writer, claim, strained: why === 'strained' });
   }
@@ -89,7 +89,7 @@ function heedOfWriter(
 function reasonToPassOn(
   writer: Grant,
   why: FailedPeer['why'],
-  { isChain, nowMs }: { readonly isChain: boolean; readonly nowMs: number },
+  { isChain, isBetter, nowMs }: { readonly isChain: boolean; readonly isBetter: boolean; readonly nowMs: number },
 ): TakeoverReason | undefined {
   switch (why) {
     case 'broken':
@@ -101,7 +101,8 @@ function reasonToPassOn(
       return isSilent(writer, nowMs) ? 'silent' : undefined;
     case 'slow': {
       const enough = isChain ? SLOW_RENEWALS_IN_CHAIN : SLOW_RENEWALS;
-      return writer.slow.renewals >= enough && writer.slow.bytes >= SLOW_BYTES ? 'slow' : undefined;
+      // Where all send less than upstream gives, as with `peer.uploadRate`, each would take it from the one before.
+      return isBetter && writer.slow.renewals >= enough && writer.slow.bytes >= SLOW_BYTES ? 'slow' : undefined;
     }
     default:
       return undefined;
@@ -128,6 +129,10 @@ export function isChance(entry: Entry, context: KeeperContext, claim: Claim, sea
  */
 function isOverloaded({ rate, output, uplink }: Grant, children: number, claim: Claim): boolean {
   if (rate === undefined || output === undefined || output >= FEEDS_SHARE * rate * children) return false;
+  return hasBetterUplink(claim, { uplink });
+}
+
+function hasBetterUplink(claim: Claim, { uplink }: Pick<Grant, 'uplink'>): boolean {
   return uplink !== undefined && uplink < SLOWER_SHARE * (claim.uplink ?? 0);
 }
 

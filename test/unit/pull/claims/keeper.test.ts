@@ -965,25 +965,35 @@ describe('slow parents', () => {
     const stage = new KeeperStage('k', 'a', 'b', 'c');
     for (const name of ['a', 'b', 'c']) await stage.asks(name);
     await stage.renews('a', 4_000, { prefix: MIB, rate: 2_000_000, output: 1_200_000 });
-    expect(await stage.asks('b', { failing: { a: 'slow' } })).toMatch('read');
-    await stage.renews('a', 2_000, { prefix: 2 * MIB, rate: 2_200_000, output: 400_000 });
+    expect(await stage.asks('b', { failing: { a: 'slow' }, uplink: 20_000_000 })).toMatch('read');
+    await stage.renews('a', 2_000, { prefix: 2 * MIB, rate: 2_200_000, output: 400_000, uplink: 800_000 });
     // The same renewal once more, by way of a deputy.
-    stage.report('a', 'writing', { prefix: 2 * MIB, rate: 2_200_000, output: 400_000 });
+    stage.report('a', 'writing', { prefix: 2 * MIB, rate: 2_200_000, output: 400_000, uplink: 800_000 });
     expect(await stage.asks('c', { failing: { a: 'slow' } })).toMatch('read');
-    await stage.renews('a', 1_000, { prefix: 2 * MIB, rate: 2_200_000, output: 400_000 });
-    expect(await stage.asks('c', { failing: { a: 'slow' } })).toBe('write');
+    await stage.renews('a', 1_000, { prefix: 2 * MIB, rate: 2_200_000, output: 400_000, uplink: 800_000 });
+    expect(await stage.asks('c', { failing: { a: 'slow' }, uplink: 1_700_000 })).toBe('write');
+  });
+
+  test('nor by one that is not known to send twice as much: where all are limited, each would take it from the one before', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    for (const name of ['a', 'b']) await stage.asks(name);
+    await stage.renews('a', 9_000, { prefix: MIB, rate: 2_000_000, output: 400_000, uplink: 800_000 });
+    for (const uplink of [undefined, 800_000, 1_600_000]) {
+      expect(await stage.asks('b', { failing: { a: 'slow' }, uplink })).toBe('read a');
+    }
+    expect(await stage.asks('b', { failing: { a: 'slow' }, uplink: 1_700_000 })).toBe('write');
   });
 
   test('nor by what it did not send while nobody read from it', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     await stage.asks('a');
-    const renewed = { prefix: MIB, rate: 2_000_000, output: 0 };
+    const renewed = { prefix: MIB, rate: 2_000_000, output: 0, uplink: 800_000 };
     await stage.renews('a', 9_000, renewed);
     await stage.asks('b');
     await stage.renews('a', 3_000, renewed);
-    expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('read a');
+    expect(await stage.asks('b', { failing: { a: 'slow' }, uplink: 20_000_000 })).toBe('read a');
     await stage.renews('a', 1_000, renewed);
-    expect(await stage.asks('b', { failing: { a: 'slow' } })).toBe('write');
+    expect(await stage.asks('b', { failing: { a: 'slow' }, uplink: 20_000_000 })).toBe('write');
   });
 
   test('nor by a trickle, of which a piece takes longer than a second', async () => {
@@ -1359,9 +1369,9 @@ describe('in a chain, where all links are full,', () => {
 
   test('a writer keeps its right for eight slow renewals, not three', async () => {
     const stage = await chain(fast);
-    const renewed = { prefix: 8 * MIB, rate: 2_000_000, output: 400_000, phase: 'writing' } as const;
+    const renewed = { prefix: 8 * MIB, rate: 2_000_000, output: 400_000, uplink: 800_000, phase: 'writing' } as const;
     await stage.renews('a', 8_000, renewed);
-    const slow = { ...fast, failing: { a: 'slow' } } as const;
+    const slow = { ...fast, uplink: 20_000_000, failing: { a: 'slow' } } as const;
     expect(await stage.asks('b', slow)).toBe('read a');
     await stage.renews('a', 1_000, renewed);
     expect(await stage.asks('b', slow)).toBe('write');
