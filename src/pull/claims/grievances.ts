@@ -15,6 +15,8 @@ const SLOW_RENEWALS = 3;
 const SLOW_BYTES = 4 * 1024 * 1024;
 /** Where all links are full what a blob gets is chance; but not for so many renewals in a row. */
 const SLOW_RENEWALS_IN_CHAIN = 8;
+/** Of the blob: no more than this may be asked for again to be rid of a slow writer. Once from upstream goes before time. */
+const AGAIN_SHARE = 0.1;
 /** A writer that sends less than this share of what it gets, times its children, has too many of them. */
 const FEEDS_SHARE = 0.8;
 /** An uplink of less than this share of the claimer's is a slow one. */
@@ -32,7 +34,8 @@ const RELIEF_FAN_OUT = 2;
  *   of the writer     broken, wrong, missing ─▶ the right passes on at once (the old writer is told; see Grants)
  *                     silent, failed ─▶ the same, if its last renewal is older than 2.5 s; else another parent
  *                     slow ─▶ the same, if all that it sends was under 0.3 of what it gets, for three renewals with a
- *                             child, eight where a chain is to be, and the claimer has an uplink of twice its own; else,
+ *                             child, eight where a chain is to be; the claimer has an uplink of twice its own, and all but a tenth
+ *                             of the blob of what it has; else,
  *                             where it cannot feed all its children, and the claimer has an uplink of twice its own,
  *                             the claimer is seated below another of them
  *                     strained ─▶ the claimer is seated below another of them
@@ -77,7 +80,9 @@ function heedOfWriter(
   const nowMs = context.timers.now();
   if (why === 'full' && seat?.parent !== undefined) leaveFull(seat, seat.parent, context);
   const isChain = fanOut(context, claim, entry.sizeBytes) === 1;
-  const reason = reasonToPassOn(writer, why, { isChain, isBetter: hasBetterUplink(claim, writer), nowMs });
+  const again = Math.max(0, writer.prefix - claim.prefix);
+  const isBetter = hasBetterUplink(claim, writer) && again <= AGAIN_SHARE * (entry.sizeBytes ?? 0);
+  const reason = reasonToPassOn(writer, why, { isChain, isBetter, nowMs });
   if (reason === undefined && isAboutUplink(why) && seat !== undefined) {
     relieve(entry, context, { seat, writer, claim, strained: why === 'strained' });
   }

@@ -996,6 +996,15 @@ describe('slow parents', () => {
     expect(await stage.asks('b', { failing: { a: 'slow' }, uplink: 20_000_000 })).toBe('write');
   });
 
+  test('nor by one that lacks more than a tenth of the blob of what it has: upstream would give that again', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    for (const name of ['a', 'b']) await stage.asks(name, { sizeBytes: 100 * MIB });
+    await stage.renews('a', 9_000, { prefix: 30 * MIB, rate: 2_000_000, output: 400_000, uplink: 800_000 });
+    const slow = { failing: { a: 'slow' }, uplink: 20_000_000, sizeBytes: 100 * MIB } as const;
+    expect(await stage.asks('b', { ...slow, prefix: 19 * MIB })).toBe('read a');
+    expect(await stage.asks('b', { ...slow, prefix: 20 * MIB })).toBe('write');
+  });
+
   test('nor by a trickle, of which a piece takes longer than a second', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     for (const name of ['a', 'b']) await stage.asks(name);
