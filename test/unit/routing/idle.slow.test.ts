@@ -43,14 +43,19 @@ describe('what an idle agent asks of others does not grow with the cluster, 15, 
   });
 });
 
-it('where one of forty differs all are compared with at once', async () => {
+/** Of 41 agents the first holds so much that all others keep some of it. */
+async function fortyKeepers(): Promise<IndexCluster> {
   vi.useFakeTimers();
   const cluster = new IndexCluster({ gossips: false });
   for (let number = 0; number < 41; number += 1) await cluster.add(`agent-${number}`);
-  cluster.agents
-    .get('agent-0')
-    ?.router.advertise(Array.from({ length: 400 }, (_, blob) => digestOf(Buffer.from(`${blob}`))));
+  const held = Array.from({ length: 400 }, (_, blob) => digestOf(Buffer.from(`${blob}`)));
+  cluster.agents.get('agent-0')?.router.advertise(held);
   await vi.advanceTimersByTimeAsync(60_000);
+  return cluster;
+}
+
+it('where one of forty differs all are compared with at once', async () => {
+  const cluster = await fortyKeepers();
   const known = () => [...cluster.agents.values()].map(({ index }) => index.keysOf('agent-0').length);
   const before = known();
   for (const { index } of cluster.agents.values()) index.replace('agent-0', []);
@@ -59,13 +64,7 @@ it('where one of forty differs all are compared with at once', async () => {
 });
 
 it('of forty keepers each has its turn: within three rounds any one knows again what it forgot', async () => {
-  vi.useFakeTimers();
-  const cluster = new IndexCluster({ gossips: false });
-  for (let number = 0; number < 41; number += 1) await cluster.add(`agent-${number}`);
-  cluster.agents
-    .get('agent-0')
-    ?.router.advertise(Array.from({ length: 400 }, (_, blob) => digestOf(Buffer.from(`${blob}`))));
-  await vi.advanceTimersByTimeAsync(60_000);
+  const cluster = await fortyKeepers();
   for (const name of ['agent-1', 'agent-23', 'agent-40']) {
     const index = cluster.agents.get(name)?.index;
     const before = index?.keysOf('agent-0').length;

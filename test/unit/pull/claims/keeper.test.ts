@@ -1293,6 +1293,29 @@ describe('chains have one order, that of a ring', () => {
     });
   });
 
+  test('a writer that loses its right for being slow is last in the next one', async () => {
+    const { stage } = await chained('ab');
+    const renewed = { prefix: 8 * MIB, rate: 2_000_000, output: 400_000, uplink: 800_000, phase: 'writing' } as const;
+    await stage.renews('a', 9_000, renewed);
+    expect(await stage.asks('b', { failing: { a: 'slow' }, uplink: 20_000_000 })).toBe('write');
+    const key = `blob:sha256:${'b'.repeat(64)}`;
+    for (const name of 'dabc') await stage.asks(name, { key });
+    expect(stage.tree(key)).toBe('a<c b<d c<b d!');
+  });
+
+  test('who is strained and keeps its seat, as nobody can take it, gets no more below it', async () => {
+    const { stage } = await chained('abcd');
+    await stage.asks('d', { failing: { b: 'failed', c: 'strained' } });
+    stage.dies('d');
+    expect(stage.tree()).toMatch('c<b');
+    expect(await stage.asks('e')).not.toBe('read c');
+  });
+
+  test('who once called the writer slow may take the seat of a strained relay below it', async () => {
+    const { stage } = await chained('abc');
+    expect(await stage.asks('c', { failing: { a: 'slow', b: 'strained' } })).toBe('read a instead of b');
+  });
+
   test('a node that nobody is to read from for a moment is passed, not waited at', async () => {
     const { stage } = await chained('ace');
     await stage.asks('k', { key: `blob:sha256:${'b'.repeat(64)}`, failing: { a: 'broken' } });
