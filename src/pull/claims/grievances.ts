@@ -64,7 +64,7 @@ export function heed(entry: Entry, context: KeeperContext, { peerId, claim, sinc
     if (why === 'full') leaveFull(seat, parent, context);
     else if (isAboutUplink(why)) {
       if (why === 'slow') seat.noteSlow(sinceMs);
-      if (why !== 'slow' || !isChance(entry, context, claim, seat)) evict(entry, context, seat, parent, { claim, why });
+      if (why !== 'slow' || !isChance(entry, context, claim, seat)) evict(entry, context, seat, parent, claim);
     } else if (parent.root === undefined && why !== 'cycle') entry.tree.detach(parent);
     else seat.attach(undefined);
   }
@@ -191,16 +191,11 @@ function close(seat: Seat, sinceMs: number): void {
 }
 
 /** The child takes its parent's seat, if that has a parent of its own. */
-function evict(
-  entry: Entry,
-  context: KeeperContext,
-  seat: Seat,
-  parent: Seat,
-  { claim, why }: { readonly claim: Claim; readonly why: 'slow' | 'strained' },
-): void {
+function evict(entry: Entry, context: KeeperContext, seat: Seat, parent: Seat, claim: Claim): void {
   const nowMs = context.timers.now();
-  const isLast = why === 'strained' || fanOut(context, claim, entry.sizeBytes) === 1;
-  context.complaints[isLast ? 'noteStrained' : 'noteSlow'](parent.peerId, nowMs);
+  // Who is strained in a tree says so itself, with all that it claims.
+  const isChain = fanOut(context, claim, entry.sizeBytes) === 1;
+  context.complaints[isChain ? 'noteStrained' : 'noteSlow'](parent.peerId, nowMs);
   parent.heed(context.complaints);
   const above = parent.parent;
   // That a writer was slow once says nothing: it sends what it can.

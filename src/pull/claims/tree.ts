@@ -140,8 +140,7 @@ export class Tree {
       const [next, ...others] = [...parent.children].filter((one) => one !== seat && one.zone === seat.zone);
       if (others.length > 0) return undefined;
       if (next === undefined || isBehind(next, seat)) {
-        const isLast = parent.isStrained(nowMs) && !seat.isStrained(nowMs);
-        return usable(parent.peerId) && !parent.isFull(nowMs) && !isLast ? { parent, next } : undefined;
+        return usable(parent.peerId) && !parent.isFull(nowMs) ? { parent, next } : undefined;
       }
       parent = next;
     }

@@ -1316,6 +1316,14 @@ describe('chains have one order, that of a ring', () => {
     expect(await stage.asks('c', { failing: { a: 'slow', b: 'strained' } })).toBe('read a instead of b');
   });
 
+  test('who was moved and has not come yet has no parent where all above it are gone', async () => {
+    const { stage } = await chained('aec');
+    expect(stage.tree()).toBe('a! c<a e<c');
+    stage.dies('a');
+    await stage.pass(1_500);
+    expect(stage.tree()).not.toContain('<a');
+  });
+
   test('a node that nobody is to read from for a moment is passed, not waited at', async () => {
     const { stage } = await chained('ace');
     await stage.asks('k', { key: `blob:sha256:${'b'.repeat(64)}`, failing: { a: 'broken' } });
