@@ -214,11 +214,19 @@ export class Lab {
     );
   }
 
-  /** Starts what was killed, mends what was cut, and waits until all know each other again. */
+  /**
+   * Starts what was killed, mends what was cut, and waits until all know each other again, and have ended what they had
+   * begun: a writer that was cut off goes on where it was, and what it asks for is not the next test's.
+   */
   async restore(): Promise<void> {
     await Promise.all(this.nodes.map(({ agent }) => (agent.running ? undefined : agent.start())));
     await Promise.all(this.nodes.map((node) => node.mend()));
     await this.settled();
+    await eventually(async () => (await this.metric('windlass_ingests_running')) === 0, {
+      timeoutMs: 120_000,
+      everyMs: 200,
+      what: 'all ingests to have ended',
+    });
   }
 
   /** Waits until a blob of the image is known to all of its keepers, as held by so many. */
