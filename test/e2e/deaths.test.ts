@@ -53,7 +53,7 @@ describeWith(
     async function expectLittleMore(scene: Scene, image: LabImage, deaths = 1): Promise<void> {
       await expectFewRequests(scene, image, deaths);
       if (!STRICT) return;
-      const { agentBytes } = await lab.registry.report();
+      const { agentBytes } = await lab.registry.report(image.byTag.repository);
       const asked = (await lab.registry.registry.requests()).filter(({ method }) => method === 'GET');
       expect(agentBytes / image.image.totalBytes, JSON.stringify(asked)).toBeLessThanOrEqual(1.1);
     }

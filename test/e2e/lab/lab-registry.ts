@@ -43,8 +43,10 @@ export class LabRegistry {
     await this.registry.forget();
   }
 
-  async report(): Promise<UpstreamReport> {
-    const requests = await this.registry.requests();
+  /** @param repository of that alone: an answer to a node that was cut off is logged when it ends, and that may be much later. */
+  async report(repository?: string): Promise<UpstreamReport> {
+    const all = await this.registry.requests();
+    const requests = repository === undefined ? all : all.filter(({ path }) => path.startsWith(`/v2/${repository}/`));
     const ofAgents = requests.filter(isAgents);
     const gets = new Map<string, number>();
     for (const { method, path } of ofAgents) {
