@@ -40,8 +40,8 @@ describeWith(
      * Where the agent lived, its client was served to the end by one answer a blob, and no containerd went upstream. A
      * death costs one more request each; what a containerd asked whose own agent died is not among it.
      */
-    async function expectFewRequests(scene: Scene, { image }: LabImage, deaths: number): Promise<void> {
-      const { gets, otherBytesOf } = await lab.registry.report();
+    async function expectFewRequests(scene: Scene, { image, byTag }: LabImage, deaths: number): Promise<void> {
+      const { gets, otherBytesOf } = await lab.registry.report(byTag.repository);
       const unserved = scene.survivors
         .map((node) => [node.name, scene.retriesOf(node), otherBytesOf.get(node.host.address) ?? 0] as const)
         .filter(([, retries, bytes]) => retries > 0 || bytes > 0);
