@@ -21,7 +21,7 @@ export class BlobClaim {
   #lease: Lease | undefined;
   /** What was claimed last. */
   #source: string | undefined;
-  /** Time lost to parents that did not work, since bytes last came. */
+  /** Time lost to parents that did not work, and to keepers that did not answer, since bytes last came. */
   #lostMs = 0;
   /** The last claim said so; one that comes when bytes have come does not. */
   #toldAlone = false;
@@ -71,6 +71,7 @@ export class BlobClaim {
           inline: this.#inline && pull.position === 0,
           alone,
           resumes: this.resumes,
+          onSilence: (ms) => this.lost(ms),
         },
         pull.signal,
       );

@@ -103,6 +103,36 @@ describe('claims, hole by hole', () => {
     expect([pulls.requests, pulls.upstreamBytes]).toEqual([1, SIZE]);
   });
 
+  test.each(['killed', 'suspended'])(
+    'the keeper is %s long after all have their seats: whoever comes then reads',
+    async (how) => {
+      // Nothing but renewals tells the deputies anything for half a minute.
+      const { network, pulls, names } = stage(8, { upstreamRate: 10, firstByteMs: how === 'killed' ? 0 : 25_000 });
+      for (const { parts } of network.alive()) parts.rates.noteFirstByte('docker.io', 20_000);
+      const keeper = network.keeperOf(KEY);
+      const [late = '', ...others] = names.filter((name) => name !== keeper);
+      for (const name of others) pulls.start(name);
+      await network.queue.run(20_000);
+      if (how === 'killed') network.kill(keeper);
+      else network.suspend(keeper, 10_000);
+      pulls.start(late);
+      await finish(network, pulls, 200_000);
+      expect([pulls.requests, pulls.upstreamBytes]).toEqual([1, SIZE]);
+    },
+  );
+
+  test('a keeper that stood still and knew of nothing asks its deputies to whom they gave the right', async () => {
+    const { network, pulls, names } = stage(8, { upstreamRate: 10 });
+    const keeper = network.keeperOf(KEY);
+    const [first = '', second = ''] = names.filter((name) => name !== keeper);
+    network.suspend(keeper, 8_000);
+    pulls.start(first);
+    await network.queue.run(8_001);
+    pulls.start(second);
+    await finish(network, pulls, 200_000);
+    expect([pulls.requests, pulls.upstreamBytes]).toEqual([1, SIZE]);
+  });
+
   test('keeper and writer die at once: one other goes on', async () => {
     const { network, pulls, names, most } = stage(8);
     for (const name of names) pulls.start(name);

@@ -19,7 +19,7 @@ export class MemoryCalls {
   join(self: PeerId, handlers: Partial<Record<CallPath, CallHandler>>): PeerCalls {
     this.#handlers.set(self, handlers);
     return {
-      call: async (to: Member | string, path, body, { signal }) => {
+      call: async (to: Member | string, path, body, { signal, timeoutMs }) => {
         const peerId = typeof to === 'string' ? to : to.peerId;
         const handler = this.#handlers.get(peerId)?.[path];
         const type = typeof body === 'object' && body !== null && 'type' in body ? String(body.type) : '';
@@ -28,7 +28,7 @@ export class MemoryCalls {
         this.#underWay.set(self, underWay);
         this.mostAtOnce = Math.max(this.mostAtOnce, underWay);
         try {
-          await this.#wait(peerId, signal);
+          await this.#wait(peerId, signal, timeoutMs);
         } finally {
           this.#underWay.set(self, (this.#underWay.get(self) ?? 0) - 1);
         }
@@ -42,18 +42,25 @@ export class MemoryCalls {
     };
   }
 
-  /** It takes calls, and never answers. */
+  /** It takes calls, and never answers: they end with their time. */
   hang(peerId: PeerId): void {
     this.#hanging.add(peerId);
   }
 
-  async #wait(peerId: PeerId, signal: AbortSignal): Promise<void> {
-    if (this.delayMs === 0 && !this.#hanging.has(peerId)) return;
+  async #wait(peerId: PeerId, signal: AbortSignal, timeoutMs: number): Promise<void> {
+    const hangs = this.#hanging.has(peerId);
+    if (this.delayMs === 0 && !hangs) return;
+    const ms = hangs ? timeoutMs : this.delayMs;
     await new Promise<void>((resolve) => {
-      signal.addEventListener('abort', () => resolve(), { once: true });
-      if (signal.aborted) resolve();
-      else if (!this.#hanging.has(peerId)) setTimeout(resolve, this.delayMs);
+      const timer = setTimeout(resolve, ms);
+      const leave = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      signal.addEventListener('abort', leave, { once: true });
+      if (signal.aborted) leave();
     });
+    if (hangs && !signal.aborted) throw new WindlassError('PEER_SILENT', `no answer from ${peerId} in ${ms} ms`);
   }
 
   leave(self: PeerId): void {

@@ -7,7 +7,7 @@ const TICK_MS = 100;
 const SILENT_MS = 2_000;
 /** A reader that got nothing for so long, though its parent says that it waits, asks its keeper again. */
 const ASK_AGAIN_MS = 10_000;
-/** Lost to silent parents since bytes last came; then upstream is asked without leave, as SwarmSource does. */
+/** Lost to silent parents and keepers since bytes last came; then upstream is asked without leave, as SwarmSource does. */
 const BUDGET_MS = 6_000;
 
 export interface PullsOptions {
@@ -251,6 +251,9 @@ export class SimulatedPulls {
       inline: false,
       alone: lost,
       resumes: pull.prefix > 0 && !pull.answered,
+      onSilence: (ms) => {
+        pull.lostMs += ms;
+      },
     };
     pull.agent.parts.claimer.claim(request, new AbortController().signal).then(
       (claimed) => this.#take(pull, claimed),

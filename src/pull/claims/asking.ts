@@ -23,6 +23,13 @@ export interface AskingOptions {
   readonly logger: Logger;
 }
 
+export interface AskOptions {
+  /** Else nobody else is believed any more. */
+  readonly patient: boolean;
+  readonly signal: AbortSignal;
+  readonly onSilence?: ((ms: number) => void) | undefined;
+}
+
 /** Brings a claim to whoever is to answer it. */
 export class Asking {
   readonly #options: AskingOptions;
@@ -31,11 +38,13 @@ export class Asking {
     this.#options = options;
   }
 
-  /** The keeper; the deputies; whoever is nearest behind them and answers; oneself. */
+  /**
+   * The keeper; the deputies; whoever is nearest behind them and answers; oneself.
+   * @param onSilence told, for each that did not answer, how long that took (ms).
+   */
   async ask(
     claim: Claim,
-    patient: boolean,
-    signal: AbortSignal,
+    { patient, signal, onSilence }: AskOptions,
   ): Promise<{ readonly answer: ClaimAnswer; readonly by: 'keeper' | 'self' }> {
     const { roster, calls, keeper, timers } = this.#options;
     const { peerId } = roster.self;
@@ -59,6 +68,7 @@ export class Asking {
       const leftMs = untilMs - timers.now() - calls.boundMs - forwardMs;
       if (leftMs <= 0) break;
       waitMs = Math.min(waitMs, leftMs);
+      const askedMs = timers.now();
       try {
         const answer = await calls.ask(member, { ...claim, waitMs }, claimAnswerSchema, {
           signal,
@@ -75,6 +85,7 @@ export class Asking {
         signal.throwIfAborted();
         if (!hasCode(error, 'PEER_GONE', 'PEER_SILENT', 'PEER_DENIED', 'PEER_BUSY', 'PEER_NONSENSE')) throw error;
         this.#options.logger.debug({ key: claim.key, keeper: member.peerId, err: error }, 'keeper did not answer');
+        onSilence?.(timers.now() - askedMs);
       }
       // Time was lost already: whoever is asked next answers at once.
       waitMs = 0;

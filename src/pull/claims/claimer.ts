@@ -116,7 +116,7 @@ export class Claimer implements Claims {
       const askedMs = timers.now();
       const yieldsMs = this.#mayYield ? Math.max(0, startMs + yieldMs - askedMs) : 0;
       const claim = this.#claimOf(request, yieldsMs > 0 ? Math.min(YIELD_ONCE_MS, yieldsMs) : heldMs, yieldsMs > 0);
-      const { answer, by } = await this.#asking.ask(claim, patient, signal);
+      const { answer, by } = await this.#asking.ask(claim, { patient, signal, onSilence: request.onSilence });
       if (answer.kind !== 'wait') {
         const claimed = this.#claimed(request, answer);
         if (claimed !== undefined) {

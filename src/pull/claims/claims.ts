@@ -18,6 +18,8 @@ export interface ClaimRequest {
   readonly maxAgeMs?: number;
   /** Everybody failed it for so long that it asks upstream without leave, if this claim leads to nothing either. */
   readonly alone?: boolean;
+  /** Told how long keepers let us wait in vain, ms: it is lost as time is that goes to silent parents. */
+  readonly onSilence?: (ms: number) => void;
 }
 
 export type Claimed =

@@ -16,6 +16,8 @@ export class Entry {
   /** When the deputies were last asked what they know of it; and that call, while it runs. */
   recalledAtMs = Number.NEGATIVE_INFINITY;
   recalling: Promise<void> | undefined;
+  /** When the deputies were last told of it for a renewal's sake alone. */
+  copiedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(key: string) {
     this.key = key;

@@ -15,6 +15,7 @@ import type { KeeperContext, KeeperLinks } from './keeper-context.ts';
 import { type Claim, type ClaimAnswer, type Copy, RENEW_MS, type Report } from './messages.ts';
 import { Rates } from './rates.ts';
 import { take } from './report-handling.ts';
+import { Standstill } from './standstill.ts';
 import { endHopeless } from './takeover.ts';
 import { type Asked, verdict } from './verdict.ts';
 import { Waiting } from './waiting.ts';
@@ -53,6 +54,7 @@ export class Keeper {
   readonly #links: KeeperLinks;
   readonly #waiting: Waiting;
   readonly #entries: BoundedMap<string, Entry>;
+  readonly #standstill: Standstill;
   readonly #unsubscribe: () => void;
   #cancelSweep: (() => void) | undefined;
   #granted = 0;
@@ -61,6 +63,7 @@ export class Keeper {
   constructor({ roster, index, timers, rates, heard, links, logger, metrics }: KeeperOptions) {
     this.#links = links;
     this.#waiting = new Waiting(timers);
+    this.#standstill = new Standstill(timers);
     this.#entries = new BoundedMap(MAX_ENTRIES);
     this.#context = {
       roster,
@@ -84,11 +87,12 @@ export class Keeper {
 
   /**
    * @param peerId whose claim it is.
-   * @returns within the claim's `waitMs` (2 s at most), at once where there is something to say.
+   * @returns within the claim's `waitMs` (2 s at most), at once where there is something to say. Nothing is given to who
+   *   has left by the signal.
    * @throws PEER_DENIED where the claim is of an earlier life of the node; the signal's reason never.
    */
   async claim(peerId: PeerId, claim: Claim, signal: AbortSignal): Promise<ClaimAnswer> {
-    const { roster, rates, timers, complaints } = this.#context;
+    const { rates, timers, complaints } = this.#context;
     const sinceMs = timers.now();
     this.#refuseOld(peerId, claim.incarnation);
     const entry = this.#entry(claim.key);
@@ -99,13 +103,13 @@ export class Keeper {
     if (claim.strained === true && claim.onBehalfOf === undefined) complaints.noteStrained(peerId, sinceMs);
     rates.noteRegistry(Rates.registryOf(claim.source), claim.registryRate);
     this.#hear(entry, peerId, claim);
-    const unsettled = timers.now() - roster.changedAtMs < UNSETTLED_MS && roster.members().length > 1;
-    if (unsettled && entry.grants.nothing && entry.recalledAtMs < roster.changedAtMs) {
+    if (this.#mayKnowLess(entry)) {
       await this.#recall(entry);
       // Another keeper may know the life before this one.
       if (entry.renewed(peerId, claim.incarnation)) this.#lookAgain(entry);
     }
     const asked: Asked = { peerId, claim, sinceMs };
+    if (signal.aborted) return this.#waiting.hold(peerId, claim, sinceMs, signal);
     const { writer } = entry.grants;
     const answer = verdict(entry, this.#context, asked);
     // Who yielded to it reads.
@@ -177,6 +181,7 @@ export class Keeper {
   stop(): void {
     this.#stopped = true;
     this.#cancelSweep?.();
+    this.#standstill.stop();
     this.#unsubscribe();
     this.#waiting.releaseAll();
   }
@@ -209,12 +214,23 @@ export class Keeper {
     }
   }
 
+  /** Than other keepers of it: a view that changed a moment ago, or what was renewed there while this agent stood still. */
+  #mayKnowLess({ grants, recalledAtMs }: Entry): boolean {
+    const { roster, timers } = this.#context;
+    if (roster.members().length === 1) return false;
+    if (recalledAtMs < this.#standstill.awokeAtMs) return true;
+    const unsettled = timers.now() - roster.changedAtMs < UNSETTLED_MS;
+    return unsettled && grants.nothing && recalledAtMs < roster.changedAtMs;
+  }
+
   /** Once, however many ask meanwhile. */
   async #recall(entry: Entry): Promise<void> {
     const atMs = this.#context.timers.now();
     entry.recalling ??= this.#links.recall(entry.key).then((copies) => {
       entry.recalling = undefined;
       entry.recalledAtMs = atMs;
+      // What ran out while this agent stood still is no better known here than there.
+      entry.expire(this.#context.timers.now());
       for (const copy of copies) adopt(entry, this.#context, copy, false);
     });
     await entry.recalling;

@@ -5,6 +5,12 @@ import type { KeeperContext, TakeoverReason } from './keeper-context.ts';
 import type { Report } from './messages.ts';
 import { Rates } from './rates.ts';
 
+/**
+ * A deputy hears of renewals by copies alone: one so old, and a renewal's way to it once the keeper is gone, are less than
+ * a lease. Else it would take the writer's for over, and let whoever comes next ask upstream again.
+ */
+const COPY_AGAIN_MS = 2_000;
+
 /** What a report does to its key. @returns its answer, and whether claims that wait are to be looked at again. */
 export function take(
   entry: Entry,
@@ -59,6 +65,10 @@ function renew(entry: Entry, context: KeeperContext, peerId: PeerId, report: Rep
     entry.tree.get(peerId)?.heed(context.complaints);
   }
   if (adopted || ended !== undefined) context.changed(entry, true);
+  else if (answer === 'ok' && nowMs - entry.copiedAtMs >= COPY_AGAIN_MS) {
+    entry.copiedAtMs = nowMs;
+    context.changed(entry, false);
+  }
   return { answer, changed: adopted || settled || ended !== undefined };
 }
 

@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { Kademlia } from '../../../src/routing/kademlia.ts';
 import { eventually } from '../../support/eventually.ts';
 import { MemoryCalls } from '../../support/memory-calls.ts';
 import { failOnUnhandledRejections, failureOf, MIB, ORIGIN } from './pull-fixture.ts';
@@ -13,8 +14,13 @@ afterEach(async () => {
   for (const cluster of clusters.splice(0)) await cluster.stop();
 });
 
-async function start(nodes: number, source: ScriptedSource, bytes: Uint8Array): Promise<PullCluster> {
-  const cluster = await startCluster(nodes, source, bytes, { network: new MemoryCalls() });
+async function start(
+  nodes: number,
+  source: ScriptedSource,
+  bytes: Uint8Array,
+  network = new MemoryCalls(),
+): Promise<PullCluster> {
+  const cluster = await startCluster(nodes, source, bytes, { network });
   clusters.push(cluster);
   return cluster;
 }
@@ -80,4 +86,81 @@ test('a small blob and a 404 travel by claims', async () => {
   expect(source.offsets).toEqual([0]);
   expect(source.openings[0]?.origin).toEqual(ORIGIN);
   expect(cluster.opened).toEqual([]);
+});
+
+describe('whoever is silent, upstream is asked before a client gives up:', () => {
+  const [bytes = bytesOf(1)] = blobs;
+  const digest = digestOf(bytes);
+  const key = `blob:${digest}`;
+  const NODES = 12;
+  /** Of all bounds together; containerd 2.3 waits 30 s. */
+  const LIMIT_MS = 25_000;
+
+  /** Nearest to the blob first: three keepers, those behind them, and last one that is far. */
+  async function stage() {
+    const network = new MemoryCalls();
+    const source = new ScriptedSource(whole(bytes));
+    vi.useFakeTimers();
+    const cluster = await start(NODES, source, bytes, network);
+    const ring = new Kademlia();
+    ring.replace(cluster.nodes.map(({ id }) => id));
+    const near = ring.closest(key, NODES).map((peerId) => cluster.of(peerId));
+    const client = near.at(-1);
+    if (client === undefined) throw new Error('no client');
+    return { network, source, cluster, client, near };
+  }
+
+  /** Simulated, from the client's question to upstream's. */
+  async function msUntilUpstream(source: ScriptedSource, pull: () => Promise<Buffer>): Promise<number> {
+    const before = source.offsets.length;
+    const startMs = performance.now();
+    const pulled = pull();
+    pulled.catch(() => {});
+    while (source.offsets.length === before && performance.now() < startMs + 10 * LIMIT_MS) {
+      await vi.advanceTimersByTimeAsync(100);
+    }
+    const ms = performance.now() - startMs;
+    vi.useRealTimers();
+    expect((await pulled).equals(bytes)).toBe(true);
+    return ms;
+  }
+
+  afterEach(() => void vi.useRealTimers());
+
+  test.each([0, 1, 2, 3, NODES - 1])('all that hold it, and %i that keep it or are next to', async (silent) => {
+    const { network, source, client, near } = await stage();
+    const holders = near.slice(3, -1);
+    const name = await client.swarm.sourceOf(ORIGIN);
+    for (const { swarm } of holders) swarm.claims.held(key, name, { sizeBytes: bytes.length });
+    await vi.advanceTimersByTimeAsync(3_000);
+    for (const holder of holders) holder.serve = () => new Promise(() => {});
+    for (const { id } of near.slice(0, silent)) network.hang(id);
+    const ms = await msUntilUpstream(source, () => client.pull(digest));
+    expect(ms).toBeLessThan(LIMIT_MS);
+    // It was not for want of somebody to read from.
+    if (silent < 3) expect(await blamed(client)).toHaveProperty('silent');
+  });
+
+  test.each([0, 1, 2, 3, NODES - 1])(
+    'all that write it or read it, and %i that keep it or are next to',
+    async (silent) => {
+      const { network, source, cluster, client, near } = await stage();
+      const { answer } = source;
+      const gate = Promise.withResolvers<void>();
+      source.answer = async (opening) => {
+        if (opening.index === 0) await gate.promise;
+        return answer(opening);
+      };
+      const pulls = near.slice(3, -1).map((node) => node.pull(digest));
+      await vi.advanceTimersByTimeAsync(3_000);
+      expect(cluster.opened).toHaveLength(pulls.length - 1);
+      // Whom they let in is served; who comes now is not.
+      for (const node of near) node.serve = () => new Promise(() => {});
+      for (const { id } of near.slice(0, silent)) network.hang(id);
+      const ms = await msUntilUpstream(source, () => client.pull(digest));
+      gate.resolve();
+      await Promise.all(pulls);
+      expect(ms).toBeLessThan(LIMIT_MS);
+    },
+  );
 });

@@ -30,6 +30,7 @@ export class KeeperStage {
   /** What a revoked writer answers. */
   knows = true;
   readonly #members = new Map<string, Member>();
+  #stoodStillMs = 0;
 
   /** @param names `name` or `name@zone`; the first is the keeper itself. */
   constructor(...names: string[]) {
@@ -41,7 +42,10 @@ export class KeeperStage {
     this.keeper = new Keeper({
       roster: this.roster,
       index: this.index,
-      timers: ticking(this.queue),
+      timers: ticking({
+        now: () => this.queue.now() + this.#stoodStillMs,
+        after: (ms, call) => this.queue.after(ms, call),
+      }),
       rates: this.rates,
       heard: (digest) => this.heard.get(digest) ?? [],
       links: {
@@ -79,6 +83,11 @@ export class KeeperStage {
     await this.queue.run(this.queue.now() + ms);
   }
 
+  /** As a suspended machine does: the clock has gone on, and nothing that was due came. */
+  standsStill(ms: number): void {
+    this.#stoodStillMs += ms;
+  }
+
   dies(name: string): void {
     this.#members.delete(name);
     this.roster.set([...this.#members.values()]);
@@ -101,7 +110,11 @@ export class KeeperStage {
     this.roster.set([...this.#members.values()]);
   }
 
-  claim(name: string, changes: Partial<Claim> & { readonly failing?: Record<string, FailedPeer['why']> } = {}) {
+  claim(
+    name: string,
+    changes: Partial<Claim> & { readonly failing?: Record<string, FailedPeer['why']> } = {},
+    signal = new AbortController().signal,
+  ) {
     const { failing = {}, ...claim } = changes;
     const member = this.#members.get(name);
     const whole: Claim = {
@@ -117,7 +130,7 @@ export class KeeperStage {
       zone: member?.zone ?? '',
       ...claim,
     };
-    return this.keeper.claim(peerIdOf(name), whole, new AbortController().signal);
+    return this.keeper.claim(peerIdOf(name), whole, signal);
   }
 
   /** The answer in a word: `write`, `read a`, `read a instead of b`, `bytes`, `failed NOT_FOUND`, `wait`. */

@@ -685,6 +685,57 @@ describe('a view that has just changed', () => {
     expect(stage.recalled).toEqual([]);
   });
 
+  const elsewhere = (ageMs: number) => ({
+    key: KEY,
+    grant: { id: 'elsewhere.1.1', peerId: peerIdOf('a'), incarnation: 1, source: SOURCE, ageMs, prefix: 7 },
+    holders: [],
+    tree: [],
+    failures: [],
+  });
+
+  test.each([
+    ['knew of nothing', async () => {}],
+    ['knew of a lease that ran out meanwhile', async (stage: KeeperStage) => void (await stage.asks('a'))],
+  ])('a keeper that stood still, and %s, asks the deputies once what was renewed there', async (_, before) => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    await stage.pass(30_001);
+    await before(stage);
+    await stage.pass(1_500);
+    expect(stage.recalled).toEqual([]);
+    stage.standsStill(8_000);
+    stage.copies = [elsewhere(500)];
+    expect(await stage.asks('b')).toBe('read a');
+    expect(await stage.asks('c')).toBe('read a');
+    expect(stage.recalled).toEqual([KEY]);
+  });
+
+  test('one that was late for a second did not stand still; nor did one ten seconds after', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.pass(30_001);
+    stage.standsStill(1_000);
+    await stage.asks('a');
+    await stage.pass(2_000);
+    stage.standsStill(8_000);
+    await stage.pass(11_500);
+    await stage.asks('b', { key: `blob:sha256:${'b'.repeat(64)}` });
+    expect(stage.recalled).toEqual([]);
+  });
+
+  test('who has left since it asked is given nothing', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    expect(inWords(await stage.claim('a', {}, AbortSignal.abort()))).toBe('wait');
+    expect(stage.keeper.grants).toEqual([]);
+    expect(await stage.asks('b')).toBe('write');
+  });
+
+  test('deputies hear of renewals, each two seconds at most', async () => {
+    const stage = new KeeperStage('k', 'a');
+    await stage.asks('a');
+    stage.changed.length = 0;
+    await stage.renews('a', 6_000, { phase: 'opening', prefix: 0 });
+    expect(stage.changed).toEqual(Array.from({ length: 3 }, () => ({ key: KEY, soon: false })));
+  });
+
   test('what a keeper recalls of itself is what another one goes on with', async () => {
     const stage = new KeeperStage('k', 'a', 'b', 'c', 'd');
     for (const name of ['a', 'b', 'c', 'd']) await stage.asks(name);
