@@ -21,7 +21,7 @@ export class BlobClaim {
   #lease: Lease | undefined;
   /** What was claimed last. */
   #source: string | undefined;
-  /** Time lost to parents that did not work, and to keepers that did not answer, since bytes last came. */
+  /** Time lost to parents that did not work, and to keepers that did not answer, since bytes, or the right, last came. */
   #lostMs = 0;
   /** The last claim said so; one that comes when bytes have come does not. */
   #toldAlone = false;
@@ -77,6 +77,8 @@ export class BlobClaim {
       );
       this.resumes = false;
       this.#lease = claimed.kind === 'write' ? claimed.lease : undefined;
+      // With the right to it nothing is lost any more; who loses that to another one reads, and has all its patience again.
+      if (claimed.kind === 'write') this.#lostMs = 0;
       return claimed;
     } catch (error) {
       pull.signal.throwIfAborted();

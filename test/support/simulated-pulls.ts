@@ -7,7 +7,7 @@ const TICK_MS = 100;
 const SILENT_MS = 2_000;
 /** A reader that got nothing for so long, though its parent says that it waits, asks its keeper again. */
 const ASK_AGAIN_MS = 10_000;
-/** Lost to silent parents and keepers since bytes last came; then upstream is asked without leave, as SwarmSource does. */
+/** Lost to silent parents and keepers since bytes, or the right, last came; then upstream is asked without leave, as SwarmSource does. */
 const BUDGET_MS = 6_000;
 
 export interface PullsOptions {
@@ -281,6 +281,7 @@ export class SimulatedPulls {
           this.requests += 1;
         }
         pull.lease = claimed.lease;
+        pull.lostMs = 0;
         break;
       case 'read':
         pull.state = 'reading';

@@ -224,7 +224,17 @@ export class Claimer implements Claims {
     if (answer.kind === 'write' || answer.kind === 'read') rates.noteCarries(answer.carries);
     switch (answer.kind) {
       case 'write':
-        if (this.#revoked.has(answer.grant)) return undefined;
+        if (this.#revoked.has(answer.grant)) {
+          // By a deputy, while this keeper was silent: it would be told to write until that lease is over.
+          this.#outbox.send({
+            key: request.key,
+            incarnation: roster.self.incarnation,
+            source: request.source,
+            grant: answer.grant,
+            state: 'left',
+          });
+          return undefined;
+        }
         return { kind: 'write', lease: this.#lease(request, answer.grant) };
       case 'read': {
         const parents = answer.parents.filter(({ peerId }) => peerId !== roster.self.peerId);

@@ -77,6 +77,25 @@ export function adopt(entry: Entry, context: KeeperContext, copy: Copy, replace:
   if (!entry.isTag) adoptTree(entry, context, copy, replace);
 }
 
+/**
+ * Of what was passed on while this agent stood still, others know better: what has run out here, or was renewed there later
+ * under another grant.
+ */
+export function endOutdated(entry: Entry, context: KeeperContext, copies: readonly Copy[]): void {
+  const nowMs = context.timers.now();
+  entry.expire(nowMs);
+  const { writer, rival } = entry.grants;
+  if (writer === undefined) return;
+  const isNewer = ({ grant }: Copy) =>
+    grant !== undefined && grant.id !== writer.id && grant.id !== rival?.id && nowMs - grant.ageMs > writer.renewedAtMs;
+  if (!copies.some(isNewer)) return;
+  for (const grant of [rival, writer]) {
+    if (grant === undefined) continue;
+    entry.end(grant, false);
+    context.revoked(entry, grant);
+  }
+}
+
 function adoptGrant(entry: Entry, { roster }: KeeperContext, { grant }: Copy, nowMs: number): void {
   if (grant === undefined || grant.ageMs > LEASE_MS || entry.grants.hasEnded(grant.id)) return;
   const { id, peerId, incarnation, source, prefix, rate, phase = 'opening' } = grant;

@@ -7,7 +7,7 @@ import type { Roster, RosterChange } from '../../routing/roster.ts';
 import type { Timers } from '../../time/timers.ts';
 import { BoundedMap } from './bounded-map.ts';
 import { Complaints } from './complaints.ts';
-import { adopt, copyOf } from './copies.ts';
+import { adopt, copyOf, endOutdated } from './copies.ts';
 import { Entry } from './entry.ts';
 import type { Grant } from './grants.ts';
 import { InlineBytes } from './inline-bytes.ts';
@@ -103,7 +103,7 @@ export class Keeper {
     if (claim.strained === true && claim.onBehalfOf === undefined) complaints.noteStrained(peerId, sinceMs);
     rates.noteRegistry(Rates.registryOf(claim.source), claim.registryRate);
     this.#hear(entry, peerId, claim);
-    if (this.#mayKnowLess(entry)) {
+    if (this.#isUnsettled(entry) || this.#stoodStill(entry)) {
       await this.#recall(entry);
       // Another keeper may know the life before this one.
       if (entry.renewed(peerId, claim.incarnation)) this.#lookAgain(entry);
@@ -124,6 +124,12 @@ export class Keeper {
       const known = this.#context.roster.get(peerId)?.incarnation ?? 0;
       if (report.incarnation < known) return 'lost';
       const entry = this.#entry(report.key);
+      if (report.state === 'writing' && this.#stoodStill(entry)) {
+        // Its right may have passed on meanwhile: the next renewal is judged by what the deputies say.
+        void this.#recall(entry);
+        this.#sweepLater();
+        return 'ok';
+      }
       const voided = entry.renewed(peerId, report.incarnation);
       const { answer, changed } = take(entry, this.#context, peerId, report);
       if (changed || voided) this.#lookAgain(entry);
@@ -214,13 +220,15 @@ export class Keeper {
     }
   }
 
-  /** Than other keepers of it: a view that changed a moment ago, or what was renewed there while this agent stood still. */
-  #mayKnowLess({ grants, recalledAtMs }: Entry): boolean {
+  /** A view that changed a moment ago: others may know more. */
+  #isUnsettled({ grants, recalledAtMs }: Entry): boolean {
     const { roster, timers } = this.#context;
-    if (roster.members().length === 1) return false;
-    if (recalledAtMs < this.#standstill.awokeAtMs) return true;
-    const unsettled = timers.now() - roster.changedAtMs < UNSETTLED_MS;
+    const unsettled = timers.now() - roster.changedAtMs < UNSETTLED_MS && roster.members().length > 1;
     return unsettled && grants.nothing && recalledAtMs < roster.changedAtMs;
+  }
+
+  #stoodStill({ recalledAtMs }: Entry): boolean {
+    return recalledAtMs < this.#standstill.awokeAtMs && this.#context.roster.members().length > 1;
   }
 
   /** Once, however many ask meanwhile. */
@@ -229,8 +237,7 @@ export class Keeper {
     entry.recalling ??= this.#links.recall(entry.key).then((copies) => {
       entry.recalling = undefined;
       entry.recalledAtMs = atMs;
-      // What ran out while this agent stood still is no better known here than there.
-      entry.expire(this.#context.timers.now());
+      endOutdated(entry, this.#context, copies);
       for (const copy of copies) adopt(entry, this.#context, copy, false);
     });
     await entry.recalling;

@@ -56,6 +56,22 @@ describe('asking for a claim', () => {
     expect(leaseOf((await claimed(network, others[0])).answer)).not.toBe(first);
   });
 
+  test.each(['its own keeper', 'another'])(
+    'a right that was revoked while %s knew nothing of it is not waited for',
+    async (who) => {
+      const { network, keeper, others } = cluster(5);
+      const agent = who === 'another' ? (others[0] ?? keeper) : keeper;
+      const lease = leaseOf((await claimed(network, agent)).answer);
+      const [granted] = keeper.parts.keeper.grants;
+      agent.parts.claimer.revoke(KEY, granted?.grant.id ?? '');
+      expect(lease.lost.aborted).toBe(true);
+      const { answer, ms } = await claimed(network, agent);
+      expect(answer.kind).toBe('write');
+      expect(ms).toBeLessThan(500);
+      expect(keeper.parts.keeper.grants).toHaveLength(1);
+    },
+  );
+
   test('a keeper that is gone costs a round trip: the deputy grants', async () => {
     const { network, keeper, deputy, others } = cluster(5);
     network.kill(keeper.name);

@@ -709,6 +709,39 @@ describe('a view that has just changed', () => {
     expect(stage.recalled).toEqual([KEY]);
   });
 
+  test('a keeper that stood still lets a right go that its deputies passed on meanwhile', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    await stage.pass(30_001);
+    await stage.asks('b');
+    const old = stage.grantOf('b');
+    await stage.pass(1_000);
+    stage.standsStill(3_500);
+    stage.copies = [elsewhere(300)];
+    // Not judged yet: its holder may be this very node, which has not heard of anything either.
+    expect(stage.report('b', 'writing', { grant: old, prefix: 0 })).toBe('ok');
+    await stage.pass(1_000);
+    expect(stage.revoked).toEqual(['b']);
+    expect(stage.report('b', 'writing', { grant: old, prefix: MIB })).toBe('lost');
+    expect(await stage.asks('c')).toBe('read a');
+  });
+
+  test('and keeps one of which they know nothing newer', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    await stage.pass(30_001);
+    await stage.asks('b');
+    const old = stage.grantOf('b');
+    await stage.pass(1_000);
+    stage.standsStill(3_500);
+    stage.copies = [elsewhere(4_900)];
+    for (let i = 0; i < 3; i += 1) {
+      expect(stage.report('b', 'writing', { grant: old, prefix: i * MIB })).toBe('ok');
+      await stage.pass(1_000);
+    }
+    expect(stage.revoked).toEqual([]);
+    expect(await stage.asks('c')).toBe('read b');
+    expect(stage.recalled).toEqual([KEY]);
+  });
+
   test('one that was late for a second did not stand still; nor did one ten seconds after', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     await stage.pass(30_001);
