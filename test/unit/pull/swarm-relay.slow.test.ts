@@ -163,6 +163,26 @@ test('a rival that loses its right before a byte came is the reader again that i
 });
 
 describe('a writer that lost its lease', () => {
+  test('has all its patience again, though keepers were silent before it got it', async () => {
+    const tap = new Tap(BYTES);
+    const keeper = new PlainKeeper();
+    const cluster = await startCluster(2, tap.source, BYTES, { keeper });
+    const alone: boolean[] = [];
+    keeper.answer = (by, request) => {
+      if (by !== cluster.node(0).id) return undefined;
+      alone.push(request.alone === true);
+      request.onSilence?.(10_000);
+      return undefined;
+    };
+    const first = cluster.node(0).pull(DIGEST);
+    await eventually(() => tap.source.offsets.length === 1);
+    keeper.revoke(KEY);
+    const second = cluster.node(1).pull(DIGEST);
+    tap.open();
+    for (const bytes of await Promise.all([first, second])) expect(bytes.equals(BYTES)).toBe(true);
+    expect(alone.slice(0, 2)).toEqual([false, false]);
+  });
+
   test.each([
     ['from the beginning', false],
     ['from a later piece on', true],
