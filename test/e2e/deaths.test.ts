@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { describeWith } from '../support/requires.ts';
 import { Lab, type LabImage } from './lab/lab.ts';
@@ -7,6 +8,8 @@ import { Scene } from './lab/scene.ts';
 import { MOST_NODES, STRICT } from './lab/size.ts';
 
 const MIB = 1024 * 1024;
+/** Longer than a lease. */
+const STILL_MS = 6_000;
 /** One large blob, so that there is one writer of nearly all of it; where bytes are counted, large enough for two seconds of it to be a tenth. */
 const LAYERS = [(STRICT ? 64 : 24) * MIB];
 
@@ -99,16 +102,41 @@ describeWith(
       await expectLittleMore(scene, image);
     });
 
-    test('keeper and writer at once', async () => {
+    test.each([
+      ['dies', (keeper: LabNode) => keeper.agent.kill()],
+      ['stands still for some seconds', (keeper: LabNode) => standStill(keeper)],
+    ])('the keeper %s when all have had their seats for long: whoever comes then reads', async (_, befalls) => {
       const image = await lab.image({ layerBytes: LAYERS });
       const [keeper] = await keepersOf(image);
-      const scene = await Scene.start(lab, image);
-      await scene.upstreamAt(0.3);
-      const writer = await scene.writer();
-      await scene.kill(writer, ...(keeper === undefined || keeper === writer ? [] : [keeper]));
-      await scene.finish();
+      const pulling = lab.nodes.filter((node) => node !== keeper);
+      // Its containerd would go upstream for the manifest while the keeper of that stands still.
+      const late = pulling.find((node) => node.containerd === undefined);
+      const scene = await Scene.start(lab, image, { nodes: pulling.filter((node) => node !== late) });
+      await scene.upstreamAt(0.75);
+      const over = keeper === undefined ? undefined : befalls(keeper);
+      const comes = await Scene.start(lab, image, { nodes: late === undefined ? [] : [late], byDigest: () => true });
+      await Promise.all([scene.finish(), comes.finish(), over]);
 
-      await expectLittleMore(scene, image, 2);
+      await expectFewRequests(scene, image, 0);
+      expect(comes.askedAgain).toEqual([]);
+    });
+
+    test('keeper and writer at once', async () => {
+      for (;;) {
+        const image = await lab.image({ layerBytes: LAYERS });
+        const [keeper] = await keepersOf(image);
+        const scene = await Scene.start(lab, image);
+        await scene.upstreamAt(0.3);
+        const writer = await scene.writer();
+        if (keeper !== undefined && keeper !== writer) {
+          await scene.kill(writer, keeper);
+          await scene.finish();
+          await expectLittleMore(scene, image, 2);
+          return;
+        }
+        // One node is both: another image.
+        await scene.finish();
+      }
     });
 
     test('a relay, with children below it', async () => {
@@ -147,6 +175,13 @@ describeWith(
 
       await expectLittleMore(scene, image, shares.length);
     });
+
+    /** As a machine that is suspended: it takes what comes, and says nothing. */
+    async function standStill({ agent }: LabNode): Promise<void> {
+      process.kill(agent.pid, 'SIGSTOP');
+      await sleep(STILL_MS);
+      process.kill(agent.pid, 'SIGCONT');
+    }
 
     function keepersOf({ image }: LabImage): Promise<LabNode[]> {
       return lab.keepers(`blob:${image.layers[0]?.digest}`);

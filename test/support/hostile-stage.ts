@@ -73,12 +73,17 @@ export class HostileStage {
     }
   }
 
-  /** A client that tries until it has the whole. What is whole must be right, at the first try as at the last. */
-  async get(agent: AgentProcess, kind: 'blobs' | 'manifests', { digest }: ImageBlob): Promise<void> {
+  /**
+   * A client that tries until it has the whole. What is whole must be right, at the first try as at the last.
+   * @returns how often it tried.
+   */
+  async get(agent: AgentProcess, kind: 'blobs' | 'manifests', { digest }: ImageBlob): Promise<number> {
     const url = `${agent.mirrorUrl}/v2/${REPOSITORY}/${kind}/${digest}?ns=docker.io`;
     let last = 'nothing yet';
+    let tries = 0;
     const answer = await eventually(
       async () => {
+        tries += 1;
         const { status, end, bytes } = await httpGet(url, { signal: AbortSignal.timeout(60_000) });
         last = `${status}, ${end}, ${bytes.length} bytes`;
         return status === 200 && end === 'whole' && { bytes };
@@ -86,16 +91,18 @@ export class HostileStage {
       { timeoutMs: 90_000, what: () => `a blob: ${last}; the agent said:\n${agent.daemon.tail()}` },
     );
     if (digestOf(answer.bytes) !== digest) throw new Error(`${digest}: whole, and wrong`);
+    return tries;
   }
 
-  async getAll(agent: AgentProcess, { manifest, blobs }: Image): Promise<void> {
-    await this.get(agent, 'manifests', manifest);
-    await Promise.all(blobs.map((blob) => this.get(agent, 'blobs', blob)));
+  /** @returns how often it tried at most. */
+  async getAll(agent: AgentProcess, { manifest, blobs }: Image): Promise<number> {
+    const first = await this.get(agent, 'manifests', manifest);
+    return Math.max(first, ...(await Promise.all(blobs.map((blob) => this.get(agent, 'blobs', blob)))));
   }
 
-  /** All at once. */
-  async everyoneGets(image: Image): Promise<void> {
-    await Promise.all(this.cluster.agents.map((agent) => this.getAll(agent, image)));
+  /** All at once. @returns how often one of them tried, at most. */
+  async everyoneGets(image: Image): Promise<number> {
+    return Math.max(...(await Promise.all(this.cluster.agents.map((agent) => this.getAll(agent, image)))));
   }
 
   /** How often since something was published last. */

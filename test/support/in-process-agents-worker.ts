@@ -38,6 +38,8 @@ export interface AgentState {
   readonly others: number;
   readonly connections: number;
   readonly indexEntries: number;
+  /** By the clock of its process. */
+  readonly rosterChangedAtMs: number;
 }
 
 export interface LookupResult extends WantedLookup {
@@ -149,6 +151,7 @@ async function stateOf(number: number, agent: InProcessAgent): Promise<AgentStat
     others: cluster.others.length,
     connections: await agent.metric('windlass_p2p_connections'),
     indexEntries: await agent.metric('windlass_index_entries'),
+    rosterChangedAtMs: cluster.roster.changedAtMs,
   };
 }
 

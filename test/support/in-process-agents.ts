@@ -119,10 +119,6 @@ export class InProcessAgents {
         lookups.push({ agent, holder, blob: Math.floor(Math.random() * blobsEach) });
       }
     }
-    return this.again(lookups);
-  }
-
-  async again(lookups: readonly WantedLookup[]): Promise<LookupResult[]> {
     return (await this.#askAll<LookupResult[]>({ type: 'lookups', lookups })).flat();
   }
 
