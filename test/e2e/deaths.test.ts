@@ -112,7 +112,7 @@ describeWith(
       // Its containerd would go upstream for the manifest while the keeper of that stands still.
       const late = pulling.find((node) => node.containerd === undefined);
       const scene = await Scene.start(lab, image, { nodes: pulling.filter((node) => node !== late) });
-      await scene.upstreamAt(0.75);
+      await scene.upstreamAt(0.9);
       const over = keeper === undefined ? undefined : befalls(keeper);
       const comes = await Scene.start(lab, image, { nodes: late === undefined ? [] : [late], byDigest: () => true });
       await Promise.all([scene.finish(), comes.finish(), over]);
