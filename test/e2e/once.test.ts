@@ -1,10 +1,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { KEEPERS } from '../../src/routing/roster.ts';
+import { builtContainerd } from '../support/containerd-binaries.ts';
 import { seededBytes } from '../support/image.ts';
 import { describeWith } from '../support/requires.ts';
 import { expectOnce } from './lab/expect-once.ts';
 import { Lab } from './lab/lab.ts';
-import { containerds, labMissing } from './lab/requirements.ts';
+import { containerds, labMissing, usable } from './lab/requirements.ts';
 import { Scene } from './lab/scene.ts';
 import { MOST_NODES, rateScale } from './lab/size.ts';
 
@@ -13,6 +14,8 @@ const MIB = 1024 * 1024;
 const SIX_LAYERS = [40 * MIB, 25 * MIB, 15 * MIB, 10 * MIB, 8 * MIB, 2 * MIB];
 /** Two cores carry all nodes: more, and they would be short of processors instead of bytes. */
 const UPSTREAM_MBIT = 50;
+/** A node whose containerd (2.3) fetches layers so. */
+const IN_CHUNKS = 3;
 const SMALL = [6 * MIB, 4 * MIB, 3 * MIB, 2 * MIB, MIB, 50_000];
 
 for (const nodes of [16, 8, 4].filter((count) => count <= MOST_NODES)) {
@@ -23,6 +26,7 @@ for (const nodes of [16, 8, 4].filter((count) => count <= MOST_NODES)) {
       lab = await Lab.start({
         nodes,
         containerds: containerds(4),
+        inChunks: (node) => node === IN_CHUNKS,
         nodeRate: 400,
         upstreamRate: UPSTREAM_MBIT * rateScale(nodes),
       });
@@ -44,11 +48,16 @@ for (const nodes of [16, 8, 4].filter((count) => count <= MOST_NODES)) {
       const image = await lab.image({ layerBytes: SIX_LAYERS });
       const sent = await lab.upstreamSent();
 
+      const { agent: asked } = lab.node(IN_CHUNKS);
+      const requests = await asked.metric('windlass_mirror_requests_total', { kind: 'blob' });
+
       const scene = await Scene.start(lab, image);
       await scene.finish();
 
       expectOnce(await lab.registry.report(), [image.image]);
       expect(scene.askedAgain).toEqual([]);
+      const more = (await asked.metric('windlass_mirror_requests_total', { kind: 'blob' })) - requests;
+      if (usable(builtContainerd()) !== undefined) expect(more).toBeGreaterThan(2 * image.image.blobs.length);
       const onWire = ((await lab.upstreamSent()) - sent) / perByte / image.image.totalBytes;
       expect(onWire).toBeGreaterThan(0.92);
       expect(onWire).toBeLessThan(1.08);

@@ -6,6 +6,7 @@ import { eventually } from '../support/eventually.ts';
 import { inNamespace } from '../support/in-namespace.ts';
 import { describeWith } from '../support/requires.ts';
 import { Lab } from './lab/lab.ts';
+import type { LabNode } from './lab/lab-node.ts';
 import { containerds, labMissing } from './lab/requirements.ts';
 import { Scene } from './lab/scene.ts';
 import { PARTED_NODES } from './lab/size.ts';
@@ -38,16 +39,21 @@ describeWith(`a partition, ${PARTED_NODES / 2} | ${PARTED_NODES / 2}, during a p
     expect(agentBytes / image.image.totalBytes).toBeLessThanOrEqual(2);
     expect(otherBytes).toBe(0);
 
-    // While apart: something new, by one side alone.
-    const onRight = await lab.image({ layerBytes: [3 * MIB, MIB] });
-    await (await Scene.start(lab, onRight, { nodes: lab.nodes.slice(PARTED_NODES / 2) })).finish();
+    // While apart: something new, each by one side alone.
+    const sides = [lab.nodes.slice(0, PARTED_NODES / 2), lab.nodes.slice(PARTED_NODES / 2)];
+    const images = [await lab.image({ layerBytes: [3 * MIB, MIB] }), await lab.image({ layerBytes: [2 * MIB, MIB] })];
+    const pullAll = async (nodesOf: (side: number) => LabNode[], byDigest: boolean) => {
+      const scenes = await Promise.all(
+        images.map((one, side) => Scene.start(lab, one, { nodes: nodesOf(side), byDigest: () => byDigest })),
+      );
+      await Promise.all(scenes.map((each) => each.finish()));
+    };
+    await pullAll((side) => sides[side] ?? [], false);
     await lab.network.heal();
     await lab.settled();
     await lab.registry.registry.forget();
 
-    await (
-      await Scene.start(lab, onRight, { nodes: lab.nodes.slice(0, PARTED_NODES / 2), byDigest: () => true })
-    ).finish();
+    await pullAll((side) => sides[1 - side] ?? [], true);
 
     const healed = await lab.registry.report();
     // Neither by agents, nor by containerds that theirs had nothing for.

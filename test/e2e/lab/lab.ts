@@ -27,6 +27,7 @@ const REGISTRY = 'lab.test';
 export const GATED_REGISTRY = 'gate.test';
 /** For containerd, without a mirror. */
 const DIRECT = 'direct.test';
+const CHUNK_BYTES = 1024 * 1024;
 
 export interface LabOptions {
   readonly nodes: number;
@@ -41,6 +42,8 @@ export interface LabOptions {
   readonly upstreamRate?: number;
   /** The first nodes get these, one each (undefined: none); the others pull by the plain client alone. */
   readonly containerds?: readonly (ContainerdBinaries | undefined)[];
+  /** Of these nodes containerd 2.x fetches layers in chunks of 1 MiB, several at a time. */
+  readonly inChunks?: (node: number) => boolean;
   /** Agents find each other (static discovery, a cluster secret); else each is alone. By default they do. */
   readonly swarm?: boolean;
   /** Laid over the lab's own, section by section: of one node, and where it is. */
@@ -135,7 +138,12 @@ export class Lab {
             }),
             binaries === undefined
               ? undefined
-              : Containerd.start(scratch, binaries, { hostsDir, snapshotter: 'overlayfs', namespace }),
+              : Containerd.start(scratch, binaries, {
+                  hostsDir,
+                  snapshotter: 'overlayfs',
+                  namespace,
+                  ...(options.inChunks?.(i) ? { fetchChunkBytes: CHUNK_BYTES } : {}),
+                }),
           ]);
           return new LabNode(network, host, agent, containerd);
         }),
