@@ -102,9 +102,10 @@ try {
           measured[who].map(({ seconds }) => seconds * 1000),
           0,
         );
-      const verdict = `goal ≤ ${goal}: ${median(ratios) <= goal ? 'met' : 'MISSED'}`;
+      // Goals are for links of 1 Gbit/s.
+      const verdict = megabits === undefined ? '' : `, goal ≤ ${goal}: ${median(ratios) <= goal ? 'met' : 'MISSED'}`;
       console.log(
-        `  ${name}: agent ${milliseconds('agent')} ms, registry ${milliseconds('registry')} ms, ratio ${spread(ratios)}, ${verdict}`,
+        `  ${name}: agent ${milliseconds('agent')} ms, registry ${milliseconds('registry')} ms, ratio ${spread(ratios)}${verdict}`,
       );
       const cpu = (who: Contender, of: keyof Measured['cpu']) => median(measured[who].map((m) => m.cpu[of])).toFixed(1);
       console.log(
