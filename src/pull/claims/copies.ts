@@ -1,5 +1,5 @@
 import type { Entry } from './entry.ts';
-import { newGrant } from './grants.ts';
+import { type Grant, newGrant } from './grants.ts';
 import type { KeeperContext } from './keeper-context.ts';
 import { type Copy, INLINE_BYTES, LEASE_MS } from './messages.ts';
 
@@ -7,6 +7,8 @@ type CopiedGrant = NonNullable<Copy['grant']>;
 
 const MAX_TREE = 10_000;
 const MAX_HOLDERS = 64;
+/** Two renewals did not come: whoever says so may have stood still itself. */
+const OUTDATED_MS = 2_500;
 
 /** What another keeper of the key needs to go on in our stead. Ages, never times of day. */
 export function copyOf(entry: Entry, context: KeeperContext): Copy {
@@ -71,10 +73,17 @@ export function adopt(entry: Entry, context: KeeperContext, copy: Copy, replace:
     if (isNews) context.inline.set(entry.key, bytes, ageMs, nowMs);
   }
   const known = entry.grants.writer;
-  if (replace && known !== undefined && known.id !== copy.grant?.id) entry.end(known, true);
+  const replaces = replace && !isOutdated(copy, known, nowMs);
+  if (replaces && known !== undefined && known.id !== copy.grant?.id) entry.end(known, true);
   if (entry.grants.writer === undefined) adoptGrant(entry, context, copy, nowMs);
   if (copy.grant !== undefined) hearOf(entry, copy.grant, nowMs);
-  if (!entry.isTag) adoptTree(entry, context, copy, replace);
+  if (!entry.isTag) adoptTree(entry, context, copy, replaces);
+}
+
+/** A keeper that stood still tells of a grant that had passed on here meanwhile, before it has heard of that. */
+function isOutdated({ grant }: Copy, known: Grant | undefined, nowMs: number): boolean {
+  if (grant === undefined || known === undefined || known.id === grant.id) return false;
+  return grant.ageMs > OUTDATED_MS && nowMs - known.renewedAtMs < grant.ageMs;
 }
 
 /**
@@ -86,8 +95,10 @@ export function endOutdated(entry: Entry, context: KeeperContext, copies: readon
   entry.expire(nowMs);
   const { writer, rival } = entry.grants;
   if (writer === undefined) return;
-  const isNewer = ({ grant }: Copy) =>
-    grant !== undefined && grant.id !== writer.id && grant.id !== rival?.id && nowMs - grant.ageMs > writer.renewedAtMs;
+  const isNewer = ({ grant }: Copy) => {
+    if (grant === undefined || grant.id === writer.id || grant.id === rival?.id) return false;
+    return mayAdopt(entry, context, grant) && nowMs - grant.ageMs > writer.renewedAtMs;
+  };
   if (!copies.some(isNewer)) return;
   for (const grant of [rival, writer]) {
     if (grant === undefined) continue;
@@ -96,11 +107,14 @@ export function endOutdated(entry: Entry, context: KeeperContext, copies: readon
   }
 }
 
-function adoptGrant(entry: Entry, { roster }: KeeperContext, { grant }: Copy, nowMs: number): void {
-  if (grant === undefined || grant.ageMs > LEASE_MS || entry.grants.hasEnded(grant.id)) return;
+function mayAdopt(entry: Entry, { roster }: KeeperContext, grant: CopiedGrant): boolean {
+  const hasRestarted = grant.incarnation < (roster.get(grant.peerId)?.incarnation ?? 0);
+  return grant.ageMs <= LEASE_MS && !entry.grants.hasEnded(grant.id) && !hasRestarted;
+}
+
+function adoptGrant(entry: Entry, context: KeeperContext, { grant }: Copy, nowMs: number): void {
+  if (grant === undefined || !mayAdopt(entry, context, grant)) return;
   const { id, peerId, incarnation, source, prefix, rate, phase = 'opening' } = grant;
-  // It has restarted since.
-  if (incarnation < (roster.get(peerId)?.incarnation ?? 0)) return;
   // Another keeper gave it: how long ago it was renewed is known, and no renewal of it is on its way by our silence.
   const given = newGrant(id, { peerId, incarnation, source, prefix }, nowMs - grant.ageMs);
   entry.grants.add({ ...given, isRenewed: true, rate, phase });

@@ -124,18 +124,21 @@ export class Keeper {
       const known = this.#context.roster.get(peerId)?.incarnation ?? 0;
       if (report.incarnation < known) return 'lost';
       const entry = this.#entry(report.key);
-      if (report.state === 'writing' && this.#stoodStill(entry)) {
-        // Its right may have passed on meanwhile: the next renewal is judged by what the deputies say.
-        void this.#recall(entry);
-        this.#sweepLater();
-        return 'ok';
-      }
-      const voided = entry.renewed(peerId, report.incarnation);
-      const { answer, changed } = take(entry, this.#context, peerId, report);
-      if (changed || voided) this.#lookAgain(entry);
-      this.#sweepLater();
-      return answer;
+      if (report.state !== 'writing' || !this.#stoodStill(entry)) return this.#take(entry, peerId, report);
+      // Its right may have passed on meanwhile: it hears of that by the next one.
+      void this.#recall(entry).then(() => {
+        if (!entry.grants.hasEnded(report.grant ?? '')) this.#take(entry, peerId, report);
+      });
+      return 'ok';
     });
+  }
+
+  #take(entry: Entry, peerId: PeerId, report: Report): 'ok' | 'lost' {
+    const voided = entry.renewed(peerId, report.incarnation);
+    const { answer, changed } = take(entry, this.#context, peerId, report);
+    if (changed || voided) this.#lookAgain(entry);
+    this.#sweepLater();
+    return answer;
   }
 
   /** What another keeper of these keys has told. @param isKeeper of the sender and a key: it is the one now. */

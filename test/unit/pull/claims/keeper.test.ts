@@ -742,6 +742,66 @@ describe('a view that has just changed', () => {
     expect(stage.recalled).toEqual([KEY]);
   });
 
+  test('whose right was let go so may still write, until it has heard of it', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    stage.knows = false;
+    await stage.pass(30_001);
+    await stage.asks('b');
+    await stage.pass(1_000);
+    stage.standsStill(3_500);
+    stage.copies = [elsewhere(300)];
+    const old = stage.grantOf('b');
+    stage.report('b', 'writing', { grant: old, prefix: 0 });
+    await stage.pass(10);
+    expect(await stage.asks('c', { failing: { a: 'broken' } })).toBe('wait');
+    expect(stage.report('b', 'writing', { grant: old, prefix: 0 })).toBe('lost');
+  });
+
+  test('nor does it end what it ended itself, or what is of an earlier life', async () => {
+    for (const grant of [
+      { id: 'k.1.1', incarnation: 1, peerId: peerIdOf('a') },
+      { id: 'elsewhere.1.1', incarnation: 1, peerId: peerIdOf('c') },
+    ]) {
+      const stage = new KeeperStage('k', 'a', 'b', 'c');
+      stage.restarts('c');
+      await stage.pass(30_001);
+      await stage.asks('a');
+      grant.id = grant.peerId === peerIdOf('a') ? stage.grantOf('a') : grant.id;
+      await stage.asks('b');
+      expect(await stage.asks('b', { failing: { a: 'broken' } })).toBe('write');
+      await stage.pass(1_000);
+      stage.standsStill(3_500);
+      // A deputy that the first one still renews at.
+      stage.copies = [{ ...elsewhere(0), grant: { ...elsewhere(0).grant, ...grant, ageMs: 100 } }];
+      expect(stage.report('b', 'writing', { prefix: MIB })).toBe('ok');
+      await stage.pass(1_000);
+      expect(stage.report('b', 'writing', { prefix: 2 * MIB })).toBe('ok');
+      expect(stage.revoked).toEqual(['a']);
+    }
+  });
+
+  test('renewals count that come while the deputies are asked: a keeper that has no processor forgets no writer', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.pass(30_001);
+    await stage.asks('a');
+    for (let i = 1; i <= 5; i += 1) {
+      stage.standsStill(3_000);
+      expect(stage.report('a', 'writing', { prefix: i * MIB })).toBe('ok');
+      await stage.pass(1_000);
+    }
+    expect(await stage.asks('b')).toBe('read a');
+  });
+
+  test('a deputy keeps a writer of its own that renews, where a keeper that stood still tells of an older one', async () => {
+    const stage = new KeeperStage('k', 'a', 'b', 'c');
+    await stage.asks('b');
+    await stage.renews('b', 2_000);
+    stage.keeper.copied([elsewhere(4_000)], () => true);
+    expect(stage.report('b', 'writing', { prefix: MIB })).toBe('ok');
+    stage.keeper.copied([elsewhere(100)], () => true);
+    expect(await stage.asks('c')).toBe('read a');
+  });
+
   test('one that was late for a second did not stand still; nor did one ten seconds after', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     await stage.pass(30_001);
