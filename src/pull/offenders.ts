@@ -46,8 +46,9 @@ export class Offenders {
   }
 
   /** Why it is not to be read from now; undefined if it may be. */
-  fault(peerId: PeerId, digest: Digest): 'wrong' | 'silent' | undefined {
-    if (this.isLeftOut(peerId, digest)) return 'wrong';
+  fault(peerId: PeerId, digest: Digest): 'wrong' | 'missing' | 'silent' | undefined {
+    if (this.isLiar(peerId)) return 'wrong';
+    if (this.#leftOut.has(`${peerId} ${digest}`)) return 'missing';
     return (this.#silences.get(peerId)?.count ?? 0) >= SILENCES ? 'silent' : undefined;
   }
 
@@ -64,9 +65,9 @@ export class Offenders {
     ];
   }
 
-  /** Is what it vouches for not believed? */
-  isLeftOut(peerId: PeerId, digest: Digest): boolean {
-    return this.#leftOut.has(peerId) || this.#leftOut.has(`${peerId} ${digest}`);
+  /** What it vouches for is not believed either. Who only lacks a blob by now has told the truth of its pieces. */
+  isLiar(peerId: PeerId): boolean {
+    return this.#leftOut.has(peerId);
   }
 
   #noteSilence(peerId: PeerId): void {

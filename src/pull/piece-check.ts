@@ -55,7 +55,7 @@ export class PieceCheck {
     if (!(await this.#swarm.knows(proof.signer, this.#parent))) {
       return fault('wrong', `piece ${index} is signed by a stranger`);
     }
-    if (offenders.isLeftOut(proof.signer, this.#digest)) {
+    if (offenders.isLiar(proof.signer)) {
       return fault('shunned', `passes on what ${proof.signer} vouches for, who is left out`);
     }
     return undefined;

@@ -40,7 +40,9 @@ describe('peers that are left out', () => {
   it('are named once for all that they lack, and left out for that alone', () => {
     for (const digest of [DIGEST, OTHER]) offenders.blame('forgetful', 'missing', digest, undefined);
     expect(offenders.leftOut()).toEqual([{ peerId: 'forgetful', reason: 'missing' }]);
-    expect([OTHER, THIRD].map((digest) => offenders.isLeftOut('forgetful', digest))).toEqual([true, false]);
+    expect([OTHER, THIRD].map((digest) => offenders.fault('forgetful', digest))).toEqual(['missing', undefined]);
+    // What it vouched for when it had it is as good as it was.
+    expect(offenders.isLiar('forgetful')).toBe(false);
     vi.advanceTimersByTime(61_000);
     expect(offenders.leftOut()).toEqual([]);
   });

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { Kademlia } from '../../../src/routing/kademlia.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -88,7 +89,7 @@ test('a small blob and a 404 travel by claims', async () => {
   expect(cluster.opened).toEqual([]);
 });
 
-describe('whoever is silent, upstream is asked before a client gives up:', () => {
+describe('by a simulated clock,', () => {
   const [bytes = bytesOf(1)] = blobs;
   const digest = digestOf(bytes);
   const key = `blob:${digest}`;
@@ -110,24 +111,55 @@ describe('whoever is silent, upstream is asked before a client gives up:', () =>
     return { network, source, cluster, client, near };
   }
 
-  /** Simulated, from the client's question to upstream's. */
-  async function msUntilUpstream(source: ScriptedSource, pull: () => Promise<Buffer>): Promise<number> {
-    const before = source.offsets.length;
+  /** Simulated, from the client's question on. */
+  async function msUntil(isSo: () => boolean, pull: () => Promise<Buffer>, stepMs = 100): Promise<number> {
     const startMs = performance.now();
     const pulled = pull();
     pulled.catch(() => {});
-    while (source.offsets.length === before && performance.now() < startMs + 10 * LIMIT_MS) {
-      await vi.advanceTimersByTimeAsync(100);
-    }
+    while (!isSo() && performance.now() < startMs + 10 * LIMIT_MS) await vi.advanceTimersByTimeAsync(stepMs);
     const ms = performance.now() - startMs;
     vi.useRealTimers();
     expect((await pulled).equals(bytes)).toBe(true);
     return ms;
   }
 
+  /** From the client's question to upstream's. */
+  function msUntilUpstream(source: ScriptedSource, pull: () => Promise<Buffer>): Promise<number> {
+    const before = source.offsets.length;
+    return msUntil(() => source.offsets.length > before, pull);
+  }
+
   afterEach(() => void vi.useRealTimers());
 
-  test.each([0, 1, 2, 3, NODES - 1])('all that hold it, and %i that keep it or are next to', async (silent) => {
+  test('where most hold it no more it is found elsewhere, and nothing is waited for', async () => {
+    const { source, cluster, client, near } = await stage();
+    // The first of them wrote it, and vouched for its pieces: the others pass that on.
+    const holders = near.slice(3, 7);
+    /** Disks and workers take real time, in which this clock all but stands still. */
+    const until = async (isSo: () => boolean, realMs: number) => {
+      for (; !isSo(); await vi.advanceTimersByTimeAsync(1)) await setTimeout(realMs);
+    };
+    for (const { store, pull } of holders) {
+      const pulled = pull(digest);
+      await until(() => store.stat(digest) !== undefined, 1);
+      await pulled;
+      // Their keeper hears of one after the other, and names them in that order.
+      await vi.advanceTimersByTimeAsync(3_000);
+    }
+    // They say nothing of it, as one that has lost its disk.
+    const [lasting, ...stale] = holders.reverse();
+    for (const { store } of stale) expect(await store.delete(digest)).toBe(true);
+    const pulled = client.pull(digest);
+    const startMs = performance.now();
+    const before = cluster.opened.length;
+    await until(() => cluster.opened.slice(before).some(({ to }) => to === lasting?.id), 100);
+    expect(performance.now() - startMs).toBeLessThan(100);
+    expect(await blamed(client)).toEqual({ missing: 3 });
+    expect((await pulled).equals(bytes)).toBe(true);
+    expect(source.offsets).toEqual([0]);
+  });
+
+  test.each([0, 1, 2, 3, NODES - 1])('silent: all that hold it, and %i that keep it or are next to', async (silent) => {
     const { network, source, client, near } = await stage();
     const holders = near.slice(3, -1);
     const name = await client.swarm.sourceOf(ORIGIN);
@@ -142,7 +174,7 @@ describe('whoever is silent, upstream is asked before a client gives up:', () =>
   });
 
   test.each([0, 1, 2, 3, NODES - 1])(
-    'all that write it or read it, and %i that keep it or are next to',
+    'silent: all that write it or read it, and %i that keep it or are next to',
     async (silent) => {
       const { network, source, cluster, client, near } = await stage();
       const { answer } = source;
