@@ -209,7 +209,7 @@ export class Metrics {
 
   readonly peersLeftOut = this.#gauge(
     'windlass_peers_left_out',
-    '1 for each agent that this one leaves out for the moment, by its node name and reason: wrong, silent (nothing is read from it), nonsense (its claims make none), missing (it lacks a blob that it said it holds; others are read from it): at most 10.',
+    '1 for each agent that this one leaves out for the moment, by its node name and reason: wrong, silent (nothing is read from it), nonsense (its claims make none), missing (it lacked a blob that it said it held, and is the last to be asked for that one): at most 10.',
     ['peer_node', 'reason'],
   );
 

@@ -46,13 +46,12 @@ export class Offenders {
   }
 
   /** Why it is not to be read from now; undefined if it may be. */
-  fault(peerId: PeerId, digest: Digest): 'wrong' | 'missing' | 'silent' | undefined {
+  fault(peerId: PeerId): 'wrong' | 'silent' | undefined {
     if (this.isLiar(peerId)) return 'wrong';
-    if (this.#leftOut.has(`${peerId} ${digest}`)) return 'missing';
     return (this.#silences.get(peerId)?.count ?? 0) >= SILENCES ? 'silent' : undefined;
   }
 
-  /** Whom this node reads nothing from now, whatever the blob; `missing`: not some blob that it has not got. */
+  /** Whom this node reads nothing from now, whatever the blob; `missing`: some blob only when all others have nothing. */
   leftOut(): { readonly peerId: PeerId; readonly reason: 'wrong' | 'silent' | 'missing' }[] {
     const keys = [...this.#leftOut.keys()].map((key) => key.split(' '));
     const wrong = keys.flatMap(([peerId = '', digest]) => (digest === undefined ? [peerId] : []));
@@ -63,6 +62,11 @@ export class Offenders {
       ...silent.map(([peerId]) => ({ peerId, reason: 'silent' as const })),
       ...[...missing].map((peerId) => ({ peerId, reason: 'missing' as const })),
     ];
+  }
+
+  /** It said that it held the blob, and did not: lately. By now it may. */
+  lackedIt(peerId: PeerId, digest: Digest): boolean {
+    return this.#leftOut.has(`${peerId} ${digest}`);
   }
 
   /** What it vouches for is not believed either. Who only lacks a blob by now has told the truth of its pieces. */

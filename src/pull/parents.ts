@@ -38,7 +38,8 @@ export class Parents {
   }
 
   /**
-   * The first that gives something; undefined if none does.
+   * The first that gives something; undefined if none does. Who lacked the blob a moment ago may have got it again,
+   * and is asked when all others have nothing.
    * @param except is read from now: it is not asked, and stays.
    * @throws as `left`; the signal's reason.
    */
@@ -49,9 +50,10 @@ export class Parents {
     except?: PeerId,
   ): Promise<(Leg & { readonly kind: 'parent' }) | undefined> {
     const { self, offenders } = this.#swarm;
-    for (const parent of parents) {
+    const lackedIt = parents.filter(({ peerId }) => offenders.lackedIt(peerId, this.#digest));
+    for (const parent of [...parents.filter((one) => !lackedIt.includes(one)), ...lackedIt]) {
       if (parent.peerId === self || parent.peerId === except) continue;
-      const fault = offenders.fault(parent.peerId, this.#digest);
+      const fault = offenders.fault(parent.peerId);
       if (fault !== undefined) {
         this.#claim.failed.note(parent.peerId, fault);
         continue;

@@ -37,10 +37,11 @@ describe('peers that are left out', () => {
     expect(offenders.leftOut()).toEqual([{ peerId: 'mute', reason: 'silent' }]);
   });
 
-  it('are named once for all that they lack, and left out for that alone', () => {
+  it('are named once for all that they lack, and asked later than others for that alone', () => {
     for (const digest of [DIGEST, OTHER]) offenders.blame('forgetful', 'missing', digest, undefined);
     expect(offenders.leftOut()).toEqual([{ peerId: 'forgetful', reason: 'missing' }]);
-    expect([OTHER, THIRD].map((digest) => offenders.fault('forgetful', digest))).toEqual(['missing', undefined]);
+    expect([OTHER, THIRD].map((digest) => offenders.lackedIt('forgetful', digest))).toEqual([true, false]);
+    expect(offenders.fault('forgetful')).toBeUndefined();
     // What it vouched for when it had it is as good as it was.
     expect(offenders.isLiar('forgetful')).toBe(false);
     vi.advanceTimersByTime(61_000);

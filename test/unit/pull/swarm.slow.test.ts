@@ -291,6 +291,23 @@ describe('somebody lies', () => {
     expect(source.offsets).toEqual([0]);
   });
 
+  test('who lacked it and has got it again is read from, where nobody else is named', async () => {
+    const { cluster, source } = await start(3);
+    const [client, forgetful, other] = [cluster.node(0), cluster.node(1), cluster.node(2)];
+    await other.pull(DIGEST);
+    await eventually(() => cluster.keeper.holders.get(KEY)?.size === 1);
+    cluster.keeper.holders.set(KEY, new Set([forgetful.id, other.id]));
+    await client.pull(DIGEST);
+    expect(await blamed(client)).toEqual({ missing: 1 });
+
+    await forgetful.pull(DIGEST);
+    await client.store.delete(DIGEST);
+    cluster.keeper.holders.set(KEY, new Set([forgetful.id]));
+    expect((await client.pull(DIGEST)).equals(BYTES)).toBe(true);
+    expect(await blamed(client)).toEqual({ missing: 1 });
+    expect(source.offsets).toEqual([0]);
+  });
+
   test.each([
     [
       'accepts and says nothing',
