@@ -95,6 +95,7 @@ function hold(entry: Entry, context: KeeperContext, peerId: PeerId, report: Repo
     const kept = context.inline.set(entry.key, bytes, ageMs, nowMs);
     if (kept && entry.isTag) context.index.setLastKnown(entry.key, { bytes, ageMs });
   }
+  context.logger.debug({ key: entry.key, peer: peerId }, 'held');
   if (!entry.isTag) {
     context.index.add(entry.key, peerId);
     const seat = entry.tree.get(peerId);
