@@ -21,8 +21,10 @@ export class BlobClaim {
   #lease: Lease | undefined;
   /** What was claimed last. */
   #source: string | undefined;
-  /** Time lost to parents that did not work, and to keepers that did not answer, since bytes, or the right, last came. */
+  /** Time lost to parents that did not work, and to keepers that did not answer, since bytes last came. */
   #lostMs = 0;
+  /** With the right to write it was forgotten: once, until bytes come. A right that is taken back again and again is no way. */
+  #forgotten = false;
   /** The last claim said so; one that comes when bytes have come does not. */
   #toldAlone = false;
 
@@ -50,7 +52,7 @@ export class BlobClaim {
   }
 
   /** @returns undefined where the swarm is given up. @throws the signal's reason. */
-  async ask(pull: Pull): Promise<Claimed | undefined> {
+  async ask(pull: Pull, signal: AbortSignal = pull.signal): Promise<Claimed | undefined> {
     const { claims, logger } = this.#swarm;
     const digest = this.#digest;
     const alone = this.isHopeless;
@@ -73,15 +75,18 @@ export class BlobClaim {
           resumes: this.resumes,
           onSilence: (ms) => this.lost(ms),
         },
-        pull.signal,
+        signal,
       );
       this.resumes = false;
       this.#lease = claimed.kind === 'write' ? claimed.lease : undefined;
       // With the right to it nothing is lost any more; who loses that to another one reads, and has all its patience again.
-      if (claimed.kind === 'write') this.#lostMs = 0;
+      if (claimed.kind === 'write' && !this.#forgotten) {
+        this.#lostMs = 0;
+        this.#forgotten = true;
+      }
       return claimed;
     } catch (error) {
-      pull.signal.throwIfAborted();
+      signal.throwIfAborted();
       logger.warn({ digest, err: error }, 'claim failed: asking upstream without leave');
       return undefined;
     }
@@ -100,6 +105,7 @@ export class BlobClaim {
   /** Bytes came, up to `position`. */
   wrote(position: number): void {
     this.#lostMs = 0;
+    this.#forgotten = false;
     this.#lease?.progress('writing', position);
   }
 

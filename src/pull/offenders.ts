@@ -11,6 +11,8 @@ const LEFT_OUT_MS = 60_000;
 /** Once may happen to any peer; who is silent this often within so long is not waited for again and again. */
 const SILENCES = 2;
 const SILENT_MS = 30_000;
+/** A relay may hear so often within LEFT_OUT_MS that what it got is wrong; who says it again may do so for ever. */
+const WRONGS = 2;
 /** One pause silences all that is read from a peer. */
 const ONE_PAUSE_MS = 1_000;
 
@@ -22,6 +24,7 @@ export class Offenders {
     ttl: SILENT_MS,
     perf: clock,
   });
+  readonly #wrongs = new LRUCache<PeerId, number>({ max: 10_000, ttl: LEFT_OUT_MS, perf: clock });
   readonly #logger: Logger;
   readonly #metrics: Metrics;
 
@@ -40,9 +43,18 @@ export class Offenders {
   /** It did what no good peer does. */
   blame(peerId: PeerId, why: 'wrong' | 'missing', digest: Digest, error: unknown): void {
     this.#metrics.peerBlamed.inc({ reason: why });
-    this.#logger.warn({ peer: peerId, reason: why, digest, err: error }, 'peer is left out for a while');
+    const what =
+      why === 'wrong' ? 'peer is left out for a while' : 'peer lacks what it said it held: asked last for it';
+    this.#logger.warn({ peer: peerId, reason: why, digest, err: error }, what);
     // Who has lost one blob may well have the others.
     this.#leftOut.set(why === 'missing' ? `${peerId} ${digest}` : peerId, true);
+  }
+
+  /** It passed on what others vouch for, and that it is wrong: so a pull has failed by its word alone. */
+  saysWrong(peerId: PeerId, digest: Digest, error: unknown): void {
+    const count = (this.#wrongs.get(peerId) ?? 0) + 1;
+    this.#wrongs.set(peerId, count);
+    if (count >= WRONGS) this.blame(peerId, 'wrong', digest, error);
   }
 
   /** Why it is not to be read from now; undefined if it may be. */

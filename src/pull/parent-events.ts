@@ -52,6 +52,7 @@ export class ParentEvents {
    */
   async next(): Promise<IteratorResult<PeerEvent> | 'slow'> {
     const { pieceMs, signal, receivedTo } = this.#options;
+    signal.throwIfAborted();
     this.#next ??= this.#events.next();
     const next = this.#next;
     // It is not always waited for to its end.

@@ -41,6 +41,9 @@ export type ParentStep =
       readonly error: WindlassError;
     };
 
+/** Longer than any chain of a cluster: who reads from us is told the path as well, and a frame has its bounds. */
+const MAX_HOPS = 4_096;
+
 export interface ParentStreamOptions {
   /** From where on bytes are wanted. */
   readonly position: number;
@@ -108,6 +111,11 @@ export class ParentStream {
   /** Monotonic. When it last said anything. */
   get lastHeardMs(): number {
     return this.#vainSinceMs ?? this.#events?.heardMs ?? this.#startedMs;
+  }
+
+  /** For how long it was waited with, and nothing came of it. */
+  get vainMs(): number {
+    return this.#vainSinceMs === undefined ? 0 : performance.now() - this.#vainSinceMs;
   }
 
   /** The keeper calls it writer, or holder, by now. */
@@ -234,6 +242,9 @@ export class ParentStream {
   }
 
   #follow(path: readonly PeerId[]): ParentStep | undefined {
+    if (path.length > MAX_HOPS) {
+      return this.#left('failed', new WindlassError('PEER_FAILED', `a path of ${path.length} agents`));
+    }
     this.#path = path;
     if (path.includes(this.#swarm.self)) {
       return this.#left('cycle', new WindlassError('PEER_FAILED', 'we are above it'));

@@ -20,6 +20,10 @@ const FIRST_PAUSE_MS = 50;
 const MAX_PAUSE_MS = 500;
 /** A slow parent for which the keeper knows no other is not complained of again for so long. */
 const SLOW_AGAIN_MS = 2_000;
+/** Nor for so many times as long as was looked for another one, in which nothing was read. */
+const LOOKED_SHARE = 4;
+/** For the keeper's answer; opening the other one has a bound of its own. */
+const ASKED_MS = 1_000;
 
 export type SourceRole = 'none' | 'writer' | 'reader';
 
@@ -216,10 +220,12 @@ export class SwarmSource implements BlobSource {
             yield* this.#took(pull, 'peer', step.start, step.bytes);
           }
           const complaint = step.type !== 'bytes' ? step.type : step.slow ? 'slow' : undefined;
-          if (complaint !== undefined && performance.now() >= complainAtMs) {
+          const askedMs = performance.now();
+          if (complaint !== undefined && askedMs >= complainAtMs) {
             const better = await this.#insteadOf(pull, stream, complaint);
             if (better !== undefined) return better;
-            complainAtMs = performance.now() + SLOW_AGAIN_MS;
+            const nowMs = performance.now();
+            complainAtMs = nowMs + Math.max(SLOW_AGAIN_MS, LOOKED_SHARE * (nowMs - askedMs));
           }
         } else if (step.type === 'stalled' || step.type === 'unsure') {
           const other = await (step.type === 'stalled'
@@ -228,7 +234,10 @@ export class SwarmSource implements BlobSource {
           if (other !== undefined) return other;
         } else {
           stream.leave();
-          if (step.type === 'left') this.#parents.left(stream, step);
+          if (step.type === 'left') {
+            this.#claim.lost(stream.vainMs);
+            this.#parents.left(stream, step);
+          }
           return await this.#next(pull);
         }
         step = await stream.next();
@@ -271,28 +280,62 @@ export class SwarmSource implements BlobSource {
     return leg;
   }
 
-  async #read(pull: Pull, claimed: Claimed & { kind: 'read' }, except?: PeerId): Promise<Leg | undefined> {
-    const leg = await this.#parents.firstOf(pull, claimed.parents, claimed.replaces, except);
+  async #read(
+    pull: Pull,
+    { parents, replaces }: Claimed & { kind: 'read' },
+    instead?: { readonly of: PeerId; readonly signal: AbortSignal },
+  ): Promise<Leg | undefined> {
+    const leg = await this.#parents.firstOf(pull, parents, replaces, instead);
     if (leg !== undefined) this.#become('reader', leg.stream);
     return leg;
   }
 
-  /** Opened before the slow one is left; undefined if there is nothing better. */
+  /** Opened before the slow one is left; undefined if there is nothing better, or not soon: until then nothing is read. */
   async #insteadOf(pull: Pull, stream: ParentStream, why: 'slow' | 'strained' | 'stalled'): Promise<Leg | undefined> {
     const { peerId } = stream.parent;
     if (why !== 'stalled') this.#claim.failed.note(peerId, why);
-    const claimed = await this.#claim.ask(pull);
-    if (claimed === undefined || claimed.kind === 'failed') return undefined;
-    const better =
-      claimed.kind === 'read' ? await this.#read(pull, claimed, peerId) : await this.#follow(pull, claimed);
+    const look = new AbortController();
+    const timer = setTimeout(() => look.abort(new Error('not soon')), ASKED_MS + this.#swarm.bounds.openMs);
+    const signal = AbortSignal.any([pull.signal, look.signal]);
+    let better: Leg | undefined;
+    try {
+      const claimed = await this.#claim.ask(pull, signal);
+      if (claimed?.kind === 'read') better = await this.#read(pull, claimed, { of: peerId, signal });
+      else if (claimed !== undefined && claimed.kind !== 'failed') better = await this.#beside(pull, claimed);
+    } catch (error) {
+      pull.signal.throwIfAborted();
+      if (!look.signal.aborted) throw error;
+      this.#swarm.logger.debug({ digest: this.digest, peer: peerId, why }, 'no better parent within the bound');
+    } finally {
+      clearTimeout(timer);
+    }
     if (better === undefined) this.#become('reader', stream);
     else if (why !== 'stalled') this.#swarm.offenders.leave(peerId, why, this.digest, undefined);
     return better;
   }
 
-  /** A relay signs for itself: it may have become the writer a moment ago. Undefined if so. */
+  /** Where upstream has nothing either, what there is goes on. */
+  async #beside(pull: Pull, claimed: Claimed): Promise<Leg | undefined> {
+    try {
+      return await this.#follow(pull, claimed);
+    } catch (error) {
+      pull.signal.throwIfAborted();
+      if (!(error instanceof WindlassError) || hasCode(error, 'DIGEST_MISMATCH')) throw error;
+      this.#swarm.logger.info({ digest: this.digest, err: error }, 'upstream fails: the parent is read on');
+      this.#claim.letGo(undefined);
+      return undefined;
+    }
+  }
+
+  /** A relay signs for itself: it may have become the writer a moment ago, or hold it all. Undefined if so. */
   async #insteadOfUnsure(pull: Pull, stream: ParentStream): Promise<Leg | undefined> {
     const { peerId } = stream.parent;
+    if (stream.path.length === 1) {
+      // It says that it has this from nobody, and is blamed for it should the digest not hold. The keeper may hear of it later
+      // than we: of who holds it within a second, of who writes without leave never.
+      stream.promote('writer');
+      return undefined;
+    }
     const claimed = await this.#claim.ask(pull);
     if (claimed?.kind === 'read') {
       const role = claimed.parents.find((parent) => parent.peerId === peerId)?.role;
