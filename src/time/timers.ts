@@ -2,6 +2,8 @@
 export interface Timers {
   /** ms since some moment; never set back. */
   now(): number;
+  /** ms since 1970, by the wall's clock, which goes on where a suspended machine's monotonic one does not. Where missing: as `now`. */
+  wall?(): number;
   /** Calls once after `ms`, unless cancelled. @returns cancel */
   after(ms: number, call: () => void): () => void;
 }
@@ -9,6 +11,7 @@ export interface Timers {
 /** Those of an agent: they keep no process alive. */
 export const systemTimers: Timers = {
   now: () => performance.now(),
+  wall: () => Date.now(),
   after: (ms, call) => {
     const timer = setTimeout(call, ms).unref();
     return () => clearTimeout(timer);

@@ -75,6 +75,10 @@ export function adopt(entry: Entry, context: KeeperContext, copy: Copy, replace:
   const known = entry.grants.writer;
   const replaces = replace && !isOutdated(copy, known, nowMs);
   if (replaces && known !== undefined && known.id !== copy.grant?.id) entry.end(known, true);
+  // A copy of a keeper that had let go of it by mistake, and has heard of it again since.
+  if (replaces && entry.grants.writer === undefined && copy.grant !== undefined && copy.grant.ageMs <= OUTDATED_MS) {
+    entry.grants.takeBack(copy.grant.id);
+  }
   if (entry.grants.writer === undefined) adoptGrant(entry, context, copy, nowMs);
   if (copy.grant !== undefined) hearOf(entry, copy.grant, nowMs);
   if (!entry.isTag) adoptTree(entry, context, copy, replaces);
@@ -108,8 +112,10 @@ export function endOutdated(entry: Entry, context: KeeperContext, copies: readon
 }
 
 function mayAdopt(entry: Entry, { roster }: KeeperContext, grant: CopiedGrant): boolean {
-  const hasRestarted = grant.incarnation < (roster.get(grant.peerId)?.incarnation ?? 0);
-  return grant.ageMs <= LEASE_MS && !entry.grants.hasEnded(grant.id) && !hasRestarted;
+  const member = roster.get(grant.peerId);
+  // Nobody knows it, or it has restarted.
+  if (member === undefined || grant.incarnation < member.incarnation) return false;
+  return grant.ageMs <= LEASE_MS && !entry.grants.hasEnded(grant.id);
 }
 
 function adoptGrant(entry: Entry, context: KeeperContext, { grant }: Copy, nowMs: number): void {

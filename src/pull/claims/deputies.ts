@@ -20,7 +20,8 @@ export interface DeputiesOptions {
   readonly roster: Roster;
   readonly timers: Timers;
   readonly calls: KeeperCalls;
-  copyOf(entry: Entry): Copy;
+  /** Undefined where there is nothing to be told yet; `changed` comes again then. */
+  copyOf(entry: Entry): Copy | undefined;
   /** Of a writer on this very node. */
   revokeHere(key: string, grant: string): boolean;
 }
@@ -136,8 +137,9 @@ export class Deputies implements KeeperLinks {
     if (entries.size === 0) this.#changed.delete(peerId);
     this.#sending.add(peerId);
     try {
-      const body = { type: 'copies' as const, copies: some.map(copyOf) };
-      await calls.ask(member, body, unknownAnswerSchema, { signal: this.#stop.signal });
+      const copies = some.map(copyOf).filter((copy) => copy !== undefined);
+      const body = { type: 'copies' as const, copies };
+      if (copies.length > 0) await calls.ask(member, body, unknownAnswerSchema, { signal: this.#stop.signal });
     } catch {
       // It is a copy: what changes next is copied again, and a deputy that lacks one asks the writer's renewal.
     } finally {

@@ -18,9 +18,11 @@ import { take } from './report-handling.ts';
 import { Standstill } from './standstill.ts';
 import { endHopeless } from './takeover.ts';
 import { type Asked, verdict } from './verdict.ts';
-import { Waiting } from './waiting.ts';
+import { askAgain, Waiting } from './waiting.ts';
 
 const MAX_ENTRIES = 20_000;
+/** Keys that others are asked of at once, for reports and sweeps after a standstill; claims, which wait, ask on. */
+const MAX_RECALLS = 64;
 /** A view that changed so lately may not be everybody's yet. */
 const UNSETTLED_MS = 30_000;
 
@@ -58,6 +60,7 @@ export class Keeper {
   readonly #unsubscribe: () => void;
   #cancelSweep: (() => void) | undefined;
   #granted = 0;
+  #recalls = 0;
   #stopped = false;
 
   constructor({ roster, index, timers, rates, heard, links, logger, metrics }: KeeperOptions) {
@@ -105,10 +108,13 @@ export class Keeper {
     this.#hear(entry, peerId, claim);
     if (this.#isUnsettled(entry) || this.#stoodStill(entry)) {
       await this.#recall(entry);
+      // It may have stood still again meanwhile.
+      if (this.#stoodStill(entry)) await this.#recall(entry);
       // Another keeper may know the life before this one.
       if (entry.renewed(peerId, claim.incarnation)) this.#lookAgain(entry);
     }
     const asked: Asked = { peerId, claim, sinceMs };
+    if (this.#stopped) return askAgain();
     if (signal.aborted) return this.#waiting.hold(peerId, claim, sinceMs, signal);
     const { writer } = entry.grants;
     const answer = verdict(entry, this.#context, asked);
@@ -124,10 +130,10 @@ export class Keeper {
       const known = this.#context.roster.get(peerId)?.incarnation ?? 0;
       if (report.incarnation < known) return 'lost';
       const entry = this.#entry(report.key);
-      if (report.state !== 'writing' || !this.#stoodStill(entry)) return this.#take(entry, peerId, report);
-      // Its right may have passed on meanwhile: it hears of that by the next one.
+      if (!this.#isDoubtful(entry, report)) return this.#take(entry, peerId, report);
+      // Its right may have passed on meanwhile: it hears of that by the next one. All of one key in their order.
       void this.#recall(entry).then(() => {
-        if (!entry.grants.hasEnded(report.grant ?? '')) this.#take(entry, peerId, report);
+        if (report.state !== 'writing' || !entry.grants.hasEnded(report.grant ?? '')) this.#take(entry, peerId, report);
       });
       return 'ok';
     });
@@ -167,8 +173,11 @@ export class Keeper {
     index.forget(key);
   }
 
-  copy(entry: Entry): Copy {
-    return copyOf(entry, this.#context);
+  /** @returns undefined where others are asked first: it will have changed then. */
+  copy(entry: Entry): Copy | undefined {
+    if (!this.#stoodStill(entry)) return copyOf(entry, this.#context);
+    void this.#recall(entry);
+    return undefined;
   }
 
   /** Grants that run, for the gauge and the tests. */
@@ -234,16 +243,32 @@ export class Keeper {
     return recalledAtMs < this.#standstill.awokeAtMs && this.#context.roster.members().length > 1;
   }
 
-  /** Once, however many ask meanwhile. */
-  async #recall(entry: Entry): Promise<void> {
+  /** Does a report of a right say something of one that may have run out, or passed on, while this agent stood still? */
+  #isDoubtful(entry: Entry, { state, grant }: Report): boolean {
+    if (!this.#stoodStill(entry) || (state !== 'writing' && grant === undefined)) return false;
+    return entry.recalling !== undefined || this.#recalls < MAX_RECALLS;
+  }
+
+  /** Once, however many ask meanwhile. Never rejects. */
+  #recall(entry: Entry): Promise<void> {
+    entry.recalling ??= this.#askOthers(entry);
+    return entry.recalling;
+  }
+
+  async #askOthers(entry: Entry): Promise<void> {
     const atMs = this.#context.timers.now();
-    entry.recalling ??= this.#links.recall(entry.key).then((copies) => {
-      entry.recalling = undefined;
-      entry.recalledAtMs = atMs;
-      endOutdated(entry, this.#context, copies);
-      for (const copy of copies) adopt(entry, this.#context, copy, false);
-    });
-    await entry.recalling;
+    const stoodStill = this.#stoodStill(entry);
+    this.#recalls += 1;
+    const copies = await this.#links.recall(entry.key).catch(() => []);
+    this.#recalls -= 1;
+    entry.recalling = undefined;
+    entry.recalledAtMs = atMs;
+    endOutdated(entry, this.#context, copies);
+    // Of two the one that was renewed last.
+    const ageOf = ({ grant }: Copy) => grant?.ageMs ?? Number.POSITIVE_INFINITY;
+    for (const copy of copies.toSorted((a, b) => ageOf(a) - ageOf(b))) adopt(entry, this.#context, copy, false);
+    // Nothing of it was told to others until now.
+    if (stoodStill) this.#links.changed(entry, true);
   }
 
   async #revoke(entry: Entry, grant: Grant): Promise<void> {
@@ -252,6 +277,11 @@ export class Keeper {
   }
 
   #lookAgain(entry: Entry): void {
+    if (this.#stopped || !this.#waiting.has(entry.key)) return;
+    if (this.#stoodStill(entry)) {
+      void this.#recall(entry).then(() => this.#lookAgain(entry));
+      return;
+    }
     for (const waiter of this.#waiting.of(entry.key)) {
       const answer = verdict(entry, this.#context, waiter);
       if (answer !== undefined) waiter.answer(answer);
@@ -280,6 +310,10 @@ export class Keeper {
       const { timers, roster } = this.#context;
       for (const entry of [...this.#entries.values()]) {
         const nowMs = timers.now();
+        if (this.#stoodStill(entry) && (!entry.grants.nothing || this.#waiting.has(entry.key))) {
+          if (this.#recalls < MAX_RECALLS) void this.#recall(entry).then(() => this.#lookAgain(entry));
+          continue;
+        }
         endHopeless(entry, this.#context, nowMs);
         entry.sweep(nowMs, (peerId) => roster.isLive(peerId));
         if (this.#waiting.has(entry.key)) this.#lookAgain(entry);

@@ -13,12 +13,15 @@ const RECENT_MS = 10_000;
 export class Standstill {
   readonly #timers: Timers;
   #nextMs: number;
+  /** By how much the wall's clock was ahead of the monotonic one. A step of it, by NTP, costs some questions, no more. */
+  #aheadMs: number;
   #cancel: () => void;
   #awokeAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(timers: Timers) {
     this.#timers = timers;
     this.#nextMs = timers.now() + TICK_MS;
+    this.#aheadMs = this.#ahead();
     this.#cancel = timers.after(TICK_MS, () => this.#tick());
   }
 
@@ -42,8 +45,16 @@ export class Standstill {
   /** What comes first after a standstill may not be the tick. */
   #look(): void {
     const nowMs = this.#timers.now();
-    if (nowMs - this.#nextMs <= LATE_MS) return;
+    const aheadMs = this.#ahead();
+    const jumpedMs = aheadMs - this.#aheadMs;
+    this.#aheadMs = aheadMs;
+    if (nowMs - this.#nextMs <= LATE_MS && jumpedMs <= LATE_MS) return;
     this.#awokeAtMs = nowMs;
     this.#nextMs = nowMs + TICK_MS;
+  }
+
+  #ahead(): number {
+    const { wall } = this.#timers;
+    return wall === undefined ? 0 : wall() - this.#timers.now();
   }
 }

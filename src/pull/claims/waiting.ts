@@ -71,6 +71,7 @@ export class Waiting {
   }
 }
 
-function askAgain(): ClaimAnswer {
+/** Nothing to say yet, and nothing is held. */
+export function askAgain(): ClaimAnswer {
   return { kind: 'wait', waitMs: ASK_AGAIN_MS };
 }

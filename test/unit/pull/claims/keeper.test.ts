@@ -802,6 +802,124 @@ describe('a view that has just changed', () => {
     expect(await stage.asks('c')).toBe('read a');
   });
 
+  test('a claim that waits is not granted anything by a keeper that stood still before its deputies were asked', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.pass(30_001);
+    await stage.asks('a', { sizeBytes: 1_000 });
+    await stage.renews('a', 2_000);
+    const waits = stage.claim('b', { sizeBytes: 1_000, inline: true, waitMs: 2_000 });
+    await stage.pass(10);
+    stage.standsStill(6_000);
+    stage.copies = [elsewhere(300)];
+    await stage.pass(3_000);
+    expect(inWords(await waits)).toBe('wait');
+    expect(stage.recalled).toEqual([KEY]);
+    expect(stage.keeper.grants.map(({ grant: { id } }) => id)).toEqual(['elsewhere.1.1']);
+  });
+
+  test.each([
+    ['held', 'read a', 'a! b<a'],
+    ['left', 'write', 'b!'],
+    ['failed', 'failed NOT_FOUND', 'a<'],
+  ] as const)(
+    'after a standstill that outlasted the lease, a renewal is not heard after `%s` that came behind it',
+    async (state, answer, tree) => {
+      const stage = new KeeperStage('k', 'a', 'b', 'c');
+      await stage.pass(30_001);
+      await stage.asks('a');
+      await stage.renews('a', 3_000, { prefix: MIB });
+      const grant = stage.grantOf('a');
+      stage.standsStill(6_000);
+      await stage.pass(1_000);
+      stage.report('a', 'writing', { grant, prefix: 2 * MIB, phase: 'writing' });
+      stage.report('a', state, { grant, ...(state === 'failed' ? { code: 'NOT_FOUND' } : {}) });
+      await stage.pass(10);
+      expect(stage.keeper.grants).toEqual([]);
+      expect(await stage.asks('b')).toBe(answer);
+      expect(stage.tree()).toBe(tree);
+    },
+  );
+
+  test('of two copies the one that was renewed last is taken, in whatever order they come', async () => {
+    for (const order of [1, -1]) {
+      const stage = new KeeperStage('k', 'a', 'b', 'c');
+      await stage.pass(30_001);
+      stage.standsStill(8_000);
+      const older = elsewhere(4_900);
+      const copies = [{ ...older, grant: { ...older.grant, id: 'older', peerId: peerIdOf('c') } }, elsewhere(200)];
+      stage.copies = order === 1 ? copies : copies.reverse();
+      expect(await stage.asks('b')).toBe('read a');
+      expect(stage.report('a', 'writing', { grant: 'elsewhere.1.1', prefix: MIB })).toBe('ok');
+    }
+  });
+
+  test('a copy that names a writer whom nobody knows ends nothing', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.pass(30_001);
+    await stage.asks('a');
+    await stage.renews('a', 2_000);
+    stage.standsStill(3_500);
+    stage.copies = [{ ...elsewhere(0), grant: { ...elsewhere(0).grant, peerId: 'nobody' } }];
+    stage.report('a', 'writing', { prefix: MIB });
+    await stage.pass(10);
+    expect(stage.revoked).toEqual([]);
+    expect(await stage.asks('b')).toBe('read a');
+  });
+
+  test('a keeper that stood still copies nothing before it has asked, and then all', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.pass(30_001);
+    await stage.asks('a');
+    const entry = stage.keeper.peek(KEY);
+    if (entry === undefined) throw new Error('no entry');
+    stage.standsStill(6_000);
+    stage.copies = [{ ...elsewhere(300), grant: { ...elsewhere(300).grant, id: stage.grantOf('a') } }];
+    stage.changed.length = 0;
+    expect(stage.keeper.copy(entry)).toBeUndefined();
+    await stage.pass(10);
+    expect(stage.changed).toEqual([{ key: KEY, soon: true }]);
+    expect(stage.keeper.copy(entry)?.grant?.ageMs).toBeLessThan(1_000);
+  });
+
+  test('a deputy takes a grant again that a copy without it had ended, when its keeper names it again', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    const nothing = { key: KEY, holders: [], tree: [], failures: [] };
+    stage.keeper.copied([elsewhere(100)], () => true);
+    stage.keeper.copied([nothing], () => true);
+    expect(stage.keeper.grants).toEqual([]);
+    // Not so by one that is no keeper of it, or by a word that is old.
+    stage.keeper.copied([elsewhere(100)], () => false);
+    stage.keeper.copied([elsewhere(4_000)], () => true);
+    expect(stage.keeper.grants).toEqual([]);
+    stage.keeper.copied([elsewhere(100)], () => true);
+    expect(stage.report('a', 'writing', { grant: 'elsewhere.1.1', prefix: MIB })).toBe('ok');
+    expect(await stage.asks('b')).toBe('read a');
+  });
+
+  test('a keeper that is stopped while it asks gives nothing', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.pass(30_001);
+    stage.standsStill(3_000);
+    const claim = stage.claim('a');
+    stage.keeper.stop();
+    expect(inWords(await claim)).toBe('wait');
+    expect(stage.keeper.grants).toEqual([]);
+  });
+
+  test('reports of a thousand keys after a standstill ask the deputies of some at a time', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.pass(30_001);
+    stage.standsStill(3_000);
+    for (let i = 0; i < 1_000; i += 1) {
+      stage.report('a', 'writing', {
+        key: `blob:sha256:${i.toString(16).padStart(64, '0')}`,
+        grant: `g${i}`,
+        prefix: 0,
+      });
+    }
+    expect(stage.recalled.length).toBeLessThan(100);
+  });
+
   test('one that was late for a second did not stand still; nor did one ten seconds after', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     await stage.pass(30_001);
@@ -811,7 +929,8 @@ describe('a view that has just changed', () => {
     stage.standsStill(8_000);
     await stage.pass(11_500);
     await stage.asks('b', { key: `blob:sha256:${'b'.repeat(64)}` });
-    expect(stage.recalled).toEqual([]);
+    // Of the one that was kept then.
+    expect(stage.recalled).toEqual([KEY]);
   });
 
   test('who has left since it asked is given nothing', async () => {
