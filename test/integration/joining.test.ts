@@ -32,19 +32,24 @@ describeWith('agents that join while the others pull', [RealRegistry.missing], (
   afterAll(() => scratch?.dispose());
 
   for (const round of [1, 2, 3])
-  it('pull at once, too: upstream gives each blob once', async () => {
-    const image = buildImage({ seed: `joining ${round}`, layerBytes: Array.from({ length: 6 }, () => 10 * MIB), gzip: false, index: false });
-    await pushImage(registry.url, 'library/joining', `v${round}`, image);
-    await registry.forget();
-    proxy.rateBytesPerSecond = 10 * MIB;
-    const pulls = cluster.agents.map((agent) => pullImage(agent, 'library/joining', image.top.digest, image));
-    for (let added = 0; added < MORE / 3; added += 1) {
-      const agent = await cluster.add();
-      pulls.push(pullImage(agent, 'library/joining', image.top.digest, image));
-    }
-    expect((await Promise.all(pulls)).flatMap(({ faults }) => faults)).toEqual([]);
-    const counts = await registry.counts();
-    console.log(counts);
-    expect(Object.values(counts).every((count) => count === 1)).toBe(true);
-  }, 120_000);
+    it('pull at once, too: upstream gives each blob once', async () => {
+      const image = buildImage({
+        seed: `joining ${round}`,
+        layerBytes: Array.from({ length: 6 }, () => 10 * MIB),
+        gzip: false,
+        index: false,
+      });
+      await pushImage(registry.url, 'library/joining', `v${round}`, image);
+      await registry.forget();
+      proxy.rateBytesPerSecond = 10 * MIB;
+      const pulls = cluster.agents.map((agent) => pullImage(agent, 'library/joining', image.top.digest, image));
+      for (let added = 0; added < MORE / 3; added += 1) {
+        const agent = await cluster.add();
+        pulls.push(pullImage(agent, 'library/joining', image.top.digest, image));
+      }
+      expect((await Promise.all(pulls)).flatMap(({ faults }) => faults)).toEqual([]);
+      const counts = await registry.counts();
+      console.log(counts);
+      expect(Object.values(counts).every((count) => count === 1)).toBe(true);
+    }, 120_000);
 });

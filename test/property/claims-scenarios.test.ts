@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { WindlassError } from '../../src/errors.ts';
 import type { Claimed, ClaimRequest } from '../../src/pull/claims/claims.ts';
-import { ClaimsNetwork, type NetworkOptions } from '../support/claims-network.ts';
+import { ClaimsNetwork, type NetworkOptions, nameOf } from '../support/claims-network.ts';
 import { type PullsOptions, SimulatedPulls } from '../support/simulated-pulls.ts';
 
 const KEY = `blob:sha256:${'a'.repeat(64)}`;
@@ -131,6 +131,41 @@ describe('claims, hole by hole', () => {
     pulls.start(second);
     await finish(network, pulls, 200_000);
     expect([pulls.requests, pulls.upstreamBytes]).toEqual([1, SIZE]);
+  });
+
+  test('the keeper stands still, in whatever phase of its timers, and dies soon after: its deputies know the writer', async () => {
+    for (const silentMs of [4_000, 6_000, 8_000]) {
+      for (let phaseMs = 0; phaseMs < 2_000; phaseMs += 100) {
+        const { network, pulls } = stage(6, { upstreamRate: 10 });
+        await network.queue.run(31_000);
+        const members = network.alive()[0]?.roster.keepers(KEY, 6) ?? [];
+        const near = members.map(({ peerId }) => nameOf(peerId));
+        const [keeper = '', , , writer = '', late = ''] = near;
+        const others = Array.from({ length: 50 }, (_, nth) => `blob:sha256:${String(nth).padStart(64, '0')}`);
+        const other = others.find((key) => network.keeperOf(key) === keeper) ?? '';
+        // Of another key: the keeper's sweeps begin with it.
+        const request = {
+          key: other,
+          source: 'x/y',
+          registry: 'x',
+          sizeBytes: SIZE,
+          prefix: 0,
+          failed: [],
+          inline: false,
+        };
+        void network.get(late).parts.claimer.claim(request, new AbortController().signal);
+        await network.queue.run(network.queue.now() + 100 + (phaseMs % 500));
+        pulls.start(writer);
+        await network.queue.run(network.queue.now() + 3_000 + phaseMs);
+        network.suspend(keeper, silentMs);
+        await network.queue.run(network.queue.now() + silentMs + 3_000);
+        network.kill(keeper);
+        await network.queue.run(network.queue.now() + 3_000);
+        pulls.start(late);
+        await finish(network, pulls, 200_000);
+        expect([silentMs, phaseMs, pulls.requests, pulls.upstreamBytes]).toEqual([silentMs, phaseMs, 1, SIZE]);
+      }
+    }
   });
 
   test('keeper and writer die at once: one other goes on', async () => {
