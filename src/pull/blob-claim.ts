@@ -125,6 +125,12 @@ export class BlobClaim {
     this.#lease = undefined;
   }
 
+  /** Upstream had nothing now, and there is a parent: who comes next may write. */
+  giveBack(): void {
+    this.#lease?.left();
+    this.#lease = undefined;
+  }
+
   /** It is here, verified. */
   held(sizeBytes: number | undefined, bytes: Uint8Array | undefined): void {
     this.#lease = undefined;

@@ -301,7 +301,11 @@ export class SwarmSource implements BlobSource {
     try {
       const claimed = await this.#claim.ask(pull, signal);
       if (claimed?.kind === 'read') better = await this.#read(pull, claimed, { of: peerId, signal });
-      else if (claimed !== undefined && claimed.kind !== 'failed') better = await this.#beside(pull, claimed);
+      else if (claimed !== undefined && claimed.kind !== 'failed') {
+        // Upstream has its own bounds: a right that is given back for want of time costs a request each time.
+        clearTimeout(timer);
+        better = await this.#beside(pull, claimed);
+      }
     } catch (error) {
       pull.signal.throwIfAborted();
       if (!look.signal.aborted) throw error;
@@ -322,7 +326,7 @@ export class SwarmSource implements BlobSource {
       pull.signal.throwIfAborted();
       if (!(error instanceof WindlassError) || hasCode(error, 'DIGEST_MISMATCH')) throw error;
       this.#swarm.logger.info({ digest: this.digest, err: error }, 'upstream fails: the parent is read on');
-      this.#claim.letGo(undefined);
+      this.#claim.giveBack();
       return undefined;
     }
   }
