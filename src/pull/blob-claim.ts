@@ -49,6 +49,7 @@ export class BlobClaim {
     if (this.#source !== source) this.letGo(lastError);
     this.#source = source;
     this.#lostMs = 0;
+    this.#forgotten = false;
   }
 
   /** @returns undefined where the swarm is given up. @throws the signal's reason. */

@@ -11,8 +11,11 @@ const LEFT_OUT_MS = 60_000;
 /** Once may happen to any peer; who is silent this often within so long is not waited for again and again. */
 const SILENCES = 2;
 const SILENT_MS = 30_000;
-/** A relay may hear so often within LEFT_OUT_MS that what it got is wrong; who says it again may do so for ever. */
-const WRONGS = 2;
+/**
+ * Upstream is asked for no third time for what was wrong twice (blobs.ts, WRONG_BYTES_TRIES): a relay that says so of one
+ * blob once more within LEFT_OUT_MS may do so for ever.
+ */
+const WRONGS = 3;
 /** One pause silences all that is read from a peer. */
 const ONE_PAUSE_MS = 1_000;
 
@@ -24,7 +27,7 @@ export class Offenders {
     ttl: SILENT_MS,
     perf: clock,
   });
-  readonly #wrongs = new LRUCache<PeerId, number>({ max: 10_000, ttl: LEFT_OUT_MS, perf: clock });
+  readonly #wrongs = new LRUCache<string, number>({ max: 10_000, ttl: LEFT_OUT_MS, perf: clock });
   readonly #logger: Logger;
   readonly #metrics: Metrics;
 
@@ -52,8 +55,9 @@ export class Offenders {
 
   /** It passed on what others vouch for, and that it is wrong: so a pull has failed by its word alone. */
   saysWrong(peerId: PeerId, digest: Digest, error: unknown): void {
-    const count = (this.#wrongs.get(peerId) ?? 0) + 1;
-    this.#wrongs.set(peerId, count);
+    const pair = `${peerId} ${digest}`;
+    const count = (this.#wrongs.get(pair) ?? 0) + 1;
+    this.#wrongs.set(pair, count);
     if (count >= WRONGS) this.blame(peerId, 'wrong', digest, error);
   }
 

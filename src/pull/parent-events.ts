@@ -53,6 +53,8 @@ export class ParentEvents {
   async next(): Promise<IteratorResult<PeerEvent> | 'slow'> {
     const { pieceMs, signal, receivedTo } = this.#options;
     signal.throwIfAborted();
+    // While nobody asks it, as another source is looked for, it says nothing that is heard.
+    const enteredMs = performance.now();
     this.#next ??= this.#events.next();
     const next = this.#next;
     // It is not always waited for to its end.
@@ -78,7 +80,8 @@ export class ParentEvents {
         return 'slow';
       }
       // It says something now and then, or the stream itself would have broken it off: but it does not get on.
-      if (nowMs - this.#heardMs > pieceMs) throw new WindlassError('PEER_SILENT', `no piece within ${pieceMs} ms`);
+      if (nowMs - Math.max(this.#heardMs, enteredMs) > pieceMs)
+        throw new WindlassError('PEER_SILENT', `no piece within ${pieceMs} ms`);
     }
   }
 

@@ -75,6 +75,8 @@ export class Parents {
         first = await stream.next();
         // Who named it knows whether there is a better one; once it has sent something it may say so again.
         while (first.type === 'strained') first = await stream.next();
+        // The search may be over while a piece was being checked, and with it the stream.
+        signal.throwIfAborted();
       } catch (error) {
         stream.leave();
         throw error;

@@ -282,10 +282,12 @@ export class SwarmSource implements BlobSource {
 
   async #read(
     pull: Pull,
-    { parents, replaces }: Claimed & { kind: 'read' },
+    { parents, replaces, sizeBytes }: Claimed & { kind: 'read' },
     instead?: { readonly of: PeerId; readonly signal: AbortSignal },
   ): Promise<Leg | undefined> {
     const leg = await this.#parents.firstOf(pull, parents, replaces, instead);
+    // What the keeper has heard of others as well.
+    if (sizeBytes === pull.sizeBytes) this.#parents.saidSize(pull, sizeBytes);
     if (leg !== undefined) this.#become('reader', leg.stream);
     return leg;
   }

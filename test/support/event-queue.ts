@@ -28,6 +28,7 @@ export function ticking(timers: Timers): Timers {
       looks += 1;
       return timers.now() + looks * LOOK_MS;
     },
+    wall: () => (timers.wall?.() ?? timers.now()) + looks * LOOK_MS,
     after: (ms, call) => timers.after(ms, call),
   };
 }

@@ -74,7 +74,7 @@ export function adopt(entry: Entry, context: KeeperContext, copy: Copy, replace:
   }
   const known = entry.grants.writer;
   const replaces = replace && !isOutdated(copy, known, nowMs);
-  if (replaces && known !== undefined && known.id !== copy.grant?.id) entry.end(known, true);
+  if (replaces && known !== undefined && known.id !== copy.grant?.id) entry.end(known, true, { byCopy: true });
   // A copy of a keeper that had let go of it by mistake, and has heard of it again since.
   if (replaces && entry.grants.writer === undefined && copy.grant !== undefined && copy.grant.ageMs <= OUTDATED_MS) {
     entry.grants.takeBack(copy.grant.id);
@@ -93,15 +93,24 @@ function isOutdated({ grant }: Copy, known: Grant | undefined, nowMs: number): b
 /**
  * Of what was passed on while this agent stood still, others know better: what has run out here, or was renewed there later
  * under another grant.
+ * @param suspendedUntilMs the clock stood still as well until then: what was renewed here before is older than it looks.
  */
-export function endOutdated(entry: Entry, context: KeeperContext, copies: readonly Copy[]): void {
+export function endOutdated(
+  entry: Entry,
+  context: KeeperContext,
+  copies: readonly Copy[],
+  suspendedUntilMs = Number.NEGATIVE_INFINITY,
+): void {
   const nowMs = context.timers.now();
   entry.expire(nowMs);
   const { writer, rival } = entry.grants;
   if (writer === undefined) return;
   const isNewer = ({ grant }: Copy) => {
     if (grant === undefined || grant.id === writer.id || grant.id === rival?.id) return false;
-    return mayAdopt(entry, context, grant) && nowMs - grant.ageMs > writer.renewedAtMs;
+    // A stranger may be new; but it ends nobody.
+    if (!mayAdopt(entry, context, grant) || context.roster.get(grant.peerId) === undefined) return false;
+    if (writer.renewedAtMs < suspendedUntilMs && grant.ageMs <= OUTDATED_MS) return true;
+    return nowMs - grant.ageMs > writer.renewedAtMs;
   };
   if (!copies.some(isNewer)) return;
   for (const grant of [rival, writer]) {
@@ -112,10 +121,8 @@ export function endOutdated(entry: Entry, context: KeeperContext, copies: readon
 }
 
 function mayAdopt(entry: Entry, { roster }: KeeperContext, grant: CopiedGrant): boolean {
-  const member = roster.get(grant.peerId);
-  // Nobody knows it, or it has restarted.
-  if (member === undefined || grant.incarnation < member.incarnation) return false;
-  return grant.ageMs <= LEASE_MS && !entry.grants.hasEnded(grant.id);
+  const hasRestarted = grant.incarnation < (roster.get(grant.peerId)?.incarnation ?? 0);
+  return grant.ageMs <= LEASE_MS && !entry.grants.hasEnded(grant.id) && !hasRestarted;
 }
 
 function adoptGrant(entry: Entry, context: KeeperContext, { grant }: Copy, nowMs: number): void {

@@ -29,8 +29,8 @@ export class Entry {
   }
 
   /** The grant is over; so is its holder's place as a root, unless another grant or the whole blob is there. */
-  end(grant: Grant, settled: boolean): void {
-    this.grants.end(grant, settled);
+  end(grant: Grant, settled: boolean, how?: { readonly byCopy: boolean }): void {
+    this.grants.end(grant, settled, how);
     this.#unroot(grant);
   }
 

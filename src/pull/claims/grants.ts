@@ -38,6 +38,8 @@ interface Ended {
   readonly grant: Grant;
   /** Its holder knows (it ended it itself, was told, or is dead): it writes no more. */
   settled: boolean;
+  /** Its keeper's copies named it no more; nobody else said anything. */
+  readonly byCopy: boolean;
 }
 
 /**
@@ -98,13 +100,13 @@ export class Grants {
   }
 
   /** It is not to write any more; a rival becomes the writer. @param settled its holder knows, or is dead. */
-  end(grant: Grant, settled: boolean): void {
+  end(grant: Grant, settled: boolean, { byCopy = false } = {}): void {
     if (this.#rival === grant) this.#rival = undefined;
     if (this.#writer === grant) {
       this.#writer = this.#rival;
       this.#rival = undefined;
     }
-    this.#ended.set(grant.id, { grant, settled });
+    this.#ended.set(grant.id, { grant, settled, byCopy });
     for (const id of this.#ended.keys()) {
       if (this.#ended.size <= MAX_ENDED) break;
       this.#ended.delete(id);
@@ -119,9 +121,9 @@ export class Grants {
     return true;
   }
 
-  /** Its keeper says that it runs all the same. */
+  /** Its keeper says that it runs all the same. Who has let it go itself has not got it. */
   takeBack(id: string): void {
-    this.#ended.delete(id);
+    if (this.#ended.get(id)?.byCopy === true) this.#ended.delete(id);
   }
 
   hasEnded(id: string): boolean {

@@ -262,13 +262,14 @@ export class Keeper {
     const copies = await this.#links.recall(entry.key).catch(() => []);
     this.#recalls -= 1;
     entry.recalling = undefined;
+    // Nothing of it was told to others meanwhile.
+    const isLate = stoodStill || this.#stoodStill(entry);
     entry.recalledAtMs = atMs;
-    endOutdated(entry, this.#context, copies);
+    endOutdated(entry, this.#context, copies, this.#standstill.suspendedUntilMs);
     // Of two the one that was renewed last.
     const ageOf = ({ grant }: Copy) => grant?.ageMs ?? Number.POSITIVE_INFINITY;
     for (const copy of copies.toSorted((a, b) => ageOf(a) - ageOf(b))) adopt(entry, this.#context, copy, false);
-    // Nothing of it was told to others until now.
-    if (stoodStill) this.#links.changed(entry, true);
+    if (isLate) this.#links.changed(entry, true);
   }
 
   async #revoke(entry: Entry, grant: Grant): Promise<void> {

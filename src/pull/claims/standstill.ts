@@ -17,6 +17,7 @@ export class Standstill {
   #aheadMs: number;
   #cancel: () => void;
   #awokeAtMs = Number.NEGATIVE_INFINITY;
+  #suspendedUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(timers: Timers) {
     this.#timers = timers;
@@ -36,6 +37,11 @@ export class Standstill {
     return isRecent ? this.#awokeAtMs : Number.NEGATIVE_INFINITY;
   }
 
+  /** As `awokeAtMs`, where the monotonic clock had stood still as well: what is older by it is older than it says. */
+  get suspendedUntilMs(): number {
+    return Math.min(this.awokeAtMs, this.#suspendedUntilMs);
+  }
+
   #tick(): void {
     this.#look();
     this.#nextMs = this.#timers.now() + TICK_MS;
@@ -50,6 +56,7 @@ export class Standstill {
     this.#aheadMs = aheadMs;
     if (nowMs - this.#nextMs <= LATE_MS && jumpedMs <= LATE_MS) return;
     this.#awokeAtMs = nowMs;
+    if (jumpedMs > LATE_MS) this.#suspendedUntilMs = nowMs;
     this.#nextMs = nowMs + TICK_MS;
   }
 

@@ -136,6 +136,60 @@ describe('while another parent is looked for', () => {
   });
 });
 
+describe('when the time to look for another parent is over', () => {
+  test('a piece of the other one is being checked: the first is read on', async () => {
+    const keeper = new PlainKeeper();
+    const cluster = await startCluster(3, new ScriptedSource(whole(BYTES)), BYTES, { keeper, bounds: { openMs: 50 } });
+    const [reader, parent, other] = [cluster.node(0), cluster.node(1), cluster.node(2)];
+    serveStrained(parent);
+    const over = Promise.withResolvers<void>();
+    other.serve = (_, offset) => {
+      void setTimeout(1_200).then(() => over.resolve());
+      const from = Math.floor(offset / PIECE_BYTES);
+      return { sizeBytes: BYTES.length, path: [other.id], events: piecesOf(other, from) };
+    };
+    const { swarm } = reader;
+    const knows = swarm.knows.bind(swarm);
+    // As where the signer is new, and others are asked for it.
+    swarm.knows = async (peerId, by) => {
+      if (peerId === other.id) await over.promise;
+      return knows(peerId, by);
+    };
+    keeper.answer = (_, { failed }) =>
+      failed.length > 0 ? read(keeper, other, 'writer') : read(keeper, parent, 'writer');
+
+    expect((await reader.pull(DIGEST)).equals(BYTES)).toBe(true);
+
+    expect(cluster.opened.map(({ to }) => to)).toEqual([parent.id, other.id]);
+  });
+
+  test('upstream took longer to fail than a silent parent is waited for: the first was not silent', async () => {
+    const source = new ScriptedSource(async () => {
+      await setTimeout(900);
+      throw new WindlassError('UPSTREAM_UNAVAILABLE', 'no');
+    });
+    const keeper = new PlainKeeper();
+    const cluster = await startCluster(2, source, BYTES, { keeper, bounds: { pieceMs: 600 } });
+    const [reader, parent] = [cluster.node(0), cluster.node(1)];
+    async function* events(): AsyncGenerator<PeerEvent> {
+      yield* piecesOf(parent, 0, 1);
+      yield { type: 'strained' };
+      for (let index = 1; index < PIECES; index += 1) {
+        await setTimeout(150);
+        yield* piecesOf(parent, index, index + 1);
+      }
+    }
+    parent.serve = () => ({ sizeBytes: BYTES.length, path: [parent.id], events: events() });
+    const lease = leaseOf();
+    keeper.answer = (_, { failed }) => (failed.length > 0 ? { kind: 'write', lease } : read(keeper, parent, 'writer'));
+
+    expect((await reader.pull(DIGEST)).equals(BYTES)).toBe(true);
+
+    expect(cluster.opened).toHaveLength(1);
+    expect(await blamed(reader)).toEqual({});
+  });
+});
+
 describe('time that is lost', () => {
   test('the right is given and taken back again and again: upstream is asked without leave in the end', async () => {
     const source = new ScriptedSource(async (opening) => {
@@ -239,7 +293,7 @@ describe('a parent that the keeper calls a relay, and that vouches itself', () =
 });
 
 describe('a liar in between', () => {
-  test('says that what others vouched for is wrong: once it is believed, and then left out', async () => {
+  test('says that what others vouched for is wrong: as often as upstream may be it is believed, and then left out', async () => {
     const source = new ScriptedSource(whole(BYTES));
     const keeper = new PlainKeeper();
     const cluster = await startCluster(3, source, BYTES, { keeper });
@@ -251,7 +305,7 @@ describe('a liar in between', () => {
     liar.serve = () => ({ sizeBytes: BYTES.length, path: [honest.id, liar.id], events: lies() });
     keeper.answer = (_, { failed }) => (failed.length > 0 ? undefined : read(keeper, liar, 'relay'));
 
-    for (let turn = 0; turn < 2; turn += 1) {
+    for (let turn = 0; turn < 3; turn += 1) {
       expect(await failureOf(reader.pull(DIGEST))).toMatchObject({ code: 'DIGEST_MISMATCH' });
     }
     expect((await reader.pull(DIGEST)).equals(BYTES)).toBe(true);

@@ -31,6 +31,7 @@ export class KeeperStage {
   knows = true;
   readonly #members = new Map<string, Member>();
   #stoodStillMs = 0;
+  #suspendedMs = 0;
 
   /** @param names `name` or `name@zone`; the first is the keeper itself. */
   constructor(...names: string[]) {
@@ -44,6 +45,7 @@ export class KeeperStage {
       index: this.index,
       timers: ticking({
         now: () => this.queue.now() + this.#stoodStillMs,
+        wall: () => this.queue.now() + this.#stoodStillMs + this.#suspendedMs,
         after: (ms, call) => this.queue.after(ms, call),
       }),
       rates: this.rates,
@@ -83,9 +85,14 @@ export class KeeperStage {
     await this.queue.run(this.queue.now() + ms);
   }
 
-  /** As a suspended machine does: the clock has gone on, and nothing that was due came. */
+  /** As a stopped process does: the clock has gone on, and nothing that was due came. */
   standsStill(ms: number): void {
     this.#stoodStillMs += ms;
+  }
+
+  /** As a suspended machine: but for the wall's clock nothing has gone on. */
+  suspended(ms: number): void {
+    this.#suspendedMs += ms;
   }
 
   dies(name: string): void {

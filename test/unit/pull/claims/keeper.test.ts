@@ -896,6 +896,51 @@ describe('a view that has just changed', () => {
     expect(await stage.asks('b')).toBe('read a');
   });
 
+  test('nor one that its holder has let go of itself', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    await stage.asks('a');
+    const copy = { ...elsewhere(900), grant: { ...elsewhere(900).grant, id: stage.grantOf('a') } };
+    stage.report('a', 'left');
+    stage.keeper.copied([copy], () => true);
+    expect(stage.keeper.grants).toEqual([]);
+  });
+
+  test.each([100, 700, 2_400])(
+    'a keeper whose machine was suspended believes others, whose word is %i ms old',
+    async (ageMs) => {
+      const stage = new KeeperStage('k', 'a', 'b', 'c');
+      await stage.pass(30_001);
+      await stage.asks('b');
+      await stage.renews('b', 3_000, { prefix: 50 * MIB, phase: 'writing' });
+      await stage.pass(200);
+      // By its own clock the grant is 200 ms old.
+      stage.suspended(60_000);
+      stage.copies = [elsewhere(ageMs)];
+      expect(await stage.asks('c')).toBe('read a');
+      expect(stage.revoked).toEqual(['b']);
+      expect(stage.report('a', 'writing', { grant: 'elsewhere.1.1', prefix: MIB })).toBe('ok');
+    },
+  );
+
+  test('a writer that is not known here yet, as it has joined a moment ago, is one', async () => {
+    const stage = new KeeperStage('k', 'b');
+    stage.joins('d');
+    stage.copies = [{ ...elsewhere(100), grant: { ...elsewhere(100).grant, peerId: peerIdOf('newcomer') } }];
+    expect(await stage.asks('b')).toBe('wait');
+  });
+
+  test('what changes while others are asked, and the keeper stands still, is copied then', async () => {
+    const stage = new KeeperStage('k', 'a', 'b');
+    const claim = stage.claim('a');
+    stage.standsStill(4_000);
+    const entry = stage.keeper.peek(KEY);
+    if (entry === undefined) throw new Error('no entry');
+    expect(stage.keeper.copy(entry)).toBeUndefined();
+    await claim;
+    expect(stage.changed.length).toBeGreaterThan(0);
+    expect(stage.keeper.copy(entry)).toBeDefined();
+  });
+
   test('a keeper that is stopped while it asks gives nothing', async () => {
     const stage = new KeeperStage('k', 'a', 'b');
     await stage.pass(30_001);
