@@ -96,7 +96,7 @@ function hasTooManyValues(bytes: Uint8Array): boolean {
 function mediaTypeOf(json: Record<string, unknown>): string | undefined {
   const hasManifests = Array.isArray(json.manifests);
   const hasLayers = Array.isArray(json.layers);
-  if (typeof json.mediaType === 'string' && /^[\w.+-]+\/[\w.+-]+$/.test(json.mediaType)) {
+  if (typeof json.mediaType === 'string' && /^[\w.+-]{1,127}\/[\w.+-]{1,127}$/.test(json.mediaType)) {
     // A config or any other JSON may carry a mediaType as well; only a manifest has one of the known, or the shape.
     if (KNOWN.has(json.mediaType) || hasManifests || (hasLayers && isRecord(json.config))) return json.mediaType;
     return undefined;

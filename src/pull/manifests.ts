@@ -135,16 +135,18 @@ export class Manifests {
   }
 
   async #fetch(origin: RepositoryName, digest: Digest, signal: AbortSignal): Promise<Manifest> {
-    const { swarm, registries } = this.#options;
+    const { store, swarm, registries } = this.#options;
     const upstream = new ManifestSource(registries);
-    if (swarm === undefined) {
+    // A blob that is held, and is no manifest: the swarm has nothing better, and would hear that it is not held.
+    const isBlob = this.#noManifests.has(digest) && store.stat(digest) !== undefined;
+    if (swarm === undefined || isBlob) {
       const bytes = await collectManifest(await upstream.open(origin, digest, { offset: 0, signal }));
       const actual = digestOf(bytes, algorithmOf(digest));
       if (actual !== digest) throw this.#mismatch(origin, digest, actual, 'upstream');
       return this.#accept(origin, digest, { bytes, contentType: upstream.contentType }, 'upstream');
     }
     for (let again = false; ; again = true) {
-      const source = new SwarmSource(swarm, upstream, { digest, inline: true });
+      const source = new SwarmSource(swarm, upstream, { digest, inline: true, asManifest: true });
       let error: WindlassError | undefined;
       try {
         const bytes = await collectManifest(await source.open(origin, digest, { offset: 0, signal }));

@@ -31,6 +31,8 @@ export interface SwarmSourceOptions {
   readonly digest: Digest;
   /** Would take the bytes in the keeper's answer: it may be a small blob. */
   readonly inline: boolean;
+  /** Upstream is asked for a manifest: that it has none by that digest says nothing of a blob, nor the other way round. */
+  readonly asManifest?: boolean;
   /** The keeper has answered; called at every answer. */
   readonly onClaimed?: () => void;
 }
@@ -126,7 +128,8 @@ export class SwarmSource implements BlobSource {
   }
 
   async open(origin: RepositoryName, _digest: Digest, options: BlobOpening): Promise<BlobBody> {
-    const source = await this.#swarm.sourceOf(origin);
+    const name = await this.#swarm.sourceOf(origin);
+    const source = this.#options.asManifest === true ? `${name} manifest` : name;
     if (!this.#claim.begun) {
       this.#inherited = options.offset > 0;
       this.#claim.resumes = this.#inherited && this.#swarm.resumesFirst(this.digest);

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Timers } from '../time/timers.ts';
 import { DigestChecksum } from './digest-checksum.ts';
-import { doneAnswerSchema } from './index-messages.ts';
+import { doneAnswerSchema, fittingTags } from './index-messages.ts';
 import type { KeeperIndex } from './keeper-index.ts';
 import type { Member, PeerId } from './member.ts';
 import { packDigests } from './packed-digests.ts';
@@ -96,7 +96,7 @@ export class Announcer {
     this.#stop.signal.addEventListener('abort', unsubscribe, { once: true });
     this.#keepOwn(this.#digests);
     this.#everyConfirm();
-    const tags = await this.#options.tags();
+    const tags = await this.#tags();
     await this.#withKeepers(tags, async (keepers) => {
       const sample = shuffled(keepers, this.#random).slice(0, SAMPLED_KEEPERS);
       const agreed = await Promise.all(sample.map((keeper) => this.#agrees(keeper)));
@@ -216,7 +216,7 @@ export class Announcer {
   ): Promise<void> {
     if (this.#stop.signal.aborted) return;
     await this.flush();
-    await this.#withKeepers(await this.#options.tags(), async (keepers) => {
+    await this.#withKeepers(await this.#tags(), async (keepers) => {
       let left = enough;
       for (const keeper of choose(keepers)) {
         if (left <= 0) break;
@@ -230,6 +230,16 @@ export class Announcer {
         left = Number.POSITIVE_INFINITY;
       }
     });
+  }
+
+  /** What holds digests is told whatever becomes of the tags. */
+  async #tags(): Promise<readonly KnownTag[]> {
+    try {
+      return await this.#options.tags();
+    } catch (err) {
+      this.#options.logger.warn({ err }, 'tags cannot be read: others are not told of them');
+      return [];
+    }
   }
 
   async #withKeepers(tags: readonly KnownTag[], use: (keepers: readonly Kept[]) => Promise<void>): Promise<void> {
@@ -285,7 +295,8 @@ export class Announcer {
       type: 'confirm',
       count: checksum.count,
       checksum: checksum.text(),
-      tags: tags.map(({ key }) => key),
+      // One that cannot be told is not known there, whatever we do.
+      tags: fittingTags(tags).map(({ key }) => key),
     });
   }
 
@@ -296,7 +307,7 @@ export class Announcer {
       full: true,
       add: packDigests(this.#held(kept)),
       remove: packDigests([]),
-      tags: tags.map(({ key, bytes, ageMs }) => ({ key, bytes: Buffer.from(bytes).toString('base64'), ageMs })),
+      tags: fittingTags(tags),
     });
   }
 

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { WindlassError } from '../errors.ts';
 import { isDigest } from '../oci/digest.ts';
-import { type IndexEntries, indexRequestSchema, rangeAnswerSchema } from './index-messages.ts';
+import { fittingTags, type IndexEntries, indexRequestSchema, rangeAnswerSchema } from './index-messages.ts';
 import { Kademlia } from './kademlia.ts';
 import type { KeeperIndex } from './keeper-index.ts';
 import type { Member, PeerId } from './member.ts';
@@ -134,7 +134,7 @@ export class IndexExchange {
     const { holders, tags } = this.#options.index.select(wanted);
     return {
       entries: holders.map(({ peerId, digests }) => ({ peerId, digests: packDigests(digests) })),
-      tags: tags.map(({ key, bytes, ageMs }) => ({ key, bytes: Buffer.from(bytes).toString('base64'), ageMs })),
+      tags: fittingTags(tags),
     };
   }
 

@@ -10,6 +10,7 @@ import { listOf } from './list-schema.ts';
 export const MAX_DIGESTS = 100_000;
 const MAX_TAGS = 10_000;
 const MAX_TAG_BYTES = 4096;
+const MAX_TAG_AGE_MS = 10 * 365 * 86_400_000;
 
 /** Digests of one kind or the other. */
 export const packedSchema = z.object({
@@ -23,13 +24,25 @@ const tagSchema = z.object({
   key: tagKey,
   /** base64 of the record's JSON. */
   bytes: z.string().max(MAX_TAG_BYTES),
-  ageMs: z
-    .number()
-    .min(0)
-    .max(10 * 365 * 86_400_000),
+  ageMs: z.number().min(0).max(MAX_TAG_AGE_MS),
 });
 const entriesSchema = listOf(z.object({ peerId, digests: packedSchema }), 10_000);
 const tagsSchema = listOf(tagSchema, MAX_TAGS);
+
+/** Those that a receiver takes: one that does not fit would have it refuse all, holders included. Youngest first. */
+export function fittingTags(
+  tags: readonly { readonly key: string; readonly bytes: Uint8Array; readonly ageMs: number }[],
+): z.output<typeof tagsSchema> {
+  return tags
+    .toSorted((a, b) => a.ageMs - b.ageMs)
+    .map(({ key, bytes, ageMs }) => ({
+      key,
+      bytes: Buffer.from(bytes).toString('base64'),
+      ageMs: Math.min(MAX_TAG_AGE_MS, Math.max(0, ageMs)),
+    }))
+    .filter((tag) => tagSchema.safeParse(tag).success)
+    .slice(0, MAX_TAGS);
+}
 
 export const indexRequestSchema = z.discriminatedUnion('type', [
   /** What the sender holds of the receiver's keys: changes, or all of it (`full`: what is not named is no more). */

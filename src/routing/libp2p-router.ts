@@ -24,7 +24,8 @@ const MAX_NEWS = 10_000;
 /** By then the keepers have been told, and asked whether they have it right. */
 const NEWS_LIFE_MS = 120_000;
 const NEWS_MS = 500;
-const MAX_NEWS_DIGESTS = 1_000;
+/** As many that are held, and as many that are no more, fit into one message of gossip. */
+const MAX_NEWS_DIGESTS = 700;
 
 const heldSchema = z.object({ type: z.literal('held'), digests: packedSchema, gone: packedSchema });
 

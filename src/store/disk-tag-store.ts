@@ -103,7 +103,12 @@ export class DiskTagStore implements TagStore {
     });
     for (const folder of folders) {
       if (!folder.isDirectory()) continue;
-      for (const name of await readdir(join(this.#folder, folder.name))) yield join(this.#folder, folder.name, name);
+      const path = join(this.#folder, folder.name);
+      const names = await readdir(path).catch((error: unknown) => {
+        this.#logger.warn({ err: error, path }, 'tags cannot be listed');
+        return [];
+      });
+      for (const name of names) yield join(path, name);
     }
   }
 

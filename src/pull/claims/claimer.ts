@@ -5,7 +5,7 @@ import { Asking, type AskingOptions } from './asking.ts';
 import { BoundedMap } from './bounded-map.ts';
 import type { Claimed, ClaimRequest, Claims, Lease } from './claims.ts';
 import { type AgentFacts, HeldLease } from './held-lease.ts';
-import { type Claim, type ClaimAnswer, RENEW_MS, type Report } from './messages.ts';
+import { type Claim, type ClaimAnswer, MAX_DURATION_MS, RENEW_MS, type Report } from './messages.ts';
 import { Outbox } from './outbox.ts';
 import type { Rates } from './rates.ts';
 import { Turns, YIELD_MS } from './turns.ts';
@@ -195,7 +195,7 @@ export class Claimer implements Claims {
       failed: request.failed.slice(-64),
       inline: request.inline,
       waitMs,
-      ...(request.maxAgeMs === undefined ? {} : { maxAgeMs: request.maxAgeMs }),
+      ...(request.maxAgeMs === undefined ? {} : { maxAgeMs: Math.min(MAX_DURATION_MS, request.maxAgeMs) }),
       ...(request.alone === true ? { alone: true } : {}),
       zone: roster.self.zone,
       ...this.#ofThisAgent(),

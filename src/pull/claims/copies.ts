@@ -66,6 +66,10 @@ export function adopt(entry: Entry, context: KeeperContext, copy: Copy, replace:
   entry.sizeBytes ??= copy.sizeBytes;
   if (!entry.isTag) for (const holder of copy.holders) context.index.addByHearsay(entry.key, holder);
   for (const { source, leftMs, ...failed } of copy.failures) entry.failures.adopt(source, failed, leftMs, nowMs);
+  if (replace && entry.isTag && copy.failures.some(({ code }) => code === 'NOT_FOUND')) {
+    context.inline.delete(entry.key);
+    context.index.forget(entry.key);
+  }
   if (copy.inline !== undefined) {
     const bytes = Buffer.from(copy.inline.bytes, 'base64');
     const { ageMs } = copy.inline;

@@ -24,7 +24,9 @@ const key = z.string().min(5).max(700);
 /** `<registry>/<repository>[#<credentials' fingerprint>]`: what an upstream failure belongs to, with the key. */
 const source = z.string().min(3).max(500);
 const bytesCount = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
-const durationMs = z.number().min(0).max(86_400_000);
+/** What is older, or may be, is told as this. */
+export const MAX_DURATION_MS = 86_400_000;
+const durationMs = z.number().min(0).max(MAX_DURATION_MS);
 /** Of what a tag named when somebody last asked: kept over restarts, for as long as nobody asks again. */
 const tagAgeMs = z
   .number()

@@ -124,6 +124,11 @@ function fail(entry: Entry, context: KeeperContext, peerId: PeerId, report: Repo
     if (writer?.source === report.source) return { answer: 'ok' as const, changed: true };
   } else context.metrics.takeovers.inc({ reason: 'failed' });
   const { code = 'UPSTREAM_UNAVAILABLE', message = '', upstreamStatus, retryAfterMs } = report;
+  if (entry.isTag && code === 'NOT_FOUND') {
+    // It was deleted: what it named is not to come back in an outage.
+    context.inline.delete(entry.key);
+    context.index.forget(entry.key);
+  }
   const nodes = context.roster.members().length;
   const failed = { code, message, upstreamStatus, retryAfterMs };
   entry.failures.add(report.source, failed, peerId, nodes, context.timers.now());

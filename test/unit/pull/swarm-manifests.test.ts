@@ -51,6 +51,40 @@ async function start(nodes: number, manifest: Buffer = SMALL) {
 }
 
 describe('manifests', () => {
+  test('a layer that is held, and asked for as a manifest, is no matter of the swarm', async () => {
+    const { cluster, upstream } = await start(2);
+    const layer = bytesOf(1_000);
+    const digest = digestOf(layer);
+    const node = cluster.node(0);
+    const writer = await node.store.create(digest, { sizeBytes: layer.length });
+    await writer.write([layer]);
+    await writer.verify();
+    await writer.commit();
+    await writer.close();
+    upstream.get = async () => {
+      throw new WindlassError('NOT_FOUND', 'no such manifest');
+    };
+    expect(await failureOf(node.manifests.get(ORIGIN, digest, forever))).toMatchObject({ code: 'NOT_FOUND' });
+    // Its keeper would take the claim as word that the node has lost it.
+    expect(cluster.keeper.claims).toEqual([]);
+  });
+
+  test('that there is none by a digest says nothing of a blob, and nothing of a manifest that there is no blob', async () => {
+    const { cluster, upstream } = await start(3);
+    const layer = bytesOf(1_000);
+    const digest = digestOf(layer);
+    upstream.get = async () => {
+      throw new WindlassError('NOT_FOUND', 'no such manifest');
+    };
+    expect(await failureOf(cluster.node(0).manifests.get(ORIGIN, digest, forever))).toMatchObject({
+      code: 'NOT_FOUND',
+    });
+    expect(cluster.keeper.refused.size).toBe(1);
+    await failureOf(cluster.node(1).pull(digest));
+    // It was given the right, and asked.
+    expect(cluster.keeper.claims.map(({ answer }) => answer)).toEqual(['write', 'write']);
+  });
+
   test.each([
     ['small', SMALL],
     ['large', LARGE],

@@ -191,6 +191,17 @@ describe('asking for a claim', () => {
     expect(asked).toBe(before);
   });
 
+  test('a tag whose answer may be two days old is claimed like others: nobody is left out for it', async () => {
+    const { network, keeper, others } = cluster(8);
+    const tag = { key: 'tag:docker.io/library/redis:7', inline: true, maxAgeMs: 2 * 86_400_000, sizeBytes: undefined };
+    const [first, second] = network.alive();
+    const { answer } = await claimed(network, first, tag);
+    expect(answer.kind).toBe('write');
+    first?.parts.claimer.held(tag.key, 'docker.io/library/redis', { bytes: Buffer.from('{}'), ageMs: 0 });
+    expect((await claimed(network, second, tag)).answer.kind).toBe('bytes');
+    for (const { parts } of [keeper, ...others]) expect(parts.leftOut()).toEqual([]);
+  });
+
   test('leaving a claim by its signal ends it', async () => {
     const { network, others } = cluster(5);
     leaseOf((await claimed(network, others[0], { inline: true, sizeBytes: 100 })).answer);

@@ -614,6 +614,28 @@ describe('small blobs and tags', () => {
     const answer = await stage.claim('a', tag);
     expect(answer.kind === 'failed' && Buffer.from(answer.stale?.bytes ?? '', 'base64').toString()).toBe('old');
   });
+
+  test('but not what it was before upstream said that it is no more: at its keeper, and at a deputy', async () => {
+    const keeper = new KeeperStage('k', 'a', 'b');
+    const deputy = new KeeperStage('d', 'a', 'b');
+    const known = { bytes: Buffer.from('old'), ageMs: 5_000 };
+    for (const { index } of [keeper, deputy]) index.setLastKnown(tag.key, known);
+    await keeper.asks('a', tag);
+    keeper.report('a', 'failed', { key: tag.key, code: 'NOT_FOUND' });
+    const entry = keeper.keeper.peek(tag.key);
+    const copy = entry && keeper.keeper.copy(entry);
+    if (copy === undefined) throw new Error('no copy');
+    deputy.keeper.copied([copy], () => true);
+    for (const stage of [keeper, deputy]) {
+      // Who has not heard of it says so again.
+      stage.index.setLastKnown(tag.key, { ...known, ageMs: 6_000 });
+      await stage.pass(60_000);
+      expect(await stage.asks('b', tag)).toBe('write');
+      stage.report('b', 'failed', { key: tag.key, code: 'UPSTREAM_UNAVAILABLE' });
+      expect(await stage.claim('b', tag)).toMatchObject({ kind: 'failed', code: 'UPSTREAM_UNAVAILABLE' });
+      expect(await stage.claim('b', tag)).not.toHaveProperty('stale.bytes');
+    }
+  });
 });
 
 describe('a view that has just changed', () => {

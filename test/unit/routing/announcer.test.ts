@@ -1,0 +1,84 @@
+import { randomBytes } from 'node:crypto';
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Announcer, type KnownTag } from '../../../src/routing/announcer.ts';
+import { indexRequestSchema } from '../../../src/routing/index-messages.ts';
+import { KeeperIndex } from '../../../src/routing/keeper-index.ts';
+import { type Member, WIRE_VERSION } from '../../../src/routing/member.ts';
+import { MemoryRoster } from '../../../src/routing/memory-roster.ts';
+import { unpackDigests } from '../../../src/routing/packed-digests.ts';
+import { EventQueue } from '../../support/event-queue.ts';
+import { failOnUnhandledRejections } from '../pull/pull-fixture.ts';
+
+const DIGEST = `sha256:${'b'.repeat(64)}`;
+
+const member = (peerId: string): Member => ({
+  peerId,
+  incarnation: 1,
+  sequence: 1,
+  nodeName: peerId,
+  zone: '',
+  dataAddress: 'x:1',
+  p2pAddresses: [],
+  wireVersion: WIRE_VERSION,
+  leaving: false,
+});
+
+failOnUnhandledRejections();
+
+describe('what an announcer tells a keeper', () => {
+  const queue = new EventQueue();
+  const told: unknown[] = [];
+  let tags: () => Promise<readonly KnownTag[]>;
+  let announcer: Announcer;
+
+  beforeEach(() => {
+    told.length = 0;
+    const roster = new MemoryRoster(member('the-holder'), [member('the-keeper')], { timers: queue });
+    announcer = new Announcer({
+      roster,
+      // It knows nothing.
+      calls: { call: async (_, __, body) => ({ ok: told.push(body) < 0 }) },
+      index: new KeeperIndex({ isLive: () => true, timers: queue }),
+      timers: queue,
+      tags: () => tags(),
+      logger: pino({ level: 'silent' }),
+      confirmMs: 1_000,
+    });
+  });
+  afterEach(() => announcer.stop());
+
+  /** Each as its receiver reads it. */
+  const full = () =>
+    told
+      .map((body) => indexRequestSchema.parse(body))
+      .flatMap((body) => (body.type === 'announce' && body.full ? [body] : []));
+
+  it('is told, and the process lives, where the tags cannot be read: now, and when it compares', async () => {
+    tags = () => Promise.reject(new Error('EIO'));
+    await announcer.start([DIGEST]);
+    expect(full().map(({ add }) => unpackDigests(add))).toEqual([[DIGEST]]);
+    await queue.run(queue.now() + 5_000);
+    expect(full().length).toBeGreaterThan(2);
+  });
+
+  it('leaves out a tag that no receiver would take, and the oldest of too many: the others, and digests, are told', async () => {
+    const tag = (name: string, bytes: number, ageMs: number) => ({
+      key: `tag:docker.io/library/${name}`,
+      bytes: randomBytes(bytes),
+      ageMs,
+    });
+    const many = Array.from({ length: 10_005 }, (_, nth) => tag(`many:${nth}`, 100, 1_000 + nth));
+    const old = tag('of-1970:1', 100, 56 * 365 * 86_400_000);
+    tags = async () => [tag('large:1', 5_000, 0), ...many];
+    await announcer.start([DIGEST]);
+    const [first] = full();
+    expect(first && unpackDigests(first.add)).toEqual([DIGEST]);
+    expect(first?.tags.map(({ key }) => key)).toEqual(many.slice(0, 10_000).map(({ key }) => key));
+
+    told.length = 0;
+    tags = async () => [old];
+    await queue.run(queue.now() + 2_000);
+    expect(full()[0]?.tags.map(({ key }) => key)).toEqual([old.key]);
+  });
+});
