@@ -14,6 +14,11 @@ describe('the media type of a manifest', () => {
     ['an OCI index by its shape', { schemaVersion: 2, manifests: [descriptor(1)] }, MEDIA_TYPES.ociIndex],
     ['schema 1', { schemaVersion: 1, fsLayers: [] }, MEDIA_TYPES.dockerSchema1],
     ['signed schema 1', { schemaVersion: 1, fsLayers: [], signatures: [] }, MEDIA_TYPES.dockerSchema1Signed],
+    [
+      'by its shape where mediaType is longer than anybody takes',
+      { ...image, mediaType: `application/${'x'.repeat(128)}` },
+      MEDIA_TYPES.ociManifest,
+    ],
     ['by its shape where mediaType is no media type', { ...image, mediaType: 'a b' }, MEDIA_TYPES.ociManifest],
     [
       'an unknown one with the shape of a manifest',

@@ -336,6 +336,36 @@ describe('a liar in between', () => {
     expect([liar, honest].map(({ id }) => reader.swarm.offenders.isLiar(id))).toEqual([true, false]);
   });
 
+  test('wrote wrong bytes, of whose number the keeper has heard: it is blamed, and not who told that number first', async () => {
+    const source = new ScriptedSource(whole(BYTES));
+    const keeper = new PlainKeeper();
+    const cluster = await PullCluster.start({
+      nodes: 3,
+      keeper,
+      client: { getBlob: (_, digest, { offset = 0, ...rest }) => source.open(ORIGIN, digest, { offset, ...rest }) },
+    });
+    const [reader, liar, honest] = [cluster.node(0), cluster.node(1), cluster.node(2)];
+    async function* wrong(): AsyncGenerator<PeerEvent> {
+      for (let index = 0; index < PIECES; index += 1) {
+        const bytes = Buffer.alloc(Math.min(PIECE_BYTES, BYTES.length - index * PIECE_BYTES), index);
+        const proof = await liar.swarm.proofs.of(DIGEST, index, bytes, { vouch: true });
+        if (proof === undefined) throw new Error('no proof');
+        yield { type: 'piece', piece: { index, bytes, proof, written: BYTES.length } };
+      }
+    }
+    honest.serve = () => ({ sizeBytes: BYTES.length, path: [liar.id, honest.id], events: wrong() });
+    keeper.answer = () => ({
+      kind: 'read',
+      parents: [keeper.parent(honest.id, 'relay')],
+      sizeBytes: BYTES.length,
+      replaces: undefined,
+    });
+
+    expect(await failureOf(reader.pull(DIGEST))).toMatchObject({ code: 'DIGEST_MISMATCH' });
+
+    expect([liar, honest].map(({ id }) => reader.swarm.offenders.isLiar(id))).toEqual([true, false]);
+  });
+
   test('tells a path that nobody could pass on: it is left', async () => {
     const source = new ScriptedSource(whole(BYTES));
     const keeper = new PlainKeeper();

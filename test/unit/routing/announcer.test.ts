@@ -4,25 +4,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Announcer, type KnownTag } from '../../../src/routing/announcer.ts';
 import { indexRequestSchema } from '../../../src/routing/index-messages.ts';
 import { KeeperIndex } from '../../../src/routing/keeper-index.ts';
-import { type Member, WIRE_VERSION } from '../../../src/routing/member.ts';
 import { MemoryRoster } from '../../../src/routing/memory-roster.ts';
 import { unpackDigests } from '../../../src/routing/packed-digests.ts';
 import { EventQueue } from '../../support/event-queue.ts';
+import { memberNamed } from '../../support/member-named.ts';
 import { failOnUnhandledRejections } from '../pull/pull-fixture.ts';
 
 const DIGEST = `sha256:${'b'.repeat(64)}`;
-
-const member = (peerId: string): Member => ({
-  peerId,
-  incarnation: 1,
-  sequence: 1,
-  nodeName: peerId,
-  zone: '',
-  dataAddress: 'x:1',
-  p2pAddresses: [],
-  wireVersion: WIRE_VERSION,
-  leaving: false,
-});
 
 failOnUnhandledRejections();
 
@@ -34,7 +22,7 @@ describe('what an announcer tells a keeper', () => {
 
   beforeEach(() => {
     told.length = 0;
-    const roster = new MemoryRoster(member('the-holder'), [member('the-keeper')], { timers: queue });
+    const roster = new MemoryRoster(memberNamed('the-holder'), [memberNamed('the-keeper')], { timers: queue });
     announcer = new Announcer({
       roster,
       // It knows nothing.

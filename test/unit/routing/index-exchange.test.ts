@@ -2,27 +2,15 @@ import { createHash, randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { IndexExchange } from '../../../src/routing/index-exchange.ts';
 import { KeeperIndex } from '../../../src/routing/keeper-index.ts';
-import { type Member, WIRE_VERSION } from '../../../src/routing/member.ts';
 import { MemoryRoster } from '../../../src/routing/memory-roster.ts';
 import { systemTimers } from '../../../src/time/timers.ts';
+import { memberNamed } from '../../support/member-named.ts';
 import { MemoryCalls } from '../../support/memory-calls.ts';
-
-const member = (peerId: string): Member => ({
-  peerId,
-  incarnation: 1,
-  sequence: 1,
-  nodeName: peerId,
-  zone: '',
-  dataAddress: 'x:1',
-  p2pAddresses: [],
-  wireVersion: WIRE_VERSION,
-  leaving: false,
-});
 
 describe('a member that names very many digests', () => {
   it('keeps no other call waiting: they are looked at a few at a time', async () => {
-    const others = Array.from({ length: 50 }, (_, index) => member(`agent-number-${index}`));
-    const roster = new MemoryRoster(member('this-agent-itself'), others, { timers: systemTimers });
+    const others = Array.from({ length: 50 }, (_, index) => memberNamed(`agent-number-${index}`));
+    const roster = new MemoryRoster(memberNamed('this-agent-itself'), others, { timers: systemTimers });
     const index = new KeeperIndex({ isLive: () => true, timers: systemTimers });
     const exchange = new IndexExchange({ roster, index, calls: new MemoryCalls().join('this-agent-itself', {}) });
     let turns = 0;
@@ -54,8 +42,8 @@ describe('a member that names very many digests', () => {
 
 describe('what is handed over', () => {
   it('does not bring back a holder that said here that it holds it no more', async () => {
-    const others = [member('agent-number-1'), member('agent-number-2')];
-    const roster = new MemoryRoster(member('this-agent-itself'), others, { timers: systemTimers });
+    const others = [memberNamed('agent-number-1'), memberNamed('agent-number-2')];
+    const roster = new MemoryRoster(memberNamed('this-agent-itself'), others, { timers: systemTimers });
     const index = new KeeperIndex({ isLive: () => true, timers: systemTimers });
     const exchange = new IndexExchange({ roster, index, calls: new MemoryCalls().join('this-agent-itself', {}) });
     const digests = { sha256: randomBytes(32 * 2).toString('base64'), others: [] };
