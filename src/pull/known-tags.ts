@@ -1,4 +1,4 @@
-import type { KnownTag } from '../routing/announcer.ts';
+import type { KnownTag } from '../routing/kept.ts';
 import type { TagStore } from '../store/tag-store.ts';
 import type { Swarm } from './swarm.ts';
 

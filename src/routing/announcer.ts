@@ -1,13 +1,17 @@
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Timers } from '../time/timers.ts';
+import { CallTurns } from './call-turns.ts';
 import { DigestChecksum } from './digest-checksum.ts';
-import { doneAnswerSchema, fittingTags } from './index-messages.ts';
+import { fewAtOnce } from './few-at-once.ts';
+import { doneAnswerSchema } from './index-messages.ts';
 import type { KeeperIndex } from './keeper-index.ts';
+import { type Kept, type KnownTag, keptByKeeper } from './kept.ts';
 import type { Member, PeerId } from './member.ts';
 import { packDigests } from './packed-digests.ts';
 import type { PeerCalls } from './peer-calls.ts';
 import type { Roster } from './roster.ts';
+import { sample } from './sample.ts';
 
 const CALL_MS = 10_000;
 /** Changes wait up to so long for others to the same keeper. */
@@ -19,16 +23,7 @@ const CONFIRMED_KEEPERS = 16;
 const SAMPLED_KEEPERS = 3;
 /** With a member that is new we compare after so long: by then it has its range from its neighbours. */
 const NEWCOMER_MS = 5_000;
-/** Keepers that are told something at once: a thousand handshakes at once would be late, all of them. */
-const AT_ONCE = 8;
 const MAX_SEEN = 20_000;
-
-export interface KnownTag {
-  readonly key: string;
-  /** JSON of its record. */
-  readonly bytes: Uint8Array;
-  readonly ageMs: number;
-}
 
 export interface AnnouncerOptions {
   readonly roster: Roster;
@@ -43,13 +38,6 @@ export interface AnnouncerOptions {
   readonly random?: () => number;
   readonly announceMs?: number;
   readonly confirmMs?: number;
-}
-
-/** What one other agent keeps of what is known here. */
-interface Kept {
-  readonly member: Member;
-  readonly digests: Set<string>;
-  readonly tags: KnownTag[];
 }
 
 /**
@@ -73,6 +61,8 @@ export class Announcer {
   /** New ones, and those that did not answer, since when, that are still to be compared with. */
   readonly #fresh = new LRUCache<PeerId, number>({ max: MAX_SEEN });
   #cancelFresh: (() => void) | undefined;
+  /** One call a keeper at a time: all that is held must not be told after a change that it does not know of. */
+  readonly #turns = new CallTurns();
   /** What is being compared and told now: keepers take their turns, and what is held changes meanwhile. */
   readonly #telling = new Set<ReadonlyMap<PeerId, Kept>>();
   readonly #stop = new AbortController();
@@ -98,8 +88,8 @@ export class Announcer {
     this.#everyConfirm();
     const tags = await this.#tags();
     await this.#withKeepers(tags, async (keepers) => {
-      const sample = shuffled(keepers, this.#random).slice(0, SAMPLED_KEEPERS);
-      const agreed = await Promise.all(sample.map((keeper) => this.#agrees(keeper)));
+      const some = sample(keepers, SAMPLED_KEEPERS, this.#random);
+      const agreed = await Promise.all(some.map((keeper) => this.#agrees(keeper)));
       // Silence is no consent here: in a crowd that starts together, nothing would be told to anybody.
       if (agreed.every((answer) => answer === true)) return;
       await fewAtOnce(keepers, (keeper) => this.#announceAll(keeper));
@@ -133,14 +123,16 @@ export class Announcer {
     await fewAtOnce([...this.#pending.keys()], (peerId) => this.#tell(peerId, signal));
   }
 
-  async #tell(peerId: PeerId, signal: AbortSignal): Promise<void> {
-    const pending = this.#pending.get(peerId);
-    const member = this.#options.roster.get(peerId);
-    this.#pending.delete(peerId);
-    if (pending === undefined || member === undefined || !this.#options.roster.isLive(peerId)) return;
-    const add = packDigests(pending.add);
-    const remove = packDigests(pending.remove);
-    await this.#call(member, { type: 'announce', full: false, add, remove, tags: [] }, signal);
+  #tell(peerId: PeerId, signal: AbortSignal): Promise<void> {
+    return this.#turns.take(peerId, signal, async () => {
+      const pending = this.#pending.get(peerId);
+      const member = this.#options.roster.get(peerId);
+      this.#pending.delete(peerId);
+      if (pending === undefined || member === undefined || !this.#options.roster.isLive(peerId)) return;
+      const add = packDigests(pending.add);
+      const remove = packDigests(pending.remove);
+      await this.#call(member, { type: 'announce', full: false, add, remove, tags: [] }, signal);
+    });
   }
 
   #queue(digest: string, change: 'add' | 'remove'): void {
@@ -243,7 +235,9 @@ export class Announcer {
   }
 
   async #withKeepers(tags: readonly KnownTag[], use: (keepers: readonly Kept[]) => Promise<void>): Promise<void> {
-    const byKeeper = this.#byKeeper(tags);
+    const { roster, index } = this.#options;
+    for (const tag of tags) index.setLastKnown(tag.key, tag);
+    const byKeeper = keptByKeeper(roster, this.#digests, tags);
     this.#telling.add(byKeeper);
     try {
       await use([...byKeeper.values()]);
@@ -257,28 +251,6 @@ export class Announcer {
     return [...digests].filter((digest) => this.#digests.has(digest));
   }
 
-  /** What is known here, by who keeps it; others than this agent. */
-  #byKeeper(tags: readonly KnownTag[]): Map<PeerId, Kept> {
-    const { roster, index } = this.#options;
-    const byKeeper = new Map<PeerId, Kept>();
-    const keptBy = (key: string): Kept[] => {
-      const others = roster.keepers(key).filter(({ peerId }) => peerId !== roster.self.peerId);
-      return others.map((member) => {
-        const kept = byKeeper.get(member.peerId) ?? { member, digests: new Set<string>(), tags: [] };
-        byKeeper.set(member.peerId, kept);
-        return kept;
-      });
-    };
-    for (const digest of this.#digests) {
-      for (const kept of keptBy(`blob:${digest}`)) kept.digests.add(digest);
-    }
-    for (const tag of tags) {
-      index.setLastKnown(tag.key, tag);
-      for (const kept of keptBy(tag.key)) kept.tags.push(tag);
-    }
-    return byKeeper;
-  }
-
   #keepOwn(digests: Iterable<string>): void {
     const { roster, index } = this.#options;
     for (const digest of digests) {
@@ -287,27 +259,26 @@ export class Announcer {
     }
   }
 
-  async #agrees(kept: Kept): Promise<boolean | undefined> {
-    const { member, tags } = kept;
-    const checksum = new DigestChecksum();
-    for (const digest of this.#held(kept)) checksum.add(`blob:${digest}`);
-    return this.#call(member, {
-      type: 'confirm',
-      count: checksum.count,
-      checksum: checksum.text(),
-      // One that cannot be told is not known there, whatever we do.
-      tags: fittingTags(tags).map(({ key }) => key),
+  #agrees(kept: Kept): Promise<boolean | undefined> {
+    const { member } = kept;
+    return this.#turns.take(member.peerId, this.#stop.signal, () => {
+      const checksum = new DigestChecksum();
+      for (const digest of this.#held(kept)) checksum.add(`blob:${digest}`);
+      const { count } = checksum;
+      return this.#call(member, {
+        type: 'confirm',
+        count,
+        checksum: checksum.text(),
+        tags: kept.toldTags.map(({ key }) => key),
+      });
     });
   }
 
   async #announceAll(kept: Kept): Promise<void> {
-    const { member, tags } = kept;
-    await this.#call(member, {
-      type: 'announce',
-      full: true,
-      add: packDigests(this.#held(kept)),
-      remove: packDigests([]),
-      tags: fittingTags(tags),
+    const { member } = kept;
+    await this.#turns.take(member.peerId, this.#stop.signal, () => {
+      const add = packDigests(this.#held(kept));
+      return this.#call(member, { type: 'announce', full: true, add, remove: packDigests([]), tags: kept.toldTags });
     });
   }
 
@@ -323,20 +294,4 @@ export class Announcer {
       return undefined;
     }
   }
-}
-
-function shuffled<T>(items: readonly T[], random: () => number): T[] {
-  return items
-    .map((item) => ({ item, at: random() }))
-    .sort((a, b) => a.at - b.at)
-    .map(({ item }) => item);
-}
-
-/** @param use never rejects. */
-async function fewAtOnce<T>(items: readonly T[], use: (item: T) => Promise<void>): Promise<void> {
-  const waiting = items.values();
-  const work = async () => {
-    for (const item of waiting) await use(item);
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
 }

@@ -1,3 +1,5 @@
+// Over 300 lines: hellos, news, comparisons and probes change one table, by one set of rules.
+
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Timers } from '../time/timers.ts';

@@ -1,6 +1,6 @@
 import pino from 'pino';
-import type { KnownTag } from '../../src/routing/announcer.ts';
 import { KeeperIndex } from '../../src/routing/keeper-index.ts';
+import type { KnownTag } from '../../src/routing/kept.ts';
 import { Libp2pRouter, type News } from '../../src/routing/libp2p-router.ts';
 import { type Member, WIRE_VERSION } from '../../src/routing/member.ts';
 import { MemoryRoster } from '../../src/routing/memory-roster.ts';
