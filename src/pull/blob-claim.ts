@@ -14,7 +14,7 @@ export class BlobClaim {
   /** All that is here an earlier ingest left, and nothing was claimed by that yet. Over with the first answer. */
   resumes = false;
   readonly #swarm: Swarm;
-  readonly #digest: Digest;
+  readonly digest: Digest;
   readonly #key: string;
   /** The bytes in the keeper's answer would do. */
   #inline: boolean;
@@ -30,7 +30,7 @@ export class BlobClaim {
 
   constructor(swarm: Swarm, digest: Digest, options: { readonly inline: boolean }) {
     this.#swarm = swarm;
-    this.#digest = digest;
+    this.digest = digest;
     this.#key = swarm.blobKey(digest);
     this.#inline = options.inline;
   }
@@ -55,7 +55,7 @@ export class BlobClaim {
   /** @returns undefined where the swarm is given up. @throws the signal's reason. */
   async ask(pull: Pull, signal: AbortSignal = pull.signal): Promise<Claimed | undefined> {
     const { claims, logger } = this.#swarm;
-    const digest = this.#digest;
+    const digest = this.digest;
     const alone = this.isHopeless;
     if (alone && this.#toldAlone) {
       logger.warn({ digest, lostMs: Math.round(this.#lostMs) }, 'no peer works: asking upstream without leave');
@@ -95,7 +95,7 @@ export class BlobClaim {
 
   /** The keeper's bytes were wrong. */
   refuseInline(): void {
-    this.#swarm.logger.warn({ digest: this.#digest }, 'the keeper answered with wrong bytes');
+    this.#swarm.logger.warn({ digest: this.digest }, 'the keeper answered with wrong bytes');
     this.#inline = false;
   }
 

@@ -1,3 +1,5 @@
+// Over 300 lines: the one place where store, ingests and containerd's content meet, in the order in which they are asked.
+
 import { randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';

@@ -6,7 +6,8 @@ import type { BlobBody } from '../upstream/registry-client.ts';
 import type { BlobOpening } from './blob-source.ts';
 import { leaveBody } from './body-copy.ts';
 import type { Lease } from './claims/claims.ts';
-import type { ParentStep, ParentStream } from './parent-stream.ts';
+import type { ParentStep } from './parent-step.ts';
+import type { ParentStream } from './parent-stream.ts';
 
 /** One body, on its way through as many sources as it takes. */
 export interface Pull extends BlobOpening {

@@ -1,3 +1,5 @@
+// Over 300 lines: memory, store, peers and upstream are asked in one order, and each may say that another is wrong.
+
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { WindlassError } from '../errors.ts';

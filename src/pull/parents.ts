@@ -4,7 +4,8 @@ import type { PeerId } from '../routing/member.ts';
 import type { BlobClaim } from './blob-claim.ts';
 import type { Parent } from './claims/messages.ts';
 import { type Leg, type Pull, saysMismatch } from './leg.ts';
-import { type ParentStep, ParentStream } from './parent-stream.ts';
+import type { ParentStep } from './parent-step.ts';
+import { ParentStream } from './parent-stream.ts';
 import type { Swarm } from './swarm.ts';
 
 /** Of those that one blob was read from: what a person would still read. */

@@ -1,4 +1,6 @@
-import { hasCode, WindlassError } from '../errors.ts';
+// Over 300 lines: one state machine, from the first claim to the last byte.
+
+import { hasCode } from '../errors.ts';
 import type { SourceLabel } from '../metrics/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
@@ -10,7 +12,9 @@ import type { BlobOpening, BlobSource } from './blob-source.ts';
 import type { Claimed, Lease } from './claims/claims.ts';
 import type { Parent } from './claims/messages.ts';
 import { hasDigest, isUpstreams, type Leg, leavingLeg, type Pull, type SourceEnd, sizeOf } from './leg.ts';
-import type { ParentStep, ParentStream } from './parent-stream.ts';
+import { ParentSearch } from './parent-search.ts';
+import type { ParentStep } from './parent-step.ts';
+import type { ParentStream } from './parent-stream.ts';
 import { Parents } from './parents.ts';
 import type { Swarm } from './swarm.ts';
 import { UpstreamLegs } from './upstream-legs.ts';
@@ -18,12 +22,6 @@ import { UpstreamLegs } from './upstream-legs.ts';
 /** Between claims that brought nothing. */
 const FIRST_PAUSE_MS = 50;
 const MAX_PAUSE_MS = 500;
-/** A slow parent for which the keeper knows no other is not complained of again for so long. */
-const SLOW_AGAIN_MS = 2_000;
-/** Nor for so many times as long as was looked for another one, in which nothing was read. */
-const LOOKED_SHARE = 4;
-/** For the keeper's answer; opening the other one has a bound of its own. */
-const ASKED_MS = 1_000;
 
 export type SourceRole = 'none' | 'writer' | 'reader';
 
@@ -213,7 +211,15 @@ export class SwarmSource implements BlobSource {
 
   async *#fromParent(pull: Pull, stream: ParentStream, first: ParentStep): Bytes {
     let step = first;
-    let complainAtMs = 0;
+    const search = new ParentSearch(pull, stream, {
+      swarm: this.#swarm,
+      claim: this.#claim,
+      parents: this.#parents,
+      read: (claimed, instead) => this.#read(pull, claimed, instead),
+      follow: (claimed) => this.#follow(pull, claimed),
+      next: () => this.#next(pull),
+      readsOn: () => this.#become('reader', stream),
+    });
     try {
       for (;;) {
         if (step.type === 'end') return undefined;
@@ -223,17 +229,10 @@ export class SwarmSource implements BlobSource {
             yield* this.#took(pull, 'peer', step.start, step.bytes);
           }
           const complaint = step.type !== 'bytes' ? step.type : step.slow ? 'slow' : undefined;
-          const askedMs = performance.now();
-          if (complaint !== undefined && askedMs >= complainAtMs) {
-            const better = await this.#insteadOf(pull, stream, complaint);
-            if (better !== undefined) return better;
-            const nowMs = performance.now();
-            complainAtMs = nowMs + Math.max(SLOW_AGAIN_MS, LOOKED_SHARE * (nowMs - askedMs));
-          }
+          const better = complaint && (await search.insteadOfSlow(complaint));
+          if (better !== undefined) return better;
         } else if (step.type === 'stalled' || step.type === 'unsure') {
-          const other = await (step.type === 'stalled'
-            ? this.#insteadOf(pull, stream, 'stalled')
-            : this.#insteadOfUnsure(pull, stream));
+          const other = await (step.type === 'stalled' ? search.insteadOf('stalled') : search.insteadOfUnsure());
           if (other !== undefined) return other;
         } else {
           stream.leave();
@@ -293,73 +292,6 @@ export class SwarmSource implements BlobSource {
     if (sizeBytes === pull.sizeBytes) this.#parents.saidSize(pull, sizeBytes);
     if (leg !== undefined) this.#become('reader', leg.stream);
     return leg;
-  }
-
-  /** Opened before the slow one is left; undefined if there is nothing better, or not soon: until then nothing is read. */
-  async #insteadOf(pull: Pull, stream: ParentStream, why: 'slow' | 'strained' | 'stalled'): Promise<Leg | undefined> {
-    const { peerId } = stream.parent;
-    if (why !== 'stalled') this.#claim.failed.note(peerId, why);
-    const look = new AbortController();
-    const timer = setTimeout(() => look.abort(new Error('not soon')), ASKED_MS + this.#swarm.bounds.openMs);
-    const signal = AbortSignal.any([pull.signal, look.signal]);
-    let better: Leg | undefined;
-    try {
-      const claimed = await this.#claim.ask(pull, signal);
-      if (claimed?.kind === 'read') better = await this.#read(pull, claimed, { of: peerId, signal });
-      else if (claimed !== undefined && claimed.kind !== 'failed') {
-        // Upstream has its own bounds: a right that is given back for want of time costs a request each time.
-        clearTimeout(timer);
-        better = await this.#beside(pull, claimed);
-      }
-    } catch (error) {
-      pull.signal.throwIfAborted();
-      if (!look.signal.aborted) throw error;
-      this.#swarm.logger.debug({ digest: this.digest, peer: peerId, why }, 'no better parent within the bound');
-    } finally {
-      clearTimeout(timer);
-    }
-    if (better === undefined) this.#become('reader', stream);
-    else if (why !== 'stalled') this.#swarm.offenders.leave(peerId, why, this.digest, undefined);
-    return better;
-  }
-
-  /** Where upstream has nothing either, what there is goes on. */
-  async #beside(pull: Pull, claimed: Claimed): Promise<Leg | undefined> {
-    try {
-      return await this.#follow(pull, claimed);
-    } catch (error) {
-      pull.signal.throwIfAborted();
-      if (!(error instanceof WindlassError) || hasCode(error, 'DIGEST_MISMATCH')) throw error;
-      this.#swarm.logger.info({ digest: this.digest, err: error }, 'upstream fails: the parent is read on');
-      this.#claim.giveBack();
-      return undefined;
-    }
-  }
-
-  /** A relay signs for itself: it may have become the writer a moment ago, or hold it all. Undefined if so. */
-  async #insteadOfUnsure(pull: Pull, stream: ParentStream): Promise<Leg | undefined> {
-    const { peerId } = stream.parent;
-    if (stream.path.length === 1) {
-      // It says that it has this from nobody, and is blamed for it should the digest not hold. The keeper may hear of it later
-      // than we: of who holds it within a second, of who writes without leave never.
-      stream.promote('writer');
-      return undefined;
-    }
-    const claimed = await this.#claim.ask(pull);
-    if (claimed?.kind === 'read') {
-      const role = claimed.parents.find((parent) => parent.peerId === peerId)?.role;
-      if (role === 'writer' || role === 'holder') {
-        stream.promote(role);
-        return undefined;
-      }
-      const error = new WindlassError('PEER_NONSENSE', 'a relay vouches for bytes that it has from others');
-      stream.leave();
-      const lied = role === 'relay';
-      this.#parents.left(stream, { type: 'left', why: lied ? 'wrong' : 'failed', lied, otherSize: false, error });
-      return this.#next(pull);
-    }
-    stream.leave();
-    return (claimed && (await this.#follow(pull, claimed))) ?? this.#next(pull);
   }
 
   #become(role: SourceRole, parent: ParentStream | undefined): void {

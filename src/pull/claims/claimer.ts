@@ -1,3 +1,5 @@
+// Over 300 lines: what is asked and what is held, leases and yielding, is one state by key.
+
 import { ERROR_TABLE, type ErrorCode, WindlassError } from '../../errors.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
 import { sleep } from '../../time/sleep.ts';

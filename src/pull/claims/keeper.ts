@@ -7,24 +7,20 @@ import type { Roster, RosterChange } from '../../routing/roster.ts';
 import type { Timers } from '../../time/timers.ts';
 import { BoundedMap } from './bounded-map.ts';
 import { Complaints } from './complaints.ts';
-import { adopt, copyOf, endOutdated } from './copies.ts';
+import { adopt, copyOf } from './copies.ts';
 import { Entry } from './entry.ts';
 import type { Grant } from './grants.ts';
 import { InlineBytes } from './inline-bytes.ts';
 import type { KeeperContext, KeeperLinks } from './keeper-context.ts';
 import { type Claim, type ClaimAnswer, type Copy, RENEW_MS, type Report } from './messages.ts';
 import { Rates } from './rates.ts';
+import { Recalls } from './recalls.ts';
 import { take } from './report-handling.ts';
-import { Standstill } from './standstill.ts';
 import { endHopeless } from './takeover.ts';
 import { type Asked, verdict } from './verdict.ts';
 import { askAgain, Waiting } from './waiting.ts';
 
 const MAX_ENTRIES = 20_000;
-/** Keys that others are asked of at once, for reports and sweeps after a standstill; claims, which wait, ask on. */
-const MAX_RECALLS = 64;
-/** A view that changed so lately may not be everybody's yet. */
-const UNSETTLED_MS = 30_000;
 
 export interface KeeperOptions {
   readonly roster: Roster;
@@ -55,18 +51,16 @@ export class Keeper {
   readonly #context: KeeperContext;
   readonly #links: KeeperLinks;
   readonly #waiting: Waiting;
+  readonly #recalls: Recalls;
   readonly #entries: BoundedMap<string, Entry>;
-  readonly #standstill: Standstill;
   readonly #unsubscribe: () => void;
   #cancelSweep: (() => void) | undefined;
   #granted = 0;
-  #recalls = 0;
   #stopped = false;
 
   constructor({ roster, index, timers, rates, heard, links, logger, metrics }: KeeperOptions) {
     this.#links = links;
     this.#waiting = new Waiting(timers);
-    this.#standstill = new Standstill(timers);
     this.#entries = new BoundedMap(MAX_ENTRIES);
     this.#context = {
       roster,
@@ -85,6 +79,7 @@ export class Keeper {
       changed: (entry, soon) => links.changed(entry, soon),
       revoked: (entry, grant) => void this.#revoke(entry, grant),
     };
+    this.#recalls = new Recalls(this.#context, links);
     this.#unsubscribe = roster.subscribe((change) => this.#onRoster(change));
   }
 
@@ -106,10 +101,10 @@ export class Keeper {
     if (claim.strained === true && claim.onBehalfOf === undefined) complaints.noteStrained(peerId, sinceMs);
     rates.noteRegistry(Rates.registryOf(claim.source), claim.registryRate);
     this.#hear(entry, peerId, claim);
-    if (this.#isUnsettled(entry) || this.#stoodStill(entry)) {
-      await this.#recall(entry);
+    if (this.#recalls.isUnsettled(entry) || this.#recalls.stoodStill(entry)) {
+      await this.#recalls.ask(entry);
       // It may have stood still again meanwhile.
-      if (this.#stoodStill(entry)) await this.#recall(entry);
+      if (this.#recalls.stoodStill(entry)) await this.#recalls.ask(entry);
       // Another keeper may know the life before this one.
       if (entry.renewed(peerId, claim.incarnation)) this.#lookAgain(entry);
     }
@@ -130,9 +125,9 @@ export class Keeper {
       const known = this.#context.roster.get(peerId)?.incarnation ?? 0;
       if (report.incarnation < known) return 'lost';
       const entry = this.#entry(report.key);
-      if (!this.#isDoubtful(entry, report)) return this.#take(entry, peerId, report);
+      if (!this.#recalls.isDoubtful(entry, report)) return this.#take(entry, peerId, report);
       // Its right may have passed on meanwhile: it hears of that by the next one. All of one key in their order.
-      void this.#recall(entry).then(() => {
+      void this.#recalls.ask(entry).then(() => {
         if (report.state !== 'writing' || !entry.grants.hasEnded(report.grant ?? '')) this.#take(entry, peerId, report);
       });
       return 'ok';
@@ -175,8 +170,8 @@ export class Keeper {
 
   /** @returns undefined where others are asked first: it will have changed then. */
   copy(entry: Entry): Copy | undefined {
-    if (!this.#stoodStill(entry)) return copyOf(entry, this.#context);
-    void this.#recall(entry);
+    if (!this.#recalls.stoodStill(entry)) return copyOf(entry, this.#context);
+    void this.#recalls.ask(entry);
     return undefined;
   }
 
@@ -199,7 +194,7 @@ export class Keeper {
   stop(): void {
     this.#stopped = true;
     this.#cancelSweep?.();
-    this.#standstill.stop();
+    this.#recalls.stop();
     this.#unsubscribe();
     this.#waiting.releaseAll();
   }
@@ -232,46 +227,6 @@ export class Keeper {
     }
   }
 
-  /** A view that changed a moment ago: others may know more. */
-  #isUnsettled({ grants, recalledAtMs }: Entry): boolean {
-    const { roster, timers } = this.#context;
-    const unsettled = timers.now() - roster.changedAtMs < UNSETTLED_MS && roster.members().length > 1;
-    return unsettled && grants.nothing && recalledAtMs < roster.changedAtMs;
-  }
-
-  #stoodStill({ recalledAtMs }: Entry): boolean {
-    return recalledAtMs < this.#standstill.awokeAtMs && this.#context.roster.members().length > 1;
-  }
-
-  /** Does a report of a right say something of one that may have run out, or passed on, while this agent stood still? */
-  #isDoubtful(entry: Entry, { state, grant }: Report): boolean {
-    if (!this.#stoodStill(entry) || (state !== 'writing' && grant === undefined)) return false;
-    return entry.recalling !== undefined || this.#recalls < MAX_RECALLS;
-  }
-
-  /** Once, however many ask meanwhile. Never rejects. */
-  #recall(entry: Entry): Promise<void> {
-    entry.recalling ??= this.#askOthers(entry);
-    return entry.recalling;
-  }
-
-  async #askOthers(entry: Entry): Promise<void> {
-    const atMs = this.#context.timers.now();
-    const stoodStill = this.#stoodStill(entry);
-    this.#recalls += 1;
-    const copies = await this.#links.recall(entry.key).catch(() => []);
-    this.#recalls -= 1;
-    entry.recalling = undefined;
-    // Nothing of it was told to others meanwhile.
-    const isLate = stoodStill || this.#stoodStill(entry);
-    entry.recalledAtMs = atMs;
-    endOutdated(entry, this.#context, copies, this.#standstill.suspendedUntilMs);
-    // Of two the one that was renewed last.
-    const ageOf = ({ grant }: Copy) => grant?.ageMs ?? Number.POSITIVE_INFINITY;
-    for (const copy of copies.toSorted((a, b) => ageOf(a) - ageOf(b))) adopt(entry, this.#context, copy, false);
-    if (isLate) this.#links.changed(entry, true);
-  }
-
   async #revoke(entry: Entry, grant: Grant): Promise<void> {
     const knows = await this.#links.revoke(grant.peerId, entry.key, grant.id);
     if (knows && entry.grants.settle(grant.id)) this.#lookAgain(entry);
@@ -279,8 +234,8 @@ export class Keeper {
 
   #lookAgain(entry: Entry): void {
     if (this.#stopped || !this.#waiting.has(entry.key)) return;
-    if (this.#stoodStill(entry)) {
-      void this.#recall(entry).then(() => this.#lookAgain(entry));
+    if (this.#recalls.stoodStill(entry)) {
+      void this.#recalls.ask(entry).then(() => this.#lookAgain(entry));
       return;
     }
     for (const waiter of this.#waiting.of(entry.key)) {
@@ -311,8 +266,8 @@ export class Keeper {
       const { timers, roster } = this.#context;
       for (const entry of [...this.#entries.values()]) {
         const nowMs = timers.now();
-        if (this.#stoodStill(entry) && (!entry.grants.nothing || this.#waiting.has(entry.key))) {
-          if (this.#recalls < MAX_RECALLS) void this.#recall(entry).then(() => this.#lookAgain(entry));
+        if (this.#recalls.stoodStill(entry) && (!entry.grants.nothing || this.#waiting.has(entry.key))) {
+          if (!this.#recalls.areMany) void this.#recalls.ask(entry).then(() => this.#lookAgain(entry));
           continue;
         }
         endHopeless(entry, this.#context, nowMs);
