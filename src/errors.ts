@@ -90,6 +90,14 @@ export function hasCode(error: unknown, ...codes: readonly ErrorCode[]): error i
 }
 
 /** The `code` of a system error (ENOENT, ECONNREFUSED, …), else undefined. */
+/** Want of something here: it says nothing of whoever was called. */
+const OURS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM', 'ENETDOWN']);
+
+/** Was a call not made for want of sockets, memory or a network here? */
+export function isOurWant(error: unknown): boolean {
+  return OURS.has(systemCode(error) ?? '');
+}
+
 export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }

@@ -1,3 +1,5 @@
+// Over 300 lines: all settings, in one schema, in the order of the README's table.
+
 import { hostname } from 'node:os';
 import { z } from 'zod';
 import { DEFAULT_REGISTRIES } from './default-registries.ts';

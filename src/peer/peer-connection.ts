@@ -1,6 +1,6 @@
 import { connect, isIP, type Socket, type TcpNetConnectOpts } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
-import { systemCode, WindlassError } from '../errors.ts';
+import { isOurWant, WindlassError } from '../errors.ts';
 import type { Input } from './input.ts';
 import { type ResponseHead, ResponseParser } from './response-parser.ts';
 
@@ -61,7 +61,7 @@ export class PeerConnection {
       callback: (count, buffer) => this.#read(count, buffer),
     });
     this.socket.setNoDelay(true);
-    this.socket.on('error', (error) => this.#fail(isOurs(error) ? busy(error) : gone(error.message, error)));
+    this.socket.on('error', (error) => this.#fail(isOurWant(error) ? busy(error) : gone(error.message, error)));
     this.socket.on('end', () => this.#fail(gone('the connection ended')));
     this.socket.on('close', () => this.#fail(gone('the connection was closed')));
   }
@@ -233,13 +233,6 @@ export class PeerConnection {
     this.onClose?.();
     handler?.onFailed(error);
   }
-}
-
-/** For want of something here: it says nothing of the other one, who would be told dead. */
-const OURS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM', 'ENETDOWN']);
-
-function isOurs(error: Error): boolean {
-  return OURS.has(systemCode(error) ?? '');
 }
 
 function busy(cause: Error): WindlassError {

@@ -137,10 +137,11 @@ export class Manifests {
   }
 
   async #fetch(origin: RepositoryName, digest: Digest, signal: AbortSignal): Promise<Manifest> {
-    const { store, swarm, registries } = this.#options;
+    const { store, content, swarm, registries } = this.#options;
     const upstream = new ManifestSource(registries);
     // A blob that is held, and is no manifest: the swarm has nothing better, and would hear that it is not held.
-    const isBlob = this.#noManifests.has(digest) && store.stat(digest) !== undefined;
+    const here = store.stat(digest) ?? content?.get(digest);
+    const isBlob = here !== undefined && (here.sizeBytes > MAX_MANIFEST_BYTES || this.#noManifests.has(digest));
     if (swarm === undefined || isBlob) {
       const bytes = await collectManifest(await upstream.open(origin, digest, { offset: 0, signal }));
       const actual = digestOf(bytes, algorithmOf(digest));

@@ -9,7 +9,7 @@ import type { Swarm } from './swarm.ts';
 
 const recordSchema = z.object({
   digest: z.string().max(200),
-  mediaType: z.string().min(3).max(200),
+  mediaType: z.string().min(3).max(255),
   sizeBytes: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
 });
 

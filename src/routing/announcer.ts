@@ -235,9 +235,9 @@ export class Announcer {
   }
 
   async #withKeepers(tags: readonly KnownTag[], use: (keepers: readonly Kept[]) => Promise<void>): Promise<void> {
-    const { roster, index } = this.#options;
+    const { roster, index, timers } = this.#options;
     for (const tag of tags) index.setLastKnown(tag.key, tag);
-    const byKeeper = keptByKeeper(roster, this.#digests, tags);
+    const byKeeper = keptByKeeper(roster, this.#digests, tags, timers.now());
     this.#telling.add(byKeeper);
     try {
       await use([...byKeeper.values()]);
@@ -269,7 +269,7 @@ export class Announcer {
         type: 'confirm',
         count,
         checksum: checksum.text(),
-        tags: kept.toldTags.map(({ key }) => key),
+        tags: kept.tagsAt(this.#options.timers.now()).map(({ key }) => key),
       });
     });
   }
@@ -278,7 +278,13 @@ export class Announcer {
     const { member } = kept;
     await this.#turns.take(member.peerId, this.#stop.signal, () => {
       const add = packDigests(this.#held(kept));
-      return this.#call(member, { type: 'announce', full: true, add, remove: packDigests([]), tags: kept.toldTags });
+      return this.#call(member, {
+        type: 'announce',
+        full: true,
+        add,
+        remove: packDigests([]),
+        tags: kept.tagsAt(this.#options.timers.now()),
+      });
     });
   }
 

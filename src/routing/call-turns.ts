@@ -10,6 +10,7 @@ export class CallTurns {
    * @returns undefined if the signal came first.
    */
   async take<T>(peerId: PeerId, signal: AbortSignal, call: () => Promise<T>): Promise<T | undefined> {
+    if (signal.aborted) return undefined;
     const before = this.#last.get(peerId) ?? Promise.resolve();
     const mine = before.then(() => (signal.aborted ? undefined : call()));
     this.#last.set(peerId, mine);

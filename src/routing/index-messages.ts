@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_TAG_AGE_MS } from './holder-index.ts';
 import { listOf } from './list-schema.ts';
 
 /**
@@ -10,7 +11,6 @@ import { listOf } from './list-schema.ts';
 export const MAX_DIGESTS = 100_000;
 const MAX_TAGS = 10_000;
 const MAX_TAG_BYTES = 4096;
-const MAX_TAG_AGE_MS = 10 * 365 * 86_400_000;
 
 /** Digests of one kind or the other. */
 export const packedSchema = z.object({

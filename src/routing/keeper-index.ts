@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import type { Timers } from '../time/timers.ts';
 import { DigestChecksum } from './digest-checksum.ts';
-import type { HolderIndex, LastKnown } from './holder-index.ts';
+import { type HolderIndex, type LastKnown, MAX_TAG_AGE_MS } from './holder-index.ts';
 import { MAX_DIGESTS } from './index-messages.ts';
 import type { PeerId } from './member.ts';
 
@@ -168,7 +168,8 @@ export class KeeperIndex implements HolderIndex {
 
   lastKnown(key: string): LastKnown | undefined {
     const tag = this.#tags.get(key);
-    return tag === undefined ? undefined : { bytes: tag.bytes, ageMs: this.#options.timers.now() - tag.atMs };
+    if (tag === undefined) return undefined;
+    return { bytes: tag.bytes, ageMs: Math.min(MAX_TAG_AGE_MS, this.#options.timers.now() - tag.atMs) };
   }
 
   setLastKnown(key: string, { bytes, ageMs }: LastKnown): boolean {

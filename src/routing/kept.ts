@@ -14,30 +14,32 @@ export class Kept {
   readonly member: Member;
   readonly digests = new Set<string>();
   readonly tags: KnownTag[] = [];
-  #told: ReturnType<typeof fittingTags> | undefined;
+  /** Monotonic. When the ages of its tags were looked at. */
+  readonly #listedMs: number;
 
-  constructor(member: Member) {
+  constructor(member: Member, listedMs: number) {
     this.member = member;
+    this.#listedMs = listedMs;
   }
 
-  /** Tags as they are told: one that cannot be is not known there, whatever we do. To be asked for when all are there. */
-  get toldTags(): ReturnType<typeof fittingTags> {
-    this.#told ??= fittingTags(this.tags);
-    return this.#told;
+  /** Tags as they are told now: one that cannot be is not known there, whatever we do. */
+  tagsAt(nowMs: number): ReturnType<typeof fittingTags> {
+    return fittingTags(this.tags.map((tag) => ({ ...tag, ageMs: tag.ageMs + nowMs - this.#listedMs })));
   }
 }
 
-/** What is known here, by who keeps it; others than this agent. */
+/** What is known here, by who keeps it; others than this agent. @param listedMs when `tags` had their ages. */
 export function keptByKeeper(
   roster: Roster,
   digests: Iterable<string>,
   tags: readonly KnownTag[],
+  listedMs: number,
 ): ReadonlyMap<PeerId, Kept> {
   const byKeeper = new Map<PeerId, Kept>();
   const keptBy = (key: string) => {
     const others = roster.keepers(key).filter(({ peerId }) => peerId !== roster.self.peerId);
     return others.map((member) => {
-      const kept = byKeeper.get(member.peerId) ?? new Kept(member);
+      const kept = byKeeper.get(member.peerId) ?? new Kept(member, listedMs);
       byKeeper.set(member.peerId, kept);
       return kept;
     });

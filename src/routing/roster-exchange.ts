@@ -1,4 +1,4 @@
-import { hasCode, WindlassError } from '../errors.ts';
+import { hasCode, isOurWant, WindlassError } from '../errors.ts';
 import type { Member, PeerId, SignedMember } from './member.ts';
 import { compareVersions, type MemberEntry, type MemberVersion, readMember } from './member-entry.ts';
 import type { PeerCalls } from './peer-calls.ts';
@@ -78,7 +78,10 @@ export class RosterExchange {
       return 'alive';
     } catch (error) {
       // At the end of this agent nobody is found dead any more.
-      if (signal.aborted || hasCode(error, 'PEER_BUSY')) return 'alive';
+      if (signal.aborted) return 'alive';
+      // No call was made.
+      if (hasCode(error, 'PEER_BUSY') && isOurWant(error.cause)) return 'unknown';
+      if (hasCode(error, 'PEER_BUSY')) return 'alive';
       if (hasCode(error, 'PEER_GONE', 'PEER_DENIED')) return 'gone';
       return performance.now() - fromMs > PROBE_MS + LATE_MS ? 'alive' : 'silent';
     }

@@ -25,7 +25,8 @@ const DISTRUST_MS = 30_000;
 const MS_A_MEMBER = 30;
 const MAX_DELAY_MS = 10_000;
 
-export type Finding = 'alive' | 'gone' | 'silent';
+/** unknown: this agent could not ask. */
+export type Finding = 'alive' | 'gone' | 'silent' | 'unknown';
 
 export interface RosterProbesOptions {
   readonly selfId: PeerId;
@@ -187,7 +188,7 @@ export class RosterProbes {
         this.#distrust(inquiry);
         return;
       }
-      if (wasDead) return;
+      if (wasDead || found === 'unknown') return;
       if (found === 'gone') inquiry.gones += 1;
       else inquiry.silences += 1;
       const now = table.find(peerId);

@@ -111,7 +111,9 @@ export class Claimer implements Claims {
     for (;;) {
       signal.throwIfAborted();
       const held = this.#leases.get(request.key);
-      if (held !== undefined && !held.isOver) return { kind: 'write', lease: held };
+      // As a manifest and as a blob one digest may be asked for at once: how its right ends is the first one's to say.
+      if (held !== undefined && !held.isOver)
+        return { kind: 'write', lease: held.source === request.source ? held : borrowed(held) };
       const said = this.#outbox.said(request.key);
       if (said !== undefined) await said;
       const patient = timers.now() - startMs < WAITING_MS;
@@ -157,8 +159,9 @@ export class Claimer implements Claims {
 
   left(key: string, source: string): void {
     const lease = this.#leases.get(key);
-    if (lease !== undefined && !lease.isOver) lease.left();
-    else this.#later({ key, incarnation: this.#options.roster.self.incarnation, source, state: 'left' });
+    if (lease !== undefined && !lease.isOver) {
+      if (lease.source === source) lease.left();
+    } else this.#later({ key, incarnation: this.#options.roster.self.incarnation, source, state: 'left' });
   }
 
   /** The keeper says that another one writes by now. @returns true: it is known here. */
@@ -317,6 +320,10 @@ export class Claimer implements Claims {
       if (answer === 'lost') this.#lose(lease);
     });
   }
+}
+
+function borrowed({ lost }: Lease): Lease {
+  return { lost, progress() {}, sent() {}, failed() {}, left() {} };
 }
 
 /** Another version may have codes that this one has not. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { algorithmOf, hexOf, isDigest } from '../../oci/digest.ts';
+import { MAX_TAG_AGE_MS } from '../../routing/holder-index.ts';
 import { BoundedMap } from './bounded-map.ts';
 import { INLINE_BYTES } from './messages.ts';
 
@@ -31,7 +32,8 @@ export class InlineBytes {
 
   get(key: string, nowMs: number): { readonly bytes: Uint8Array; readonly ageMs: number } | undefined {
     const inline = this.#bytes.get(key);
-    return inline === undefined ? undefined : { bytes: inline.bytes, ageMs: Math.max(0, nowMs - inline.atMs) };
+    if (inline === undefined) return undefined;
+    return { bytes: inline.bytes, ageMs: Math.min(MAX_TAG_AGE_MS, Math.max(0, nowMs - inline.atMs)) };
   }
 
   delete(key: string): void {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_TAG_AGE_MS } from '../../routing/holder-index.ts';
 import { listOf } from '../../routing/list-schema.ts';
 
 /**
@@ -28,10 +29,7 @@ const bytesCount = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 export const MAX_DURATION_MS = 86_400_000;
 const durationMs = z.number().min(0).max(MAX_DURATION_MS);
 /** Of what a tag named when somebody last asked: kept over restarts, for as long as nobody asks again. */
-const tagAgeMs = z
-  .number()
-  .min(0)
-  .max(10 * 365 * 86_400_000);
+const tagAgeMs = z.number().min(0).max(MAX_TAG_AGE_MS);
 
 /** Bytes a second: the most that the sender knows any agent's uplink to carry. Agents of the first version do not say. */
 const carries = z.number().positive().max(1e12).optional();

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { WindlassError } from '../../../src/errors.ts';
-import { MEDIA_TYPES } from '../../../src/oci/manifest.ts';
+import { MAX_MANIFEST_BYTES, MEDIA_TYPES } from '../../../src/oci/manifest.ts';
 import { Tags } from '../../../src/pull/tags.ts';
 import { MemoryTagStore } from '../../../src/store/memory-tag-store.ts';
 import type { ManifestBody, ManifestHead } from '../../../src/upstream/registry-client.ts';
@@ -51,9 +51,12 @@ async function start(nodes: number, manifest: Buffer = SMALL) {
 }
 
 describe('manifests', () => {
-  test('a layer that is held, and asked for as a manifest, is no matter of the swarm', async () => {
+  test.each([
+    ['a layer', 1_000],
+    ['one too large to be a manifest', MAX_MANIFEST_BYTES + 1],
+  ])('%s that is held, and asked for as a manifest, is no matter of the swarm', async (_, sizeBytes) => {
     const { cluster, upstream } = await start(2);
-    const layer = bytesOf(1_000);
+    const layer = bytesOf(sizeBytes);
     const digest = digestOf(layer);
     const node = cluster.node(0);
     const writer = await node.store.create(digest, { sizeBytes: layer.length });

@@ -103,6 +103,24 @@ describe('what an announcer tells a keeper', () => {
     expect(told).toHaveLength(2);
   });
 
+  it('is how old tags are when it is told, however long others were waited for', async () => {
+    tags = async () => [{ key: 'tag:docker.io/library/redis:7', bytes: randomBytes(100), ageMs: 1_000 }];
+    const gate = Promise.withResolvers<void>();
+    answer = gate.promise;
+    const started = announcer.start([DIGEST]);
+    await settle();
+    // Behind the first one: listed now.
+    const compared = queue.run(queue.now() + 2_000);
+    await compared;
+    gate.resolve();
+    await started;
+    await settle();
+    const ages = full().map((body) => body.tags[0]?.ageMs);
+    expect(ages.length).toBeGreaterThan(1);
+    expect(ages[0]).toBe(1_000);
+    expect(ages[1]).toBeGreaterThan(1_500);
+  });
+
   it('leaves out a tag that no receiver would take, and the oldest of too many: the others, and digests, are told', async () => {
     const tag = (name: string, bytes: number, ageMs: number) => ({
       key: `tag:docker.io/library/${name}`,

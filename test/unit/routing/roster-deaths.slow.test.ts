@@ -60,6 +60,28 @@ describe('a member that died', () => {
     for (const { number } of cluster.agents.values()) expect(cluster.seenBy(number)).not.toContain(7);
   });
 
+  test('is vouched for by nobody who cannot look, for want of sockets; nor is who said so distrusted', async () => {
+    const cluster = await settled(5);
+    for (const witness of [1, 2, 4]) cluster.starved.add(witness);
+    cluster.kill(5, { host: true });
+    const { roster } = agentOf(cluster, 3);
+    roster.suspect(idOf(5), 'silent');
+    await cluster.clock.run(10_000);
+    expect(roster.isLive(idOf(5))).toBe(false);
+    cluster.starved.clear();
+    await cluster.clock.run(15_000);
+    for (const { number } of cluster.agents.values()) expect(cluster.seenBy(number)).not.toContain(5);
+  });
+
+  test('of whom this node knows nothing, for want of sockets, stays a member here', async () => {
+    const cluster = await settled(5);
+    cluster.starved.add(3);
+    const { roster, changes } = agentOf(cluster, 3);
+    roster.suspect(idOf(5), 'gone');
+    await cluster.clock.run(20_000);
+    expect(changes).toEqual([]);
+  });
+
   test('is known for an hour more', async () => {
     const cluster = await settled(3);
     cluster.kill(2);

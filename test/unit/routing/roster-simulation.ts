@@ -144,6 +144,8 @@ export class RosterSimulation {
   readonly cut = new Set<string>();
   /** Whose host is gone: calls to it are swallowed, not refused. */
   readonly silent = new Set<number>();
+  /** Who has no sockets left, and makes no call. */
+  readonly starved = new Set<number>();
   /** Answers instead of the roster's, for liars. */
   readonly lies = new Map<number, (body: unknown) => unknown>();
   newsSent = 0;
@@ -230,6 +232,10 @@ export class RosterSimulation {
         const number = Number(/^10\.0\.0\.(\d+):/.exec(address)?.[1]);
         const type = String((body as { type?: unknown }).type);
         this.calls.set(type, (this.calls.get(type) ?? 0) + 1);
+        if (this.starved.has(from)) {
+          const cause = Object.assign(new Error('connect EMFILE'), { code: 'EMFILE' });
+          throw new WindlassError('PEER_BUSY', 'no connection can be made here', { cause });
+        }
         const deadlineMs = this.clock.now() + timeoutMs;
         const silence = async () => {
           await this.clock.sleep(deadlineMs - this.clock.now());

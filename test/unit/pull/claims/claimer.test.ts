@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { WindlassError } from '../../../../src/errors.ts';
 import type { Claimed, ClaimRequest, Lease } from '../../../../src/pull/claims/claims.ts';
 import type { ClaimsRequest } from '../../../../src/pull/claims/messages.ts';
 import { ClaimsNetwork, peerIdOf, type SimAgent } from '../../../support/claims-network.ts';
@@ -142,6 +143,26 @@ describe('asking for a claim', () => {
     for (const agent of others) kinds.push((await claimed(network, agent)).answer.kind);
     expect(kinds).toEqual(['write', ...others.slice(1).map(() => 'read')]);
     expect(deputy.parts.keeper.grants).toHaveLength(1);
+  });
+
+  test('what asks for the same by another name, as for a manifest, may use the right, and does not end it', async () => {
+    const { network, keeper, others } = cluster(5);
+    const [agent] = others;
+    const lease = leaseOf((await claimed(network, agent)).answer);
+    lease.progress('writing', 1_000_000);
+    const source = `${request().source} manifest`;
+    const borrowed = leaseOf((await claimed(network, agent, { source })).answer);
+    borrowed.progress('opening', 0);
+    borrowed.failed(new WindlassError('NOT_FOUND', 'no such manifest'));
+    borrowed.left();
+    agent?.parts.claimer.left(request().key, source);
+    await network.queue.run(network.queue.now() + 3_000);
+    expect(keeper.parts.keeper.grants).toMatchObject([{ grant: { phase: 'writing', prefix: 1_000_000 } }]);
+    expect((await claimed(network, others[1])).answer.kind).toBe('read');
+    lease.left();
+    expect(borrowed.lost.aborted).toBe(false);
+    await network.queue.run(network.queue.now() + 1_000);
+    expect(keeper.parts.keeper.grants).toEqual([]);
   });
 
   test('two that cannot reach the keeper are told of one writer by the same deputy', async () => {

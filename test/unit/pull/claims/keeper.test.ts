@@ -1025,6 +1025,25 @@ describe('a view that has just changed', () => {
     expect(await deputy.asks('b', { failing: { a: 'broken' } })).toBe('write');
   });
 
+  test.each([
+    ['as is told of it', 10 * 365 * 86_400_000],
+    ['by a clock that stood at 1970', 56 * 365 * 86_400_000],
+  ])('a tag as old %s, or older by now, is told so that others take it', async (_, ageMs) => {
+    const key = 'tag:docker.io/library/redis:7';
+    const stage = new KeeperStage('k', 'a', 'b');
+    stage.index.setLastKnown(key, { bytes: Buffer.from('{}'), ageMs });
+    await stage.pass(5_000);
+    // One copy that others do not take has all that come with it refused, and its sender left out.
+    expect(recallAnswerSchema.safeParse(stage.keeper.recall(key)).success).toBe(true);
+    await stage.asks('a', { key });
+    stage.report('a', 'failed', { key, code: 'UPSTREAM_UNAVAILABLE', message: 'gone' });
+    const answer = claimAnswerSchema.safeParse(await stage.claim('a', { key }));
+    expect(answer.data).toMatchObject({ kind: 'failed', stale: { bytes: Buffer.from('{}').toString('base64') } });
+    stage.report('b', 'held', { key, bytes: Buffer.from('{}').toString('base64'), ageMs: 10 * 365 * 86_400_000 });
+    await stage.pass(5_000);
+    expect(recallAnswerSchema.safeParse(stage.keeper.recall(key)).success).toBe(true);
+  });
+
   test('it recalls what a tag named when somebody last asked, though nobody has claimed it here', async () => {
     const key = 'tag:docker.io/library/redis:7';
     const stage = new KeeperStage('k', 'a', 'b');
