@@ -85,19 +85,18 @@ export class WindlassError extends Error {
   }
 }
 
+/** For want of something here another agent was not asked: nothing is known of it, least of all that it is dead. */
+export class NotAsked extends WindlassError {
+  constructor(message: string, cause?: unknown) {
+    super('PEER_BUSY', message, { cause });
+  }
+}
+
 export function hasCode(error: unknown, ...codes: readonly ErrorCode[]): error is WindlassError {
   return error instanceof WindlassError && codes.includes(error.code);
 }
 
 /** The `code` of a system error (ENOENT, ECONNREFUSED, …), else undefined. */
-/** Want of something here: it says nothing of whoever was called. */
-const OURS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM', 'ENETDOWN']);
-
-/** Was a call not made for want of sockets, memory or a network here? */
-export function isOurWant(error: unknown): boolean {
-  return OURS.has(systemCode(error) ?? '');
-}
-
 export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }

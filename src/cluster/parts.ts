@@ -185,7 +185,6 @@ async function wireParts(
     },
   );
   const index = new KeeperIndex({ isLive: (peerId) => roster.isLive(peerId), timers });
-  const [credentialsKey = Buffer.alloc(0)] = await secrets.keys('windlass/credentials/1');
   const discovery = createDiscovery(settings.discovery, {
     nodeName: settings.node.name,
     timers,
@@ -218,7 +217,9 @@ async function wireParts(
     verify: verifySignature,
     fingerprint: async ({ registry, repository }) => {
       const fingerprint = await registries.get(registry).credentialsFingerprint(repository);
-      return fingerprint && keyedFingerprint(credentialsKey, fingerprint);
+      // Asked for each time: the secret may be another by now, and agents must agree on it.
+      const [key = Buffer.alloc(0)] = await secrets.keys('windlass/credentials/1');
+      return fingerprint && keyedFingerprint(key, fingerprint);
     },
     meet: async (peerId) => {
       const member = roster.get(peerId);

@@ -42,7 +42,9 @@ export class DnsDiscovery implements Discovery {
   readonly #logger: Logger;
   readonly #after: (ms: number, call: () => void) => () => void;
   readonly #random: () => number;
-  readonly #resolver: Resolver;
+  readonly #options: DnsDiscoveryOptions;
+  /** One for each refresh: it reads the system's name servers once, and those may change. */
+  #resolver: Resolver | undefined;
   #cancel: (() => void) | undefined;
   #stopped = false;
   #failing = false;
@@ -57,8 +59,7 @@ export class DnsDiscovery implements Discovery {
     this.#logger = options.logger;
     this.#after = options.after ?? afterTimeout;
     this.#random = options.random ?? Math.random;
-    this.#resolver = new Resolver({ timeout: options.timeoutMs ?? TIMEOUT_MS, tries: TRIES });
-    if (options.servers !== undefined) this.#resolver.setServers(options.servers);
+    this.#options = options;
   }
 
   async start(listener: (candidates: readonly Candidate[]) => void): Promise<void> {
@@ -68,7 +69,7 @@ export class DnsDiscovery implements Discovery {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancel?.();
-    this.#resolver.cancel();
+    this.#resolver?.cancel();
     await this.#asking;
   }
 
@@ -116,10 +117,14 @@ export class DnsDiscovery implements Discovery {
 
   /** `host:port` each, sorted. Throws where one of the questions had no answer. */
   async #lookup(): Promise<string[]> {
+    const { timeoutMs = TIMEOUT_MS, servers } = this.#options;
+    const resolver = new Resolver({ timeout: timeoutMs, tries: TRIES });
+    if (servers !== undefined) resolver.setServers(servers);
+    this.#resolver = resolver;
     const [srv, v4, v6] = await Promise.all([
-      unless([...NONE, ...UNKNOWN], this.#resolver.resolveSrv(this.#name)),
-      unless(NONE, this.#resolver.resolve4(this.#name)),
-      unless([...NONE, ...UNKNOWN], this.#resolver.resolve6(this.#name)),
+      unless([...NONE, ...UNKNOWN], resolver.resolveSrv(this.#name)),
+      unless(NONE, resolver.resolve4(this.#name)),
+      unless([...NONE, ...UNKNOWN], resolver.resolve6(this.#name)),
     ]);
     // A target of "." says that there is no such service.
     const services = srv.filter(({ name, port }) => name !== '' && port > 0);

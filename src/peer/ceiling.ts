@@ -1,13 +1,21 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 
+interface Member {
+  readonly socket: Socket;
+  /** Requests under way. */
+  requests: number;
+}
+
 /**
  * A ceiling on connections. At the ceiling the stranger that has been here longest makes room for a new one: they
- * cannot keep members out. If all are members', the new one is closed.
+ * cannot keep members out. If all are members', the one that was not used for longest does: its other end opens another
+ * when it needs one, and who could not come in would take this agent for dead. If all are in use, the new one is closed.
  */
 export class Ceiling {
   readonly #max: number;
-  readonly #members = new Set<string>();
+  /** By their last use. */
+  readonly #members = new Map<string, Member>();
   /** In the order of their coming. TLS hides the socket below it: the other side's address and port name both. */
   readonly #strangers = new Map<string, Socket>();
 
@@ -19,10 +27,20 @@ export class Ceiling {
     server.on('connection', (socket: Socket) => this.#opened(socket));
   }
 
-  /** Its other end has proved to be a member. */
-  admitted(socket: Socket): void {
+  /** Its other end has proved to be a member, and asks something. @returns to be called when that was answered. */
+  admitted(socket: Socket): () => void {
     const name = nameOf(socket);
-    if (this.#strangers.delete(name)) this.#members.add(name);
+    const stranger = this.#strangers.get(name);
+    const member = this.#members.get(name) ?? (stranger && { socket: stranger, requests: 0 });
+    // It is closed by now.
+    if (member === undefined) return () => {};
+    this.#strangers.delete(name);
+    member.requests += 1;
+    this.#usedNow(name, member);
+    return () => {
+      member.requests -= 1;
+      if (this.#members.get(name) === member) this.#usedNow(name, member);
+    };
   }
 
   closeStrangers(): void {
@@ -30,21 +48,36 @@ export class Ceiling {
   }
 
   #opened(socket: Socket): void {
-    if (this.#members.size + this.#strangers.size >= this.#max) {
-      const [oldest] = this.#strangers;
-      if (oldest === undefined) {
-        socket.destroy();
-        return;
-      }
-      this.#strangers.delete(oldest[0]);
-      oldest[1].destroy();
+    if (this.#members.size + this.#strangers.size >= this.#max && !this.#makeRoom()) {
+      socket.destroy();
+      return;
     }
     const name = nameOf(socket);
     this.#strangers.set(name, socket);
     socket.once('close', () => {
       if (this.#strangers.get(name) === socket) this.#strangers.delete(name);
-      else this.#members.delete(name);
+      if (this.#members.get(name)?.socket === socket) this.#members.delete(name);
     });
+  }
+
+  #makeRoom(): boolean {
+    for (const [name, socket] of this.#strangers) {
+      this.#strangers.delete(name);
+      socket.destroy();
+      return true;
+    }
+    for (const [name, { socket, requests }] of this.#members) {
+      if (requests > 0) continue;
+      this.#members.delete(name);
+      socket.destroy();
+      return true;
+    }
+    return false;
+  }
+
+  #usedNow(name: string, member: Member): void {
+    this.#members.delete(name);
+    this.#members.set(name, member);
   }
 }
 

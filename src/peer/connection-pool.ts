@@ -1,7 +1,7 @@
-import { WindlassError } from '../errors.ts';
+import { NotAsked, WindlassError } from '../errors.ts';
 import type { PeerLink } from './peer-link.ts';
 
-/** Calls to one agent at once; more wait their turn. Streams are bounded by whoever sends them. */
+/** Calls of one kind to one agent at once; more wait their turn. Streams are bounded by whoever sends them. */
 const MAX_CALLS = 16;
 const MAX_WAITING = 1_000;
 
@@ -52,7 +52,7 @@ export class ConnectionPool {
     if (this.#closed) throw new WindlassError('STOPPING', 'this agent stops');
     if (this.#open.size + this.#dialling >= this.#options.maxConnections) {
       const [oldest] = this.#idle.keys();
-      if (oldest === undefined) throw new WindlassError('PEER_BUSY', 'too many connections to other agents');
+      if (oldest === undefined) throw new NotAsked('too many connections to other agents');
       oldest.connection.destroy();
     }
     this.#dialling += 1;
@@ -81,14 +81,14 @@ export class ConnectionPool {
     for (const link of [...(this.#peers.get(key)?.idle ?? [])]) link.connection.destroy();
   }
 
-  /** Waits for a call's turn. @throws PEER_BUSY; the signal's reason. */
+  /** Waits for a call's turn among those of its kind to one agent. @throws PEER_BUSY; the signal's reason. */
   async callTurn(key: string, signal: AbortSignal): Promise<void> {
     const peer = this.#peer(key);
     if (peer.calls < MAX_CALLS) {
       peer.calls += 1;
       return;
     }
-    if (peer.waiting.length >= MAX_WAITING) throw new WindlassError('PEER_BUSY', 'too many calls to one agent');
+    if (peer.waiting.length >= MAX_WAITING) throw new NotAsked('too many calls to one agent');
     await new Promise<void>((resolve, reject) => {
       const go = () => {
         signal.removeEventListener('abort', leave);

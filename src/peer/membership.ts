@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import type { ClusterSecrets } from '../routing/cluster-secret.ts';
+import { type ClusterSecrets, MAX_SECRETS } from '../routing/cluster-secret.ts';
 import type { PeerId } from '../routing/member.ts';
 
 /** Carries proofs of membership, one for each secret: base64url, with commas between them. */
@@ -7,7 +7,8 @@ export const PROOF_HEADER = 'windlass-proof';
 
 const PURPOSE = 'windlass/data/1';
 const MAX_PEERS = 4_096;
-const MAX_HEADER = 8 * 44;
+/** 32 bytes. */
+const PROOF_CHARS = 43;
 
 interface Known {
   /** Of the secrets that it was made with: an array of its own for each version of them. */
@@ -65,6 +66,9 @@ export function encodeProofs(proofs: readonly Uint8Array[]): string {
 }
 
 export function decodeProofs(header: string | undefined): Buffer[] {
-  if (header === undefined || header.length > MAX_HEADER) return [];
-  return header.split(',').map((text) => Buffer.from(text, 'base64url'));
+  if (header === undefined || header.length > MAX_SECRETS * (PROOF_CHARS + 1)) return [];
+  const texts = header.split(',');
+  // Each costs an HMAC for each secret, whoever sends it.
+  if (texts.some((text) => text.length !== PROOF_CHARS)) return [];
+  return texts.map((text) => Buffer.from(text, 'base64url'));
 }

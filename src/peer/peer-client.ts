@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { hasCode, WindlassError } from '../errors.ts';
+import { hasCode, NotAsked, WindlassError } from '../errors.ts';
 import type { Metrics, ZoneLabel } from '../metrics/metrics.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Parent } from '../pull/claims/messages.ts';
@@ -8,7 +8,7 @@ import { PieceBuffers } from '../pull/piece-buffers.ts';
 import type { ClusterSecrets } from '../routing/cluster-secret.ts';
 import type { Identity } from '../routing/identity.ts';
 import type { Member, PeerId } from '../routing/member.ts';
-import { type CallPath, MAX_CALL_BYTES, type PeerCalls } from '../routing/peer-calls.ts';
+import { type CallOptions, type CallPath, MAX_CALL_BYTES, type PeerCalls } from '../routing/peer-calls.ts';
 import { Bound } from './bound.ts';
 import { ConnectionPool } from './connection-pool.ts';
 import { parseHostPort } from './data-address.ts';
@@ -86,27 +86,28 @@ export class PeerClient implements PeerCalls, PeerStreams {
     return this.#pool.open;
   }
 
-  async call(
-    to: Member | string,
-    path: CallPath,
-    body: unknown,
-    options: { readonly signal: AbortSignal; readonly timeoutMs: number },
-  ): Promise<unknown> {
-    const { signal, timeoutMs } = options;
+  async call(to: Member | string, path: CallPath, body: unknown, options: CallOptions): Promise<unknown> {
+    const { signal, timeoutMs, held = false } = options;
     signal.throwIfAborted();
     const target = targetOf(to);
     const bytes = Buffer.from(JSON.stringify(body ?? null));
     if (bytes.length > MAX_CALL_BYTES) throw new WindlassError('PEER_NONSENSE', `a call of ${bytes.length} bytes`);
-    const silent = () =>
-      new WindlassError('PEER_SILENT', `${target.address} did not answer ${path} in ${timeoutMs} ms`);
-    const bound = new Bound(signal, timeoutMs, silent);
+    // Held ones may fill their turns for seconds: what keeps leases and members alive has its own.
+    const turns = `${target.key} ${held ? 'held' : path === 'roster' ? 'roster' : 'calls'}`;
+    let hasTurn = false;
+    const late = () =>
+      hasTurn
+        ? new WindlassError('PEER_SILENT', `${target.address} did not answer ${path} in ${timeoutMs} ms`)
+        : new NotAsked(`no call to ${target.address} had an end in ${timeoutMs} ms`);
+    const bound = new Bound(signal, timeoutMs, late);
     try {
-      await this.#pool.callTurn(target.key, bound.signal);
+      await this.#pool.callTurn(turns, bound.signal);
+      hasTurn = true;
       try {
         const answer = await this.#exchange(target, path, bytes, timeoutMs, bound.signal);
         return parseAnswer(answer, target);
       } finally {
-        this.#pool.endCallTurn(target.key);
+        this.#pool.endCallTurn(turns);
       }
     } finally {
       bound.end();

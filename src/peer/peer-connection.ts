@@ -1,6 +1,6 @@
 import { connect, isIP, type Socket, type TcpNetConnectOpts } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
-import { isOurWant, WindlassError } from '../errors.ts';
+import { NotAsked, systemCode, WindlassError } from '../errors.ts';
 import type { Input } from './input.ts';
 import { type ResponseHead, ResponseParser } from './response-parser.ts';
 
@@ -61,7 +61,7 @@ export class PeerConnection {
       callback: (count, buffer) => this.#read(count, buffer),
     });
     this.socket.setNoDelay(true);
-    this.socket.on('error', (error) => this.#fail(isOurWant(error) ? busy(error) : gone(error.message, error)));
+    this.socket.on('error', (error) => this.#fail(isOurs(error) ? busy(error) : gone(error.message, error)));
     this.socket.on('end', () => this.#fail(gone('the connection ended')));
     this.socket.on('close', () => this.#fail(gone('the connection was closed')));
   }
@@ -235,8 +235,15 @@ export class PeerConnection {
   }
 }
 
+/** For want of something here. */
+const OURS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM', 'ENETDOWN']);
+
+function isOurs(error: Error): boolean {
+  return OURS.has(systemCode(error) ?? '');
+}
+
 function busy(cause: Error): WindlassError {
-  return new WindlassError('PEER_BUSY', `no connection can be made here: ${cause.message}`, { cause });
+  return new NotAsked(`no connection can be made here: ${cause.message}`, cause);
 }
 
 function gone(message: string, cause?: unknown): WindlassError {

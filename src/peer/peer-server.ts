@@ -45,6 +45,8 @@ export interface PeerServerOptions {
 
 /** Strangers may take so long to their first request. */
 const HANDSHAKE_MS = 5_000;
+/** The last answer may be on its way when the next request is read. */
+const MOST_UNANSWERED = 2;
 /** Longer than any client keeps an idle connection, so that none is closed under a request. */
 const KEEP_ALIVE_MS = 60_000;
 
@@ -60,6 +62,8 @@ export class PeerServer {
   readonly #blobs: BlobRoute;
   /** Connections of members. */
   readonly #members = new WeakSet<Socket>();
+  /** Requests that wait for the end of their answer. */
+  readonly #unanswered = new WeakMap<Socket, number>();
   #draining = false;
 
   constructor(options: PeerServerOptions) {
@@ -165,6 +169,15 @@ export class PeerServer {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = request;
+    const unanswered = (this.#unanswered.get(socket) ?? 0) + 1;
+    // No agent asks again before it was answered; a stranger could have this one look at proofs for ever.
+    if (unanswered > MOST_UNANSWERED) {
+      socket.destroy();
+      return;
+    }
+    this.#unanswered.set(socket, unanswered);
+    response.once('close', () => this.#unanswered.set(socket, (this.#unanswered.get(socket) ?? 1) - 1));
     response.sendDate = false;
     const left = new AbortController();
     response.once('close', () => left.abort(new Error('the caller left')));
@@ -174,7 +187,7 @@ export class PeerServer {
       const guest = await this.#door.admit(request, response);
       if (guest === undefined) return;
       this.#members.add(request.socket);
-      this.#ceiling.admitted(request.socket);
+      response.once('close', this.#ceiling.admitted(request.socket));
       await this.#route(guest, request, response, left.signal);
     } catch (error) {
       this.#failed(error, request, response);

@@ -73,8 +73,8 @@ export class PieceSender {
     }
     const { index, bytes, proof, written } = event.piece;
     const { bucket } = this.#uploads;
-    const many = this.#uploads.running.length > MANY_STREAMS;
-    const sliceBytes = bucket.sliceBytes(many ? SMALL_SLICE_BYTES : SLICE_BYTES);
+    const streams = this.#uploads.running.length;
+    const sliceBytes = bucket.sliceBytes(streams > MANY_STREAMS ? SMALL_SLICE_BYTES : SLICE_BYTES, streams);
     let head: Buffer | undefined = pieceHead({ index, length: bytes.length, proof, written });
     for (let at = 0; at < bytes.length; at += sliceBytes) {
       const slice = bytes.subarray(at, at + sliceBytes);

@@ -21,10 +21,14 @@ export class TokenBucket {
     this.#filledAtMs = performance.now();
   }
 
-  /** How much a stream should send at once: a twentieth of a second's, so that others' turns come soon. */
-  sliceBytes(unlimited: number): number {
+  /**
+   * How much a stream should send at once: a twentieth of a second's, so that others' turns come soon, and its own within
+   * half a second: who gets nothing for two takes its parent for dead.
+   */
+  sliceBytes(unlimited: number, streams: number): number {
     if (this.#bytesPerMs === 0) return unlimited;
-    return Math.max(1024, Math.min(unlimited, Math.floor(this.#bytesPerMs * 50)));
+    const ms = Math.min(50, 500 / Math.max(1, streams));
+    return Math.max(1024, Math.min(unlimited, Math.floor(this.#bytesPerMs * ms)));
   }
 
   /** Resolves when so many bytes may be sent; undefined: at once. Ends early by the signal, without a word. */

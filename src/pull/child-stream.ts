@@ -173,6 +173,8 @@ export class ChildStream implements AsyncIterable<PeerEvent> {
   /** @returns undefined if there is something to tell first. */
   async #wait(position: number): Promise<boolean | undefined> {
     const { signal } = this.#options;
+    // It may have come while the last event was on its way.
+    if (this.#moved || this.#strained) return undefined;
     if (this.#nudge.signal.aborted) this.#nudge = new AbortController();
     const nudge = this.#nudge;
     const timer = setTimeout(() => nudge.abort(), WAITING_MS);

@@ -109,21 +109,28 @@ export class ClusterSecrets {
   async #secrets(): Promise<Secrets> {
     if (this.insecure && this.#current !== undefined) return this.#current;
     try {
-      const secrets = this.#take(await this.#readFiles());
-      this.#warned = undefined;
-      return secrets;
+      return this.#take(await this.#readFiles());
     } catch (error) {
       if (this.#current === undefined) throw error;
-      const message = error instanceof Error ? error.message : String(error);
-      if (this.#warned !== message)
-        this.#logger?.warn({ why: message }, 'cluster secrets not read again: the last are used');
-      this.#warned = message;
       return this.#current;
     }
   }
 
-  #readFiles(): Promise<readonly Buffer[]> {
-    return Promise.all(this.#files.map((file) => file.read()));
+  /** Of a file that cannot be used any more, what it said last; the others may change. @throws where one was never read. */
+  async #readFiles(): Promise<readonly Buffer[]> {
+    const read = await Promise.allSettled(this.#files.map((file) => file.read()));
+    let message: string | undefined;
+    const contents = read.map((one, index) => {
+      if (one.status === 'fulfilled') return one.value;
+      const last = this.#current?.contents[index];
+      if (last === undefined) throw one.reason;
+      message ??= one.reason instanceof Error ? one.reason.message : String(one.reason);
+      return last;
+    });
+    if (message !== undefined && this.#warned !== message)
+      this.#logger?.warn({ why: message }, 'cluster secret not read again: the last is used');
+    this.#warned = message;
+    return contents;
   }
 
   #take(contents: readonly Buffer[]): Secrets {

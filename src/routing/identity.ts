@@ -42,14 +42,20 @@ type IdentityFile = z.infer<typeof identityFile>;
 
 /**
  * Reads the identity and counts the start, or makes a new one: if there is none, if it is damaged (kept aside), or if
- * the disk was copied (another node name or machine id). One that cannot be written is good for this start only, so
- * that an incarnation is never used twice. Never rejects.
+ * the disk was copied (another node name or machine id). Where it cannot be read now, or written, another one is good
+ * for this start only, so that an incarnation is never used twice. Never rejects.
  */
 export async function loadIdentity(options: IdentityOptions): Promise<Identity> {
   const { storePath, nodeName, logger, machineIdPath = '/etc/machine-id' } = options;
   const path = join(storePath, 'identity');
   const machineId = await readMachineId(machineIdPath);
-  const old = await readIdentity(path, logger);
+  let old: IdentityFile | undefined;
+  try {
+    old = await readIdentity(path, logger);
+  } catch (err) {
+    logger.warn({ path, err }, 'the identity cannot be read: a new one is used until the next start');
+    return toIdentity({ key: newKey(), machineId, nodeName, incarnation: 1 });
+  }
   const why = old && otherNode(old, machineId, nodeName);
   if (why !== undefined) logger.warn({ path, why }, 'the identity is that of another node: a new one is made');
   const next: IdentityFile =
@@ -104,15 +110,17 @@ function otherNode(file: IdentityFile, machineId: string | null, nodeName: strin
   return undefined;
 }
 
+/** @throws the system's error. */
 async function readIdentity(path: string, logger: Logger): Promise<IdentityFile | undefined> {
   try {
     return identityFile.parse(JSON.parse(await readFile(path, 'utf8')));
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
+    if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return undefined;
+    // EIO, EACCES, EMFILE: what is there may be good.
+    if (systemCode(error) !== undefined) throw error;
     const aside = `${path}.damaged`;
     // Without its message: a parser quotes what it read, and that is a private key.
-    const code = systemCode(error) ?? 'not an identity';
-    logger.warn({ path, aside, code }, 'the identity is damaged: kept aside, a new one is made');
+    logger.warn({ path, aside }, 'the identity is damaged: kept aside, a new one is made');
     await rename(path, aside).catch((err) => logger.warn({ path, err }, 'the damaged identity cannot be kept aside'));
     return undefined;
   }

@@ -1,4 +1,4 @@
-import { hasCode, isOurWant, WindlassError } from '../errors.ts';
+import { hasCode, NotAsked, WindlassError } from '../errors.ts';
 import type { Member, PeerId, SignedMember } from './member.ts';
 import { compareVersions, type MemberEntry, type MemberVersion, readMember } from './member-entry.ts';
 import type { PeerCalls } from './peer-calls.ts';
@@ -79,11 +79,11 @@ export class RosterExchange {
     } catch (error) {
       // At the end of this agent nobody is found dead any more.
       if (signal.aborted) return 'alive';
-      // No call was made.
-      if (hasCode(error, 'PEER_BUSY') && isOurWant(error.cause)) return 'unknown';
+      if (error instanceof NotAsked) return 'unknown';
       if (hasCode(error, 'PEER_BUSY')) return 'alive';
       if (hasCode(error, 'PEER_GONE', 'PEER_DENIED')) return 'gone';
-      return performance.now() - fromMs > PROBE_MS + LATE_MS ? 'alive' : 'silent';
+      // This agent itself may have stood still.
+      return performance.now() - fromMs > PROBE_MS + LATE_MS ? 'unknown' : 'silent';
     }
   }
 

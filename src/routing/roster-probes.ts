@@ -25,7 +25,7 @@ const DISTRUST_MS = 30_000;
 const MS_A_MEMBER = 30;
 const MAX_DELAY_MS = 10_000;
 
-/** unknown: this agent could not ask. */
+/** unknown: this agent could not ask, or had no time to hear the answer. */
 export type Finding = 'alive' | 'gone' | 'silent' | 'unknown';
 
 export interface RosterProbesOptions {

@@ -92,7 +92,7 @@ export class KeeperCalls {
     const timeoutMs = hurryMs ?? Math.min(mostMs, this.#bound.ms + heldMs);
     const startMs = timers.now();
     try {
-      const answer = await calls.call(to, 'claims', body, { signal, timeoutMs });
+      const answer = await calls.call(to, 'claims', body, { signal, timeoutMs, held: heldMs > 0 });
       if (heldMs === 0) this.#bound.note(timers.now() - startMs);
       roster.heard(to.peerId);
       this.#silences.delete(to.peerId);

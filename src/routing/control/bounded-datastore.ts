@@ -6,7 +6,7 @@ type Query = Parameters<Datastore['query']>[0];
 type KeyQuery = Parameters<Datastore['queryKeys']>[0];
 type Pair = { key: Key; value: Uint8Array };
 
-/** Of kad-dht's records; what libp2p notes of peers is bounded by the members that there are. */
+/** Of kad-dht's records, and as many of what libp2p notes of peers: any answer may name any number of them. */
 const MAX_RECORDS = 20_000;
 
 /**
@@ -18,8 +18,9 @@ export class BoundedDatastore implements Datastore {
   readonly #pairs = new Map<string, Pair>();
   /** Names of the entries directly below a folder, by the folder's name. */
   readonly #folders = new Map<string, Set<string>>();
-  /** Names of kad-dht's records, oldest first. */
+  /** Names of kad-dht's records, and of what is noted of peers; oldest first. */
   readonly #records = new Set<string>();
+  readonly #peers = new Set<string>();
   readonly #maxRecords: number;
 
   constructor(maxRecords = MAX_RECORDS) {
@@ -38,9 +39,10 @@ export class BoundedDatastore implements Datastore {
     const names = this.#folders.get(folder);
     if (names === undefined) this.#folders.set(folder, new Set([name]));
     else names.add(name);
-    if (name.startsWith('/dht/')) this.#records.add(name);
-    if (this.#records.size > this.#maxRecords) {
-      const [oldest] = this.#records;
+    const alike = name.startsWith('/dht/') ? this.#records : this.#peers;
+    alike.add(name);
+    if (alike.size > this.#maxRecords) {
+      const [oldest] = alike;
       if (oldest !== undefined) this.#remove(oldest);
     }
     return key;
@@ -113,6 +115,7 @@ export class BoundedDatastore implements Datastore {
   #remove(name: string): void {
     if (!this.#pairs.delete(name)) return;
     this.#records.delete(name);
+    this.#peers.delete(name);
     const folder = folderOf(name);
     const names = this.#folders.get(folder);
     names?.delete(name);

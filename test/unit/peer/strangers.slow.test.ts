@@ -142,6 +142,22 @@ describe('over TLS, a stranger', () => {
     await eventually(async () => (await refusals(started)) === 2);
   });
 
+  it('nor a member asks again and again before it was answered: its connection is closed', async () => {
+    let reached = 0;
+    const started = await startServer({
+      handlers: {
+        claims: () => {
+          reached += 1;
+          return new Promise(() => {});
+        },
+      },
+    });
+    const member = await newIdentity();
+    const asked = request(await proofBy(member, started.identity.peerId)).repeat(40);
+    expect(await talk(started.server.address, tlsOptions(member), asked)).toBe('');
+    expect(reached).toBeLessThanOrEqual(2);
+  });
+
   it('cannot keep members out by holding all connections', async () => {
     const { server, member } = await startServer({ maxConnections: 3 });
     const [host = '', port] = server.address.split(':');
@@ -156,6 +172,27 @@ describe('over TLS, a stranger', () => {
     await eventually(() => ended.length >= 3);
     const client = await startClient();
     expect(await client.call(member, 'claims', 1, soon)).toMatchObject({ body: 1 });
+  });
+
+  it('finds room where all connections are kept by members that do not use them; not where they do', async () => {
+    const gate = Promise.withResolvers<void>();
+    const { member } = await startServer({
+      maxConnections: 3,
+      handlers: { index: async () => gate.promise.then(() => 'late') },
+    });
+    const [idle, busy, other, late] = await Promise.all(Array.from({ length: 4 }, () => startClient()));
+    const calls = [1, 2].map(() => busy?.call(member, 'index', 1, soon));
+    await eventually(() => busy?.connections === 2);
+    expect(await idle?.call(member, 'claims', 1, soon)).toMatchObject({ body: 1 });
+    expect(await other?.call(member, 'claims', 2, soon)).toMatchObject({ body: 2 });
+    await eventually(() => idle?.connections === 0);
+    calls.push(other?.call(member, 'index', 1, soon));
+    await eventually(() => other?.connections === 1);
+    await expect(late?.call(member, 'claims', 3, { ...soon, timeoutMs: 2_000 })).rejects.toMatchObject({
+      code: 'PEER_GONE',
+    });
+    gate.resolve();
+    expect(await Promise.all(calls)).toEqual(['late', 'late', 'late']);
   });
 });
 

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { WindlassError } from '../../../src/errors.ts';
+import { NotAsked, WindlassError } from '../../../src/errors.ts';
 import { Metrics } from '../../../src/metrics/metrics.ts';
 import type { PeerEvent, PeerOffers } from '../../../src/pull/peer-streams.ts';
 import { PIECE_BYTES } from '../../../src/pull/piece.ts';
@@ -47,6 +47,24 @@ describe.each(['tls', 'none'] as const)('between two agents, encryption %s,', (e
     expect(answer.from).toMatch(/^12D3Koo/);
     expect(answer.from).not.toBe(identity.peerId);
     expect(client.connections).toBe(1);
+  });
+
+  it('lets other calls pass those that are held, and calls nobody silent to whom nothing was said', async () => {
+    const gate = Promise.withResolvers<void>();
+    const hold = async (_: unknown, body: unknown) => (body === 'held' ? gate.promise.then(() => 'at last') : body);
+    const { member } = await startServer({ encryption, handlers: { claims: hold } });
+    const client = await startClient({ encryption });
+    const held = Array.from({ length: 16 }, () => client.call(member, 'claims', 'held', { ...soon, held: true }));
+    expect(await client.call(member, 'claims', 'renewal', soon)).toBe('renewal');
+    const calls = Array.from({ length: 16 }, () => client.call(member, 'claims', 'held', soon));
+    expect(await client.call(member, 'roster', 'probe', soon)).toMatchObject({ body: 'probe' });
+    for (const kind of [{}, { held: true }]) {
+      const late = client.call(member, 'claims', 'late', { ...soon, ...kind, timeoutMs: 200 });
+      await expect(late).rejects.toBeInstanceOf(NotAsked);
+    }
+    gate.resolve();
+    expect(new Set(await Promise.all([...held, ...calls]))).toEqual(new Set(['at last']));
+    expect(await client.call(member, 'claims', 'again', soon)).toBe('again');
   });
 
   it('carries calls to an address whose agent is not known yet', async () => {

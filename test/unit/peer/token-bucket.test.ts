@@ -21,7 +21,7 @@ function stream(bucket: TokenBucket, sliceBytes: number, until: AbortSignal = si
 
 it('lets all streams together have the rate, and each the same share', async () => {
   const bucket = new TokenBucket(RATE);
-  const slice = bucket.sliceBytes(256 * 1024);
+  const slice = bucket.sliceBytes(256 * 1024, 5);
   const taken = Array.from({ length: 5 }, () => stream(bucket, slice));
   await vi.advanceTimersByTimeAsync(20_000);
   const bytes = taken.map((of) => of());
@@ -31,9 +31,21 @@ it('lets all streams together have the rate, and each the same share', async () 
   expect(Math.max(...bytes) - Math.min(...bytes)).toBeLessThanOrEqual(2 * slice);
 });
 
+it.each([1, 16, 64])('lets none of %d streams be without a byte for more than half a second or so', async (streams) => {
+  const bucket = new TokenBucket(RATE);
+  const slice = bucket.sliceBytes(64 * 1024, streams);
+  const taken = Array.from({ length: streams }, () => stream(bucket, slice));
+  await vi.advanceTimersByTimeAsync(2_000);
+  for (let ms = 0; ms < 5_000; ms += 600) {
+    const before = taken.map((of) => of());
+    await vi.advanceTimersByTimeAsync(600);
+    expect(taken.filter((of, index) => of() === before[index])).toEqual([]);
+  }
+});
+
 it('has no limit where none is set', () => {
   const bucket = new TokenBucket(0);
-  expect(bucket.sliceBytes(12_345)).toBe(12_345);
+  expect(bucket.sliceBytes(12_345, 1)).toBe(12_345);
   for (let i = 0; i < 1000; i += 1) expect(bucket.take(1e9, signal)).toBeUndefined();
 });
 

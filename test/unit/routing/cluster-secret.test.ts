@@ -125,6 +125,20 @@ test('a file that changes is read again, and one that is gone leaves the last se
   expect(await mine.verify(P, A, B, oldProof)).toBe(0);
 });
 
+test('of two files one may go while the other one changes: half a rotation that is left half', async () => {
+  const [kept, gone] = [await fileOf('the first secret, long enough'), await fileOf('the other secret, long enough')];
+  const mine = await open([kept, gone]);
+  const proofBy = async (text: string) => proofOf(await secretsOf(text));
+  expect(await mine.verify(P, A, B, await proofBy('the other secret, long enough'))).toBe(1);
+  await rm(gone);
+  await writeFile(`${kept}.new`, 'the third secret, long enough');
+  await rename(`${kept}.new`, kept);
+  now += 2_000;
+  expect(await mine.verify(P, A, B, await proofBy('the third secret, long enough'))).toBe(0);
+  expect(await mine.verify(P, A, B, await proofBy('the first secret, long enough'))).toBeUndefined();
+  expect(await mine.verify(P, A, B, await proofBy('the other secret, long enough'))).toBe(1);
+});
+
 test('an insecure cluster lets everybody in', async () => {
   const insecure = new ClusterSecrets('insecure');
   await insecure.load();

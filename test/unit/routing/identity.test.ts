@@ -1,4 +1,4 @@
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -103,6 +103,15 @@ test('where nothing can be written, a new identity is used each time, never an i
   const [first, second] = [await load({ storePath }), await load({ storePath })];
   expect(first.peerId).not.toBe(second.peerId);
   expect(lines.join()).toContain('cannot be written');
+});
+
+test('one that cannot be read now is not taken for damaged: another one is used for this start', async () => {
+  // As EIO or EACCES are for others: root may read everything.
+  await mkdir(scratch.join('identity'));
+  const [first, second] = [await load(), await load()];
+  expect(first.peerId).not.toBe(second.peerId);
+  expect(lines.join()).toContain('cannot be read');
+  expect(await readdir(scratch.path)).toEqual(['identity']);
 });
 
 test('signatures hold for their signer and their bytes alone', async () => {

@@ -1,6 +1,6 @@
 import { createHash, hash } from 'node:crypto';
 import { pino } from 'pino';
-import { WindlassError } from '../../../src/errors.ts';
+import { NotAsked, WindlassError } from '../../../src/errors.ts';
 import { LiveRoster, type SelfDescription } from '../../../src/routing/live-roster.ts';
 import type { Member, PeerId } from '../../../src/routing/member.ts';
 import type { Sign, Verify } from '../../../src/routing/member-entry.ts';
@@ -149,6 +149,8 @@ export class RosterSimulation {
   /** Answers instead of the roster's, for liars. */
   readonly lies = new Map<number, (body: unknown) => unknown>();
   newsSent = 0;
+  /** Bytes of the largest. */
+  largestNews = 0;
 
   readonly #verify: Verify;
 
@@ -233,8 +235,7 @@ export class RosterSimulation {
         const type = String((body as { type?: unknown }).type);
         this.calls.set(type, (this.calls.get(type) ?? 0) + 1);
         if (this.starved.has(from)) {
-          const cause = Object.assign(new Error('connect EMFILE'), { code: 'EMFILE' });
-          throw new WindlassError('PEER_BUSY', 'no connection can be made here', { cause });
+          throw new NotAsked('no connection can be made here');
         }
         const deadlineMs = this.clock.now() + timeoutMs;
         const silence = async () => {
@@ -261,6 +262,7 @@ export class RosterSimulation {
 
   #publish(from: number, bytes: Uint8Array): void {
     this.newsSent += 1;
+    this.largestNews = Math.max(this.largestNews, bytes.length);
     for (const agent of this.agents.values()) {
       if (agent.number === from || !this.#reaches(from, agent.number) || this.random() < this.newsLoss) continue;
       this.clock.after(5 + 15 * this.random(), () => {
