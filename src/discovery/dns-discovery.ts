@@ -125,7 +125,8 @@ export class DnsDiscovery implements Discovery {
       unless([...NONE, ...UNKNOWN], resolver.resolveSrv(this.#name)),
       unless(NONE, resolver.resolve4(this.#name)),
       unless([...NONE, ...UNKNOWN], resolver.resolve6(this.#name)),
-    ]);
+      // Where one fails the others are not waited for.
+    ]).finally(() => resolver.cancel());
     // A target of "." says that there is no such service.
     const services = srv.filter(({ name, port }) => name !== '' && port > 0);
     const ours = services.filter(({ port }) => port === this.#port);

@@ -1,6 +1,9 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 
+/** One connection of so many may be a stranger's while members' have to be closed. */
+const STRANGERS = 16;
+
 interface Member {
   readonly socket: Socket;
   /** Requests under way. */
@@ -8,9 +11,10 @@ interface Member {
 }
 
 /**
- * A ceiling on connections. At the ceiling the stranger that has been here longest makes room for a new one: they
- * cannot keep members out. If all are members', the one that was not used for longest does: its other end opens another
- * when it needs one, and who could not come in would take this agent for dead. If all are in use, the new one is closed.
+ * A ceiling on connections. At the ceiling one in 16 may be strangers': of more, the one that has been here longest makes
+ * room for a new one, so that they cannot keep members out; of less, as members are strangers too until they have asked
+ * something, the member's that was not used for longest: its other end opens another when it needs one, and who could not
+ * come in would take this agent for dead. If all are in use, the new one is closed.
  */
 export class Ceiling {
   readonly #max: number;
@@ -31,7 +35,7 @@ export class Ceiling {
   admitted(socket: Socket): () => void {
     const name = nameOf(socket);
     const stranger = this.#strangers.get(name);
-    const member = this.#members.get(name) ?? (stranger && { socket: stranger, requests: 0 });
+    const member = stranger === undefined ? this.#members.get(name) : { socket: stranger, requests: 0 };
     // It is closed by now.
     if (member === undefined) return () => {};
     this.#strangers.delete(name);
@@ -61,11 +65,20 @@ export class Ceiling {
   }
 
   #makeRoom(): boolean {
+    const few = this.#strangers.size < Math.max(1, this.#max / STRANGERS);
+    return few ? this.#closeIdle() || this.#closeStranger() : this.#closeStranger();
+  }
+
+  #closeStranger(): boolean {
     for (const [name, socket] of this.#strangers) {
       this.#strangers.delete(name);
       socket.destroy();
       return true;
     }
+    return false;
+  }
+
+  #closeIdle(): boolean {
     for (const [name, { socket, requests }] of this.#members) {
       if (requests > 0) continue;
       this.#members.delete(name);

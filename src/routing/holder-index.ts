@@ -1,9 +1,9 @@
 import type { PeerId } from './member.ts';
 
-/** A tag's answer as it was last known: JSON of the record, and how old it is. */
-/** What is older, or may be, is told as this: receivers take no more. */
+/** Of a tag: what is older, or may be, is told as this. Receivers take no more. */
 export const MAX_TAG_AGE_MS = 10 * 365 * 86_400_000;
 
+/** A tag's answer as it was last known: JSON of the record, and how old it is. */
 export interface LastKnown {
   readonly bytes: Uint8Array;
   readonly ageMs: number;

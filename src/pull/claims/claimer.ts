@@ -264,7 +264,7 @@ export class Claimer implements Claims {
 
   #lease(request: ClaimRequest, id: string): Lease {
     const before = this.#leases.get(request.key);
-    if (before !== undefined && !before.isOver) return before;
+    if (before !== undefined && !before.isOver) return before.source === request.source ? before : borrowed(before);
     const { key, source, registry, prefix } = request;
     const isLarge = Turns.isLarge(request);
     const lease = new HeldLease({ id, key, source, registry, prefix, isLarge }, this.#options.timers, (ending) => {
@@ -322,8 +322,9 @@ export class Claimer implements Claims {
   }
 }
 
-function borrowed({ lost }: Lease): Lease {
-  return { lost, progress() {}, sent() {}, failed() {}, left() {} };
+/** Who uses another one's right has it for as long as that one. */
+function borrowed({ over }: HeldLease): Lease {
+  return { lost: over, progress() {}, sent() {}, failed() {}, left() {} };
 }
 
 /** Another version may have codes that this one has not. */

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { hasCode, WindlassError } from '../../errors.ts';
+import { hasCode, NotAsked, WindlassError } from '../../errors.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
 import type { Member, PeerId } from '../../routing/member.ts';
 import type { Roster } from '../../routing/roster.ts';
@@ -175,7 +175,8 @@ export class ClaimsHandler {
       if (!hasCode(error, 'PEER_GONE', 'PEER_SILENT', 'PEER_DENIED', 'PEER_BUSY', 'PEER_NONSENSE')) throw error;
       const nowMs = timers.now();
       for (const [peerId, untilMs] of this.#goneUntilMs) if (untilMs <= nowMs) this.#goneUntilMs.delete(peerId);
-      this.#goneUntilMs.set(to.peerId, nowMs + GONE_MS);
+      // For want of something here: the next one may be asked.
+      if (!(error instanceof NotAsked)) this.#goneUntilMs.set(to.peerId, nowMs + GONE_MS);
       return undefined;
     }
   }

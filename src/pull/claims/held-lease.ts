@@ -30,6 +30,7 @@ export class HeldLease implements Lease {
   readonly #timers: Timers;
   readonly #onEnd: (ending: Ending) => void;
   readonly #lost = new AbortController();
+  readonly #over = new AbortController();
   #phase: 'opening' | 'writing' | 'verifying' = 'opening';
   #prefix: number;
   #sent = 0;
@@ -61,6 +62,11 @@ export class HeldLease implements Lease {
 
   get lost(): AbortSignal {
     return this.#lost.signal;
+  }
+
+  /** Aborted when it was lost, or has ended. */
+  get over(): AbortSignal {
+    return this.#over.signal;
   }
 
   get isOver(): boolean {
@@ -96,11 +102,13 @@ export class HeldLease implements Lease {
     if (this.isOver) return;
     this.#ended = true;
     this.#onEnd(ending);
+    this.#over.abort(new WindlassError('PEER_BUSY', `the right to ${this.key} that was used has ended`));
   }
 
   lose(): void {
     if (this.isOver) return;
     this.#lost.abort(new WindlassError('PEER_BUSY', `another agent writes ${this.key} by now`));
+    this.#over.abort(this.#lost.signal.reason);
   }
 
   /** What the next renewal says; rates since the last one. */

@@ -22,9 +22,12 @@ export class BoundedDatastore implements Datastore {
   readonly #records = new Set<string>();
   readonly #peers = new Set<string>();
   readonly #maxRecords: number;
+  readonly #kept: string | undefined;
 
-  constructor(maxRecords = MAX_RECORDS) {
+  /** @param kept the name of this agent's own note: it is written once, and never again. */
+  constructor({ maxRecords = MAX_RECORDS, kept }: { readonly maxRecords?: number; readonly kept?: string } = {}) {
     this.#maxRecords = maxRecords;
+    this.#kept = kept;
   }
 
   get size(): number {
@@ -40,7 +43,7 @@ export class BoundedDatastore implements Datastore {
     if (names === undefined) this.#folders.set(folder, new Set([name]));
     else names.add(name);
     const alike = name.startsWith('/dht/') ? this.#records : this.#peers;
-    alike.add(name);
+    if (name !== this.#kept) alike.add(name);
     if (alike.size > this.#maxRecords) {
       const [oldest] = alike;
       if (oldest !== undefined) this.#remove(oldest);
@@ -51,6 +54,8 @@ export class BoundedDatastore implements Datastore {
   get(key: Key): Uint8Array {
     const pair = this.#pairs.get(key.toString());
     if (pair === undefined) throw new NotFound();
+    // What is in use goes last.
+    if (this.#peers.delete(pair.key.toString())) this.#peers.add(pair.key.toString());
     return pair.value;
   }
 

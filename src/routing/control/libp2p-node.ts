@@ -45,6 +45,11 @@ export function withoutLoopback(addresses: Multiaddr[]): Multiaddr[] {
   return reachable.length > 0 ? reachable : addresses;
 }
 
+/** Under which libp2p notes in its datastore what it knows of the owner of the key. */
+export function nameOfNote(privateKey: Ed25519PrivateKey): string {
+  return `/peers/${privateKey.publicKey.toCID().toString()}`;
+}
+
 /** libp2p with our door. Not started. */
 export function createNode(options: Libp2pNodeOptions): Promise<ControlNode> {
   const { privateKey, self, secrets, door, listen, announce, isOwnDial } = options;
@@ -55,7 +60,7 @@ export function createNode(options: Libp2pNodeOptions): Promise<ControlNode> {
     transports: [tcp()],
     connectionEncrypters: [secrets.insecure ? tls() : membershipTls({ secrets, self, door })],
     streamMuxers: [yamux()],
-    datastore: new BoundedDatastore(),
+    datastore: new BoundedDatastore({ kept: nameOfNote(privateKey) }),
     // The default, an hour, leaves providers without an address.
     peerStore: { maxAddressAge: 24 * 3_600_000, maxPeerAge: 48 * 3_600_000 },
     connectionManager: {

@@ -174,6 +174,24 @@ describe('over TLS, a stranger', () => {
     expect(await client.call(member, 'claims', 1, soon)).toMatchObject({ body: 1 });
   });
 
+  it('in their handshakes do not keep each other out while members have connections that they do not use', async () => {
+    const { server, member } = await startServer({ maxConnections: 48 });
+    const members = await Promise.all(Array.from({ length: 48 }, () => startClient()));
+    for (const one of members) expect(await one.call(member, 'claims', 1, soon)).toMatchObject({ body: 1 });
+    const [host = '', port] = server.address.split(':');
+    const scratch = await scratchOfTest();
+    const ended: number[] = [];
+    for (let i = 0; i < 6; i += 1) {
+      const socket = connectTcp({ host, port: Number(port) }).on('error', () => {});
+      socket.once('close', () => ended.push(i));
+      scratch.defer(() => socket.destroy());
+      await new Promise((resolve) => socket.once('connect', resolve));
+    }
+    // One in sixteen of all is theirs.
+    await eventually(() => members.filter(({ connections }) => connections === 0).length === 3 && ended.length === 3);
+    expect(ended).toEqual([0, 1, 2]);
+  });
+
   it('finds room where all connections are kept by members that do not use them; not where they do', async () => {
     const gate = Promise.withResolvers<void>();
     const { member } = await startServer({

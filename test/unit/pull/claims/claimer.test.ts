@@ -159,10 +159,27 @@ describe('asking for a claim', () => {
     await network.queue.run(network.queue.now() + 3_000);
     expect(keeper.parts.keeper.grants).toMatchObject([{ grant: { phase: 'writing', prefix: 1_000_000 } }]);
     expect((await claimed(network, others[1])).answer.kind).toBe('read');
-    lease.left();
     expect(borrowed.lost.aborted).toBe(false);
+    lease.left();
+    // Who goes on without a right would ask upstream beside the next one.
+    expect(borrowed.lost.aborted).toBe(true);
     await network.queue.run(network.queue.now() + 1_000);
     expect(keeper.parts.keeper.grants).toEqual([]);
+  });
+
+  test('of two that ask at once by two names, the second one does not end the right either', async () => {
+    const { network, keeper, others } = cluster(5);
+    const [agent] = others;
+    const leases: Lease[] = [];
+    for (const source of [request().source, `${request().source} manifest`])
+      void agent?.parts.claimer
+        .claim(request({ source, sizeBytes: 100_000 }), signal)
+        .then((answer) => leases.push(leaseOf(answer)));
+    await network.queue.run(network.queue.now() + 1_000, () => leases.length === 2);
+    expect(leases).toHaveLength(2);
+    leases[1]?.failed(new WindlassError('NOT_FOUND', 'no such manifest'));
+    await network.queue.run(network.queue.now() + 1_000);
+    expect(keeper.parts.keeper.grants).toHaveLength(1);
   });
 
   test('two that cannot reach the keeper are told of one writer by the same deputy', async () => {

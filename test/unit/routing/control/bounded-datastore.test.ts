@@ -39,8 +39,10 @@ test('a query of one key gives its providers, one of a folder all that is below 
 });
 
 test('the oldest records give way to new ones, and so do the oldest notes of peers to others', async () => {
-  const store = new BoundedDatastore(3);
-  for (const peer of ['a', 'b', 'c', 'd', 'e']) store.put(keyOf(`/peers/${peer}`), bytes('x'));
+  const store = new BoundedDatastore({ maxRecords: 3, kept: '/peers/self' });
+  for (const peer of ['self', 'a', 'b', 'c']) store.put(keyOf(`/peers/${peer}`), bytes('x'));
+  store.get(keyOf('/peers/a'));
+  for (const peer of ['d', 'e']) store.put(keyOf(`/peers/${peer}`), bytes('x'));
   for (const peer of ['1', '2', '3']) store.put(keyOf(`/dht/provider/K/${peer}`), bytes('x'));
   store.put(keyOf('/dht/provider/K/1'), bytes('again'));
   store.put(keyOf('/dht/provider/L/4'), bytes('x'));
@@ -49,7 +51,7 @@ test('the oldest records give way to new ones, and so do the oldest notes of pee
     '/dht/provider/K/3',
     '/dht/provider/L/4',
   ]);
-  expect(await namesBelow(store, '/peers')).toEqual(['/peers/c', '/peers/d', '/peers/e']);
+  expect(await namesBelow(store, '/peers')).toEqual(['/peers/a', '/peers/d', '/peers/e', '/peers/self']);
 });
 
 test('a batch is applied when it is committed', async () => {
