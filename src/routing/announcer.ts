@@ -264,13 +264,8 @@ export class Announcer {
     return this.#turns.take(member.peerId, this.#stop.signal, () => {
       const checksum = new DigestChecksum();
       for (const digest of this.#held(kept)) checksum.add(`blob:${digest}`);
-      const { count } = checksum;
-      return this.#call(member, {
-        type: 'confirm',
-        count,
-        checksum: checksum.text(),
-        tags: kept.tagsAt(this.#options.timers.now()).map(({ key }) => key),
-      });
+      const tags = kept.tagsAt(this.#options.timers.now()).map(({ key }) => key);
+      return this.#call(member, { type: 'confirm', count: checksum.count, checksum: checksum.text(), tags });
     });
   }
 
@@ -278,13 +273,8 @@ export class Announcer {
     const { member } = kept;
     await this.#turns.take(member.peerId, this.#stop.signal, () => {
       const add = packDigests(this.#held(kept));
-      return this.#call(member, {
-        type: 'announce',
-        full: true,
-        add,
-        remove: packDigests([]),
-        tags: kept.tagsAt(this.#options.timers.now()),
-      });
+      const tags = kept.tagsAt(this.#options.timers.now());
+      return this.#call(member, { type: 'announce', full: true, add, remove: packDigests([]), tags });
     });
   }
 

@@ -105,18 +105,16 @@ export class ClusterSecrets {
     return derived;
   }
 
-  /** A file that cannot be used any more leaves what it said in force: half a rotation must not split the cluster. */
+  /** As the files are now. */
   async #secrets(): Promise<Secrets> {
     if (this.insecure && this.#current !== undefined) return this.#current;
-    try {
-      return this.#take(await this.#readFiles());
-    } catch (error) {
-      if (this.#current === undefined) throw error;
-      return this.#current;
-    }
+    return this.#take(await this.#readFiles());
   }
 
-  /** Of a file that cannot be used any more, what it said last; the others may change. @throws where one was never read. */
+  /**
+   * Of a file that cannot be used any more what it said last, while the others may change: half a rotation must not split
+   * the cluster. @throws where one was never read.
+   */
   async #readFiles(): Promise<readonly Buffer[]> {
     const read = await Promise.allSettled(this.#files.map((file) => file.read()));
     let message: string | undefined;

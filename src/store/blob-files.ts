@@ -2,7 +2,7 @@ import { mkdir, rename, unlink, utimes } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemCode } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
-import { KeyedTurns } from './keyed-turns.ts';
+import { KeyedTurns } from '../time/keyed-turns.ts';
 import { blobPath, type StoreLayout, syncFolder } from './store-format.ts';
 
 /**

@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import { systemCode } from '../errors.ts';
 import { isDigest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/reference.ts';
-import { KeyedTurns } from './keyed-turns.ts';
+import { KeyedTurns } from '../time/keyed-turns.ts';
 import type { NamedTag, TagRecord, TagStore } from './tag-store.ts';
 
 export interface DiskTagStoreOptions {

@@ -1,6 +1,7 @@
 import { type FileHandle, rm } from 'node:fs/promises';
 import { WindlassError } from '../errors.ts';
 import { algorithmOf, type Digest } from '../oci/digest.ts';
+import { KeyedTurns } from '../time/keyed-turns.ts';
 import type { BlobFiles } from './blob-files.ts';
 import { BlobHasher } from './blob-hasher.ts';
 import type { BlobIndex } from './blob-index.ts';
@@ -11,7 +12,6 @@ import { DiskBlobWriter, type DiskWriterHost } from './disk-blob-writer.ts';
 import type { CannotDelete, DiskPartials } from './disk-partials.ts';
 import type { HashPool } from './hash-pool.ts';
 import { type IngestFile, openEarlier, openNew } from './ingest-file.ts';
-import { KeyedTurns } from './keyed-turns.ts';
 import { MemoryBlocks } from './memory-blocks.ts';
 import { MemoryTail } from './memory-tail.ts';
 import { isNoRoom } from './no-room.ts';

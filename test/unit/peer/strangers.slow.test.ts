@@ -70,6 +70,20 @@ async function startGuarded(encryption: 'tls' | 'none' = 'tls', secret = SECRET)
   return { ...started, reached: () => reached };
 }
 
+/** One after the other. @returns which of them were closed so far. */
+async function sixSilent(address: string): Promise<readonly number[]> {
+  const [host = '', port] = address.split(':');
+  const scratch = await scratchOfTest();
+  const ended: number[] = [];
+  for (let i = 0; i < 6; i += 1) {
+    const socket = connectTcp({ host, port: Number(port) }).on('error', () => {});
+    socket.once('close', () => ended.push(i));
+    scratch.defer(() => socket.destroy());
+    await new Promise((resolve) => socket.once('connect', resolve));
+  }
+  return ended;
+}
+
 async function proofBy(identity: Identity, verifier: string, secret = SECRET): Promise<Record<string, string>> {
   return { [PROOF_HEADER]: await new Membership(identity.peerId, await secretsOf(secret)).prove(verifier) };
 }
@@ -160,15 +174,7 @@ describe('over TLS, a stranger', () => {
 
   it('cannot keep members out by holding all connections', async () => {
     const { server, member } = await startServer({ maxConnections: 3 });
-    const [host = '', port] = server.address.split(':');
-    const scratch = await scratchOfTest();
-    const ended: number[] = [];
-    for (let i = 0; i < 6; i += 1) {
-      const socket = connectTcp({ host, port: Number(port) }).on('error', () => {});
-      socket.once('close', () => ended.push(i));
-      scratch.defer(() => socket.destroy());
-      await new Promise((resolve) => socket.once('connect', resolve));
-    }
+    const ended = await sixSilent(server.address);
     await eventually(() => ended.length >= 3);
     const client = await startClient();
     expect(await client.call(member, 'claims', 1, soon)).toMatchObject({ body: 1 });
@@ -178,15 +184,7 @@ describe('over TLS, a stranger', () => {
     const { server, member } = await startServer({ maxConnections: 48 });
     const members = await Promise.all(Array.from({ length: 48 }, () => startClient()));
     for (const one of members) expect(await one.call(member, 'claims', 1, soon)).toMatchObject({ body: 1 });
-    const [host = '', port] = server.address.split(':');
-    const scratch = await scratchOfTest();
-    const ended: number[] = [];
-    for (let i = 0; i < 6; i += 1) {
-      const socket = connectTcp({ host, port: Number(port) }).on('error', () => {});
-      socket.once('close', () => ended.push(i));
-      scratch.defer(() => socket.destroy());
-      await new Promise((resolve) => socket.once('connect', resolve));
-    }
+    const ended = await sixSilent(server.address);
     // One in sixteen of all is theirs.
     await eventually(() => members.filter(({ connections }) => connections === 0).length === 3 && ended.length === 3);
     expect(ended).toEqual([0, 1, 2]);

@@ -145,6 +145,19 @@ describe('tags', () => {
     expect([upstream.heads, upstream.gets]).toEqual([1, [digest]]);
   });
 
+  test('a media type as long as there may be is told from node to node', async () => {
+    const contentType = ['x', 'y'].map((letter) => letter.repeat(127)).join('/');
+    const long = Buffer.from(JSON.stringify({ ...JSON.parse(SMALL.toString()), mediaType: contentType }));
+    const { cluster, upstream, tagsOf } = await start(2, long);
+    upstream.head = async () => ({ ...headOf(long), contentType });
+    for (const node of cluster.nodes) {
+      await tagsOf(node).resolve(ORIGIN, 'v1', forever);
+      const { mediaType } = await node.manifests.get(ORIGIN, digestOf(long), forever);
+      expect(mediaType).toBe(contentType);
+    }
+    expect([upstream.heads, upstream.gets.length]).toEqual([1, 1]);
+  });
+
   test('where HEAD does not tell the digest, the GET by tag is the one GET of the manifest', async () => {
     const { cluster, upstream, tagsOf } = await start(3);
     upstream.head = async () => ({ digest: undefined, contentType: undefined, sizeBytes: undefined });
